@@ -1,0 +1,143 @@
+"""Directives that print fastopt's data: METHODS, its options, and ENDINGS.
+
+The pages cannot fall behind the code, because they are made from what the code itself reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from fastopt.core.result import ENDINGS
+from fastopt.core.validate import UNLIMITED
+from fastopt.interface.methods import METHODS, Method, Option, PerVariable
+
+
+def list_table(header: Sequence[str], rows: Iterable[Sequence[str]], widths: str) -> str:
+    lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", ""]
+    for row in [header, *rows]:
+        for column, cell in enumerate(row):
+            lines.append(f"   {'* -' if column == 0 else '  -'} {cell}".rstrip())
+    return "\n".join([*lines, ""])
+
+
+class GeneratedTable(SphinxDirective):
+    """A table that a subclass writes as reStructuredText."""
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes(self.text())
+
+    def text(self) -> str:
+        raise NotImplementedError
+
+
+class MethodsTable(GeneratedTable):
+    """A row for each method: what it is called, and when to choose it."""
+
+    def text(self) -> str:
+        rows = [
+            (
+                f":ref:`{method.name} <method-{method.name}>`",
+                method.title,
+                escaped(method.when),
+                f"``{method.scipy}``" if method.scipy else "\u2013",
+            )
+            for method in METHODS.values()
+        ]
+        return list_table(("Method", "Name", "Choose it when", "SciPy's"), rows, "15 25 45 15")
+
+
+class OptionsTables(SphinxDirective):
+    """The options that all methods share, then a section for each method with its own."""
+
+    def run(self) -> list[nodes.Node]:
+        shared = shared_options()
+        text = "\n".join(
+            [
+                "Every method",
+                "------------",
+                "",
+                options_table(shared),
+                *(section(method, shared) for method in METHODS.values()),
+            ]
+        )
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
+
+
+def shared_options() -> dict[str, Option]:
+    first, *others = METHODS.values()
+    return {
+        name: option
+        for name, option in first.options.items()
+        if all(method.options.get(name) == option for method in others)
+    }
+
+
+def section(method: Method, shared: Mapping[str, Option]) -> str:
+    title = f"``{method.name}``: {method.title}"
+    lines = [f".. _method-{method.name}:", "", title, "-" * len(title), "", method.reference, ""]
+    if method.aliases:
+        lines += [f"Also called {quoted(method.aliases)}.", ""]
+    lines += [f"The argument ``tol`` sets {quoted(method.tol_options)}.", ""]
+    own = {name: option for name, option in method.options.items() if name not in shared}
+    lines.append(options_table(own))
+    synonyms = [f"``{alias}`` for ``{name}``" for alias, name in method.option_aliases.items()]
+    if synonyms:
+        lines += ["", f"Other names: {', '.join(synonyms)}.", ""]
+    if method.scipy:
+        ours = [name for name in method.options if name not in method.scipy_options]
+        lines += ["", f"Options that SciPy's {method.scipy} does not have: {quoted(ours)}.", ""]
+    return "\n".join(lines)
+
+
+def options_table(options: Mapping[str, Option]) -> str:
+    rows = (
+        (f"``{name}``", f"``{default_of(option)}``", escaped(option.description))
+        for name, option in options.items()
+    )
+    return list_table(("Option", "Default", "Meaning"), rows, "22 16 62")
+
+
+def default_of(option: Option) -> str:
+    if option.default == UNLIMITED:
+        return "inf"
+    if isinstance(option.default, float):
+        return f"{option.default:.6g}"
+    return str(option.default) if isinstance(option.default, PerVariable) else repr(option.default)
+
+
+def quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"``{name}``" for name in names)
+
+
+def escaped(text: str) -> str:
+    """Plain text as reStructuredText: ``|f|`` is a magnitude there, not a substitution."""
+    return re.sub(r"([\\*`|_])", r"\\\1", text)
+
+
+class EndingsTable(GeneratedTable):
+    """A row for each way in which a solve can end: the successes, or the others."""
+
+    option_spec = {"success": directives.flag}  # noqa: RUF012  (docutils declares it so)
+
+    def text(self) -> str:
+        if "success" in self.options:
+            first = "converged_to"
+            endings = [ending for ending in ENDINGS.values() if ending.success]
+        else:
+            first = "status"
+            endings = [ending for ending in ENDINGS.values() if not ending.success]
+        rows = [(f"``{getattr(ending, first)}``", escaped(ending.message)) for ending in endings]
+        return list_table((f"``{first}``", "``message``"), rows, "18 82")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("fastopt-methods", MethodsTable)
+    app.add_directive("fastopt-options", OptionsTables)
+    app.add_directive("fastopt-endings", EndingsTable)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,61 @@
+"""Sphinx configuration. Nothing here fetches anything: the pages build without a network."""
+
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+
+import fastopt
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+mpl.use("agg")
+
+project = "fastopt"
+author = "The fastopt developers"
+copyright = "The fastopt developers"
+version = release = fastopt.__version__
+
+extensions = [
+    "matplotlib.sphinxext.plot_directive",
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "data_tables",
+    "measured",
+]
+exclude_patterns = ["_build"]
+nitpicky = False
+
+autosummary_generate = True
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+# Numpydoc's own checks: what every page of the reference has to have.
+numpydoc_validation_checks = {
+    "GL03",  # double line breaks
+    "SS01",  # no summary
+    "PR01",  # a parameter that is not documented
+    "PR02",  # a documented parameter that is not there
+    "RT01",  # no Returns section
+    "EX01",  # no Examples section
+}
+
+plot_html_show_source_link = False
+plot_html_show_formats = False
+plot_formats = [("png", 160)]
+plot_pre_code = ""
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"fastopt {release}"
+html_static_path = ["_static"]
+html_css_files = ["fastopt.css"]
+html_show_sourcelink = False
+html_sidebars = {"index": [], "install": [], "quickstart": [], "scipy": [], "benchmarks": []}
+html_theme_options = {
+    "logo": {"text": "fastopt"},
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
+    "header_links_before_dropdown": 8,
+}
