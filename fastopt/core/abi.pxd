@@ -1,0 +1,61 @@
+"""The C types through which solvers and objectives meet.
+
+Whatever evaluates a function (an interpreter callable, a Numba cfunc, other C code) becomes a
+`value_grad_fn`; whatever minimises one calls it. Neither side knows more of the other.
+"""
+
+# What an evaluation answers. An exception cannot cross a C function, so it is kept on the
+# objective's side, and the answer says that there is one.
+cdef enum Reply:
+    REPLY_DONE = 0    # what was asked for has been written
+    REPLY_RAISED = 1  # the user's code raised; nothing that was written counts
+    REPLY_STOP = 2    # the owner of the objective wants the solve to end; likewise
+
+# `grad == NULL` asks for the value alone, `value == NULL` for the gradient alone. A solver asks
+# for a gradient alone only at the point whose value it asked for last. `x` is not written to.
+ctypedef int (*value_grad_fn)(const double* x, double* value, double* grad,
+                              Py_ssize_t n, void* context) noexcept nogil
+ctypedef int (*value_grad_f32_fn)(const float* x, float* value, float* grad,
+                                  Py_ssize_t n, void* context) noexcept nogil
+
+# Row-major (n, n); only the lower triangle is read.
+ctypedef int (*hess_fn)(const double* x, double* hess, Py_ssize_t n,
+                        void* context) noexcept nogil
+ctypedef int (*hessp_fn)(const double* x, const double* p, double* product, Py_ssize_t n,
+                         void* context) noexcept nogil
+
+# One step of a first-order rule over whole vectors: `slots` is (number of slots, n), row-major,
+# and `t` counts the steps from 1.
+ctypedef void (*rule_step_fn)(double* x, const double* grad, double* slots,
+                              const double* hyperparameters, long long t,
+                              long long n) noexcept nogil
+
+
+cdef struct Objective:
+    value_grad_fn value_grad
+    void* context
+    bint joint                  # value and gradient come from one call of the user's function
+    Py_ssize_t gradient_cost    # calls of the function that a gradient takes: 0 if it is exact
+    double difference_step      # relative step of the gradient's differences; 0 if it is exact
+
+
+# Why a solve ended; `fastopt.core.abi.Status` is its Python side. The numbers are internal:
+# `fastopt.core.result.ENDINGS` maps each to what the caller sees.
+cdef enum StatusCode:
+    RUNNING = 0
+    GTOL = 1
+    FTOL = 2
+    XTOL = 3
+    STOPVAL = 4
+    ROUNDOFF = 5             # nothing is left to gain but rounding errors
+    MAXITER = 6
+    MAXFEV = 7
+    MAXTIME = 8
+    INTERRUPTED = 9
+    CALLBACK = 10
+    GRADIENT_MISMATCH = 11   # no decrease along a direction that the gradient calls downhill
+    DOMAIN_EDGE = 12         # every step downhill leaves the region where f is finite
+    NOT_FINITE = 13
+    UNBOUNDED = 14
+    RAISED = 15              # transient: the exception is on its way, the solve can go on
+    STOPPED = 16             # transient: an objective answered REPLY_STOP

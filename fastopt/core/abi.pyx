@@ -1,0 +1,25 @@
+"""The Python side of the C interface in `abi.pxd`."""
+
+import enum
+
+
+class Status(enum.IntEnum):
+    """Why a solve ended: fastopt's own codes (see `fastopt.core.result.ENDINGS`)."""
+
+    RUNNING = StatusCode.RUNNING
+    GTOL = StatusCode.GTOL
+    FTOL = StatusCode.FTOL
+    XTOL = StatusCode.XTOL
+    STOPVAL = StatusCode.STOPVAL
+    ROUNDOFF = StatusCode.ROUNDOFF
+    MAXITER = StatusCode.MAXITER
+    MAXFEV = StatusCode.MAXFEV
+    MAXTIME = StatusCode.MAXTIME
+    INTERRUPTED = StatusCode.INTERRUPTED
+    CALLBACK = StatusCode.CALLBACK
+    GRADIENT_MISMATCH = StatusCode.GRADIENT_MISMATCH
+    DOMAIN_EDGE = StatusCode.DOMAIN_EDGE
+    NOT_FINITE = StatusCode.NOT_FINITE
+    UNBOUNDED = StatusCode.UNBOUNDED
+    RAISED = StatusCode.RAISED
+    STOPPED = StatusCode.STOPPED

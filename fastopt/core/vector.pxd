@@ -1,0 +1,141 @@
+"""Level-1 loops on flat vectors.
+
+Reductions keep eight accumulators and add them in a fixed order: the same bits everywhere, and
+something for the compiler to vectorise, which may not reorder sums by itself.
+"""
+
+from libc.math cimport INFINITY, fabs, isfinite, pow, sqrt
+
+
+cdef inline double dot(const double* a, const double* b, Py_ssize_t n) noexcept nogil:
+    cdef double s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0
+    cdef Py_ssize_t i = 0
+    while i + 8 <= n:
+        s0 += a[i] * b[i]
+        s1 += a[i + 1] * b[i + 1]
+        s2 += a[i + 2] * b[i + 2]
+        s3 += a[i + 3] * b[i + 3]
+        s4 += a[i + 4] * b[i + 4]
+        s5 += a[i + 5] * b[i + 5]
+        s6 += a[i + 6] * b[i + 6]
+        s7 += a[i + 7] * b[i + 7]
+        i += 8
+    cdef double rest = 0
+    while i < n:
+        rest += a[i] * b[i]
+        i += 1
+    return (((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))) + rest
+
+
+cdef inline double norm_max(const double* a, Py_ssize_t n) noexcept nogil:
+    """The largest magnitude; NaN if there is one."""
+    cdef double largest = 0
+    cdef double magnitude
+    cdef Py_ssize_t i
+    for i in range(n):
+        magnitude = fabs(a[i])
+        if not magnitude <= largest:
+            largest = magnitude
+            if magnitude != magnitude:
+                break
+    return largest
+
+
+cdef inline double norm_two(const double* a, Py_ssize_t n) noexcept nogil:
+    """Euclidean length, rescaled where the squares would leave the range of a double."""
+    cdef double squares = dot(a, a, n)
+    cdef double largest, ratio
+    cdef double total = 0
+    cdef Py_ssize_t i
+    if 1e-280 < squares < INFINITY:
+        return sqrt(squares)
+    largest = norm_max(a, n)
+    if largest == 0 or not isfinite(largest):
+        return largest
+    for i in range(n):
+        ratio = a[i] / largest
+        total += ratio * ratio
+    return largest * sqrt(total)
+
+
+cdef inline double norm_order(const double* a, Py_ssize_t n, double order) noexcept nogil:
+    """The norm that SciPy's `norm` option names: inf, -inf (the smallest magnitude) or any p."""
+    cdef double total = 0
+    cdef double smallest = INFINITY
+    cdef Py_ssize_t i
+    if order == INFINITY:
+        return norm_max(a, n)
+    if order == 2:
+        return norm_two(a, n)
+    if order == -INFINITY:
+        for i in range(n):
+            smallest = min(smallest, fabs(a[i]))
+        return smallest
+    for i in range(n):
+        total += pow(fabs(a[i]), order)
+    return pow(total, 1 / order)
+
+
+cdef inline bint add_scaled(const double* a, double scale, const double* b, double* out,
+                            Py_ssize_t n) noexcept nogil:
+    """out = a + scale b; says whether all of it is finite (inf and NaN times 0 are NaN)."""
+    cdef double p0 = 0, p1 = 0, p2 = 0, p3 = 0
+    cdef Py_ssize_t i = 0
+    while i + 4 <= n:
+        out[i] = a[i] + scale * b[i]
+        out[i + 1] = a[i + 1] + scale * b[i + 1]
+        out[i + 2] = a[i + 2] + scale * b[i + 2]
+        out[i + 3] = a[i + 3] + scale * b[i + 3]
+        p0 += 0 * out[i]
+        p1 += 0 * out[i + 1]
+        p2 += 0 * out[i + 2]
+        p3 += 0 * out[i + 3]
+        i += 4
+    while i < n:
+        out[i] = a[i] + scale * b[i]
+        p0 += 0 * out[i]
+        i += 1
+    return (p0 + p1) + (p2 + p3) == 0
+
+
+cdef inline double distance(const double* a, const double* b, Py_ssize_t n) noexcept nogil:
+    cdef double s0 = 0, s1 = 0, s2 = 0, s3 = 0
+    cdef Py_ssize_t i = 0
+    while i + 4 <= n:
+        s0 += (a[i] - b[i]) * (a[i] - b[i])
+        s1 += (a[i + 1] - b[i + 1]) * (a[i + 1] - b[i + 1])
+        s2 += (a[i + 2] - b[i + 2]) * (a[i + 2] - b[i + 2])
+        s3 += (a[i + 3] - b[i + 3]) * (a[i + 3] - b[i + 3])
+        i += 4
+    while i < n:
+        s0 += (a[i] - b[i]) * (a[i] - b[i])
+        i += 1
+    return sqrt((s0 + s2) + (s1 + s3))
+
+
+cdef inline bint all_finite(const double* a, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not isfinite(a[i]):
+            return False
+    return True
+
+
+cdef inline void subtract(const double* a, const double* b, double* out,
+                          Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        out[i] = a[i] - b[i]
+
+
+cdef inline void axpy(double scale, const double* a, double* out, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        out[i] += scale * a[i]
+
+
+cdef inline void copy_scaled(double scale, const double* a, double* out,
+                             Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        out[i] = scale * a[i]

@@ -1,0 +1,12 @@
+"""The owner of a C objective on the Python side."""
+
+from fastopt.core.abi cimport Objective
+
+
+cdef class BoundObjective:
+    """Keeps alive what `objective.context` points to, and the exception that it met."""
+
+    cdef Objective objective
+    cdef object error
+
+    cdef int raise_error(self) except -1

@@ -1,0 +1,253 @@
+"""Interpreter callables as C objectives.
+
+Owns the calls: a fresh array for each, the checks of what comes back, finite differences, and the
+exception that a call ends with. Knows nothing of solvers. `evaluate` is what solvers call; it
+takes the GIL itself, which costs nothing to speak of when the thread holds it already.
+"""
+
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+
+cimport numpy as cnp
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_CheckExact
+from libc.math cimport INFINITY
+from libc.string cimport memcpy
+
+from fastopt.core.abi cimport REPLY_DONE, REPLY_RAISED, REPLY_STOP
+from fastopt.objectives.differences cimport (
+    COMPLEX_STEP, EXACT, THREE_POINT, TWO_POINT, Scheme, default_step, difference_step,
+)
+from fastopt.objectives.objective cimport BoundObjective
+
+cnp.import_array()
+
+SCHEMES = {"2-point": TWO_POINT, "3-point": THREE_POINT, "cs": COMPLEX_STEP}
+
+
+cdef class PythonObjective(BoundObjective):
+    """An interpreter callable and its gradient, bound to their arguments.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(x, *args) -> float``, or ``-> (float, array)`` with ``jac=True``.
+    jac : callable, True, "2-point", "3-point" or "cs"
+        The gradient: ``jac(x, *args) -> array``, part of what `fun` returns, or differences.
+    args : tuple
+        Further arguments of both.
+    n : int
+        The number of variables.
+    abs_step, rel_step : float or ndarray of shape (n,), optional
+        Absolute and relative steps of the differences; where 0 or not given, the scheme's own.
+    workers : callable, optional
+        ``workers(function, iterable)``, like `map`, for the evaluations of one gradient.
+
+    Attributes
+    ----------
+    deadline : float
+        On the clock of `time.perf_counter`; no value is computed after it, and the solve ends.
+    """
+
+    cdef object fun
+    cdef object jac
+    cdef tuple args
+    cdef Scheme scheme
+    cdef Py_ssize_t n
+    cdef object abs_step       # arrays of shape (n,), zero where none is given
+    cdef object rel_step
+    cdef object workers
+    cdef double value          # the function at the last point it was asked for
+    cdef public double deadline
+
+    def __init__(self, fun, jac, tuple args not None, Py_ssize_t n, abs_step=None, rel_step=None,
+                 workers=None):
+        self.fun = fun
+        self.jac = jac
+        self.args = args
+        self.n = n
+        self.scheme = SCHEMES[jac] if isinstance(jac, str) else EXACT
+        self.workers = workers
+        self.deadline = INFINITY
+        self.objective.value_grad = evaluate
+        self.objective.context = <void*>self
+        self.objective.joint = jac is True
+        if self.scheme != EXACT:
+            self.abs_step = np.ascontiguousarray(
+                np.broadcast_to(0.0 if abs_step is None else abs_step, n), dtype=np.float64)
+            self.rel_step = np.ascontiguousarray(
+                np.broadcast_to(0.0 if rel_step is None else rel_step, n), dtype=np.float64)
+            self.objective.gradient_cost = 2 * n if self.scheme == THREE_POINT else n
+            if self.scheme != COMPLEX_STEP:
+                self.objective.difference_step = default_step(self.scheme)
+
+    def __reduce__(self):
+        return PythonObjective, (self.fun, self.jac, self.args, self.n, self.abs_step,
+                                 self.rel_step, self.workers)
+
+    cdef object call(self, object function, const double* x):
+        cdef cnp.npy_intp shape = self.n
+        cdef cnp.ndarray point = cnp.PyArray_EMPTY(1, &shape, cnp.NPY_DOUBLE, 0)
+        memcpy(cnp.PyArray_DATA(point), x, self.n * sizeof(double))
+        if self.args:
+            return function(point, *self.args)
+        return function(point)
+
+    cdef int take_gradient(self, object found, double* grad) except -1:
+        """Copy what the user returned as a gradient, if it is one."""
+        cdef cnp.ndarray array
+        if not (isinstance(found, np.ndarray)
+                and cnp.PyArray_TYPE(<cnp.ndarray>found) == cnp.NPY_DOUBLE
+                and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>found)):
+            found = as_gradient(found, self.name_of_gradient())
+        array = <cnp.ndarray>found
+        if not (cnp.PyArray_NDIM(array) == 1 and cnp.PyArray_DIM(array, 0) == self.n
+                or is_flat(array, self.n)):
+            raise ValueError(f"{self.name_of_gradient()} must return an array of shape "
+                             f"({self.n},), got shape {found.shape}")
+        memcpy(grad, cnp.PyArray_DATA(array), self.n * sizeof(double))
+        return 0
+
+    cdef str name_of_gradient(self):
+        return "`fun` (jac=True)" if self.jac is True else "`jac`"
+
+    cdef int joint(self, const double* x, double* value, double* grad) except -1:
+        cdef object found = self.call(self.fun, x)
+        if not isinstance(found, (tuple, list)) or len(found) != 2:
+            raise TypeError("`fun` must return a pair (value, gradient) when jac=True, got "
+                            f"{describe(found)}")
+        if value != NULL:
+            value[0] = as_value(found[0])
+        if grad != NULL:
+            self.take_gradient(found[1], grad)
+        return 0
+
+    cdef int differences(self, const double* x, double* grad) except -1:
+        """The gradient from `gradient_cost` further calls of the function."""
+        cdef const double[::1] absolute = self.abs_step
+        cdef const double[::1] relative = self.rel_step
+        cdef double[::1] steps = np.empty(self.n)
+        cdef Py_ssize_t i
+        cdef object values
+        for i in range(self.n):
+            steps[i] = difference_step(self.scheme, x[i], relative[i], absolute[i])
+        base = np.empty(self.n, dtype=np.complex128 if self.scheme == COMPLEX_STEP else np.float64)
+        for i in range(self.n):
+            base[i] = x[i]
+        points = perturbed(base, np.asarray(steps), self.scheme)
+        if self.workers is None:
+            values = map(self.fun, points) if not self.args else (
+                self.fun(point, *self.args) for point in points)
+        else:
+            values = iter(self.workers(partial(call_at, self.fun, self.args), points))
+        for i in range(self.n):
+            if self.scheme == TWO_POINT:
+                grad[i] = (as_value(next(values)) - self.value) / steps[i]
+            elif self.scheme == THREE_POINT:
+                grad[i] = as_value(next(values))
+                grad[i] = (grad[i] - as_value(next(values))) / (2 * steps[i])
+            else:
+                grad[i] = as_imaginary(next(values)) / steps[i]
+        return 0
+
+
+cdef int evaluate(const double* x, double* value, double* grad, Py_ssize_t n,
+                  void* context) noexcept with gil:
+    """The objective's `value_grad_fn`."""
+    cdef PythonObjective self = <PythonObjective>context
+    try:
+        if value != NULL and self.deadline < INFINITY and perf_counter() > self.deadline:
+            return REPLY_STOP
+        if self.jac is True:
+            self.joint(x, value, grad)
+            return REPLY_DONE
+        if value != NULL:
+            self.value = value[0] = as_value(self.call(self.fun, x))
+        if grad != NULL:
+            if self.scheme == EXACT:
+                self.take_gradient(self.call(self.jac, x), grad)
+            else:
+                self.differences(x, grad)
+        return REPLY_DONE
+    except BaseException as error:
+        self.error = error
+        return REPLY_RAISED
+
+
+def perturbed(base, steps, Scheme scheme):
+    """The points of the differences, each a fresh array, in the order of use."""
+    for i, step in enumerate(steps):
+        for move in ((step, -step) if scheme == THREE_POINT else (step,)):
+            point = base.copy()
+            point[i] += move * 1j if scheme == COMPLEX_STEP else move
+            yield point
+
+
+def call_at(fun, args, x):
+    """``fun(x, *args)``; a module-level function, so that a pool of processes can have it."""
+    return fun(x, *args)
+
+
+cdef double as_value(object found) except? -1.0:
+    """The number that the user's function returned: a real scalar, or an array that holds one."""
+    if PyFloat_Check(found):         # np.float64 is one too
+        return PyFloat_AS_DOUBLE(found)
+    return scalar_of(found)
+
+
+cdef double scalar_of(object found) except? -1.0:
+    if isinstance(found, (list, tuple, np.ndarray)):
+        try:
+            array = np.asarray(found)
+        except ValueError:
+            raise TypeError(f"`fun` must return a real scalar, got {describe(found)}") from None
+        if array.size != 1:
+            raise ValueError(f"`fun` must return a scalar, got {describe(found)}")
+        found = array.item()
+    if found is None or isinstance(found, (str, bytes, complex, np.complexfloating)):
+        raise TypeError(f"`fun` must return a real scalar, got {describe(found)}")
+    try:
+        return float(found)
+    except (TypeError, ValueError):
+        raise TypeError(f"`fun` must return a real scalar, got {describe(found)}") from None
+
+
+cdef double as_imaginary(object found) except? -1.0:
+    """The imaginary part of what the user's function made of a complex point."""
+    if isinstance(found, (list, tuple, np.ndarray)) and np.size(found) == 1:
+        found = np.asarray(found).item()
+    if not isinstance(found, (complex, np.complexfloating)):
+        raise TypeError("`fun` must return a complex number at a complex x when jac='cs', got "
+                        f"{describe(found)}; use jac='3-point' if it cannot")
+    return found.imag
+
+
+cdef object as_gradient(object found, str name):
+    """`found` as a C-contiguous float64 array."""
+    try:
+        array = np.asarray(found)
+    except ValueError:
+        raise ValueError(f"{name} must return a flat array of numbers, got "
+                         f"{describe(found)}") from None
+    if found is None or array.dtype.kind not in "fiubO":
+        raise TypeError(f"{name} must return an array of real numbers, got {describe(found)}")
+    try:
+        return np.ascontiguousarray(array, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must return an array of real numbers, got "
+                        f"{describe(found)}") from None
+
+
+cdef bint is_flat(cnp.ndarray array, Py_ssize_t n):
+    """Whether `array` is n numbers along one axis, the other axes being of length one."""
+    return cnp.PyArray_SIZE(array) == n and max((<object>array).shape, default=1) == n
+
+
+cdef str describe(object found):
+    if isinstance(found, np.ndarray):
+        return f"an array of shape {found.shape} and dtype {found.dtype}"
+    if isinstance(found, tuple):
+        return f"a tuple of length {len(found)}"
+    text = repr(found)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(found).__name__})"

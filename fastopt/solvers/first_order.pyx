@@ -1,0 +1,74 @@
+"""The one loop of all first-order methods; the method is the rule's C step.
+
+Owns the iteration. Knows nothing of what a rule does with its slots.
+"""
+
+from libc.math cimport INFINITY, isfinite
+from libc.string cimport memcpy
+
+from fastopt.core.abi cimport NOT_FINITE, REPLY_DONE, RUNNING, UNBOUNDED, Objective, StatusCode
+from fastopt.core.vector cimport all_finite, distance
+from fastopt.solvers.iteration cimport (
+    SHARED_VECTORS, Iteration, Method, Point, accept_trial, evaluate, keep_if_best, lay_out_points,
+    status_of_reply,
+)
+
+
+cdef Method first_order_method() noexcept nogil:
+    cdef Method method
+    method.state_size = sizeof(FirstOrder)
+    method.count_doubles = count_doubles
+    method.lay_out = lay_out
+    method.work = work
+    method.prepare = prepare
+    method.iterate = iterate
+    return method
+
+
+cdef void prepare(void* address) noexcept nogil:
+    pass
+
+
+cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogil:
+    """One step of the rule, and the evaluation where it leads.
+
+    An evaluation that raises or stops leaves the step taken; it is not taken again.
+    """
+    cdef FirstOrder* state = <FirstOrder*>address
+    cdef Iteration* iteration = &state.iteration
+    cdef Point* current = &iteration.current
+    cdef Point* trial = &iteration.trial
+    cdef Py_ssize_t n = iteration.n
+    cdef int reply
+    if not state.stepped:
+        memcpy(trial.x, current.x, n * sizeof(double))
+        state.step(trial.x, current.gradient, state.slot_vectors, state.hyperparameters,
+                   iteration.nit + 1, n)
+        state.stepped = True
+    if not all_finite(trial.x, n):
+        return NOT_FINITE
+    reply = evaluate(iteration, objective, trial)
+    if reply != REPLY_DONE:
+        return status_of_reply(iteration, reply)
+    if trial.value == -INFINITY:
+        return UNBOUNDED
+    if not (isfinite(trial.value) and all_finite(trial.gradient, n)):
+        return NOT_FINITE
+    state.stepped = False
+    accept_trial(iteration, distance(trial.x, current.x, n))
+    keep_if_best(iteration)
+    return RUNNING
+
+
+cdef Py_ssize_t count_doubles(const void* address) noexcept nogil:
+    cdef const FirstOrder* state = <const FirstOrder*>address
+    return (SHARED_VECTORS + state.slots) * state.iteration.n
+
+
+cdef void lay_out(void* address, double* vectors) noexcept nogil:
+    cdef FirstOrder* state = <FirstOrder*>address
+    state.slot_vectors = lay_out_points(&state.iteration, vectors)
+
+
+cdef double work(const void* address) noexcept nogil:
+    return 4 * <double>count_doubles(address)

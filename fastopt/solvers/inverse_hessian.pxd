@@ -1,0 +1,34 @@
+"""Approximations of the inverse Hessian, as operators that learn from pairs (s, y)."""
+
+
+cdef enum MemoryKind:
+    DENSE = 0                 # BFGS: a symmetric matrix
+    LIMITED = 1               # L-BFGS: the last m pairs
+
+
+cdef struct InverseHessian:
+    MemoryKind kind
+    Py_ssize_t n
+    bint empty                # nothing learnt: H is `scale` times the identity
+    double scale
+    double* s                 # where the next pair goes: `note_step` writes it
+    double* y
+    # DENSE
+    double* matrix            # n (n + 1) / 2: the lower triangle, row after row
+    double* product           # n
+    # LIMITED
+    Py_ssize_t m
+    Py_ssize_t pairs          # how many of the m are in use
+    Py_ssize_t next           # the row that the next pair goes to
+    double* steps             # (m, n), a ring
+    double* changes           # (m, n), likewise
+    double* curvatures        # m: s'y
+    double* shares            # m: scratch of the two-loop recursion
+
+
+cdef Py_ssize_t memory_size(const InverseHessian* memory) noexcept nogil
+cdef void lay_out_memory(InverseHessian* memory, double* vectors) noexcept nogil
+cdef void forget(InverseHessian* memory) noexcept nogil
+cdef bint learn(InverseHessian* memory, const double* gradient, double* direction) noexcept nogil
+cdef void point_downhill(InverseHessian* memory, const double* gradient,
+                         double* direction) noexcept nogil

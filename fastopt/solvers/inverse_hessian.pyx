@@ -1,0 +1,173 @@
+"""Approximations of the inverse Hessian, as operators that learn from pairs (s, y).
+
+Own the pairs and what is made of them. Know nothing of the loop, the objective or the search.
+
+* DENSE: the BFGS update of the inverse (Nocedal & Wright 2006, equation 6.17) as one symmetric
+  rank-two correction, O(n^2): with u = H y,
+
+      H+ = H + s w' + w s',    w = ((1 + y'u / s'y) / 2 s - u) / s'y.
+
+  Before the first update H is scaled by s'y / y'y (their equation 6.20).
+* LIMITED: the two-loop recursion (algorithm 7.4) over the last m pairs.
+"""
+
+from libc.string cimport memset
+
+from fastopt.core.vector cimport axpy, copy_scaled, dot
+
+# A pair is refused if s'y <= eps y'y: relative, and tiny, for the search has seen to s'y > 0.
+cdef double LEAST_CURVATURE = 2.220446049250313e-16
+
+
+cdef Py_ssize_t memory_size(const InverseHessian* memory) noexcept nogil:
+    """How many doubles the memory takes."""
+    cdef Py_ssize_t n = memory.n
+    if memory.kind == DENSE:
+        return n * (n + 1) // 2 + 3 * n
+    return 2 * memory.m * (n + 1)
+
+
+cdef void lay_out_memory(InverseHessian* memory, double* vectors) noexcept nogil:
+    cdef Py_ssize_t n = memory.n
+    if memory.kind == DENSE:
+        memory.s = vectors
+        memory.y = vectors + n
+        memory.product = vectors + 2 * n
+        memory.matrix = vectors + 3 * n
+        return
+    memory.steps = vectors
+    memory.changes = vectors + memory.m * n
+    memory.curvatures = vectors + 2 * memory.m * n
+    memory.shares = memory.curvatures + memory.m
+    point_to_next_pair(memory)
+
+
+cdef void point_to_next_pair(InverseHessian* memory) noexcept nogil:
+    memory.s = memory.steps + memory.next * memory.n
+    memory.y = memory.changes + memory.next * memory.n
+
+
+cdef void forget(InverseHessian* memory) noexcept nogil:
+    """Back to `scale` times the identity; the scale, the latest one, is kept."""
+    memory.empty = True
+    memory.pairs = 0
+
+
+cdef bint learn(InverseHessian* memory, const double* gradient, double* direction) noexcept nogil:
+    """Take in the pair at (s, y), if its curvature is positive, and turn the direction.
+
+    `direction` is -H g of the gradient before and becomes -H+ g of the one given.
+    """
+    cdef Py_ssize_t n = memory.n
+    cdef double curvature = dot(memory.s, memory.y, n)
+    cdef double change = dot(memory.y, memory.y, n)
+    if not curvature > LEAST_CURVATURE * change:
+        point_downhill(memory, gradient, direction)
+        return False
+    if memory.kind == DENSE:
+        update_matrix(memory, curvature, change, gradient, direction)
+    else:
+        memory.scale = curvature / change
+        memory.curvatures[memory.next] = curvature
+        memory.next = memory.next + 1 if memory.next + 1 < memory.m else 0
+        memory.pairs = min(memory.pairs + 1, memory.m)
+        point_to_next_pair(memory)
+        memory.empty = False
+        recur(memory, gradient, direction)
+    return True
+
+
+cdef void point_downhill(InverseHessian* memory, const double* gradient,
+                         double* direction) noexcept nogil:
+    """direction = -H g."""
+    cdef Py_ssize_t i
+    if memory.empty:
+        copy_scaled(-memory.scale, gradient, direction, memory.n)
+    elif memory.kind == DENSE:
+        multiply(memory.matrix, gradient, direction, memory.n)
+        for i in range(memory.n):
+            direction[i] = -direction[i]
+    else:
+        recur(memory, gradient, direction)
+
+
+# --- DENSE -----------------------------------------------------------------------------------
+
+cdef void update_matrix(InverseHessian* memory, double curvature, double change,
+                        const double* gradient, double* direction) noexcept nogil:
+    """One product with H serves both u = H y and the new direction: y = g - g_prev, and
+    `direction` is -H g_prev already."""
+    cdef Py_ssize_t n = memory.n
+    cdef Py_ssize_t i, j
+    cdef const double* s = memory.s
+    cdef double* product = memory.product      # H g, H the matrix before the update
+    cdef double* w = memory.y                  # y is not needed after u
+    cdef double* row = memory.matrix
+    cdef double share, along_s, along_w, s_i, w_i
+    cdef double yu = 0
+    memory.scale = curvature / change
+    if memory.empty:
+        set_diagonal(memory.matrix, memory.scale, n)
+        copy_scaled(memory.scale, gradient, product, n)
+        yu = memory.scale * change
+        copy_scaled(memory.scale, memory.y, w, n)
+        memory.empty = False
+    else:
+        multiply(memory.matrix, gradient, product, n)
+        for i in range(n):
+            direction[i] += product[i]         # u
+        yu = dot(memory.y, direction, n)
+        copy_scaled(1.0, direction, w, n)
+    share = 0.5 * (1 + yu / curvature)
+    for i in range(n):
+        w[i] = (share * s[i] - w[i]) / curvature
+    along_s = dot(s, gradient, n)
+    along_w = dot(w, gradient, n)
+    for i in range(n):
+        direction[i] = -(product[i] + s[i] * along_w + w[i] * along_s)
+    for i in range(n):
+        s_i = s[i]
+        w_i = w[i]
+        for j in range(i + 1):
+            row[j] += s_i * w[j] + w_i * s[j]
+        row += i + 1
+
+
+cdef void set_diagonal(double* matrix, double scale, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double* row = matrix
+    memset(matrix, 0, n * (n + 1) // 2 * sizeof(double))
+    for i in range(n):
+        row[i] = scale
+        row += i + 1
+
+
+cdef void multiply(const double* matrix, const double* x, double* out, Py_ssize_t n) noexcept nogil:
+    """out = H x from the lower triangle: row i serves as row and, above the diagonal, as column."""
+    cdef Py_ssize_t i
+    cdef const double* row = matrix
+    for i in range(n):
+        axpy(x[i], row, out, i)
+        out[i] = dot(row, x, i + 1)
+        row += i + 1
+
+
+# --- LIMITED ---------------------------------------------------------------------------------
+
+cdef void recur(InverseHessian* memory, const double* gradient, double* direction) noexcept nogil:
+    """Nocedal & Wright's algorithm 7.4, on -g; `shares` are their alpha."""
+    cdef Py_ssize_t n = memory.n
+    cdef Py_ssize_t row = memory.next
+    cdef Py_ssize_t i
+    cdef double beta
+    copy_scaled(-1.0, gradient, direction, n)
+    for _ in range(memory.pairs):
+        row = row - 1 if row > 0 else memory.m - 1
+        memory.shares[row] = dot(memory.steps + row * n, direction, n) / memory.curvatures[row]
+        axpy(-memory.shares[row], memory.changes + row * n, direction, n)
+    for i in range(n):
+        direction[i] *= memory.scale
+    for _ in range(memory.pairs):
+        beta = dot(memory.changes + row * n, direction, n) / memory.curvatures[row]
+        axpy(memory.shares[row] - beta, memory.steps + row * n, direction, n)
+        row = row + 1 if row + 1 < memory.m else 0

@@ -1,0 +1,153 @@
+"""The loop that runs every solver, and the steps that all of them share.
+
+Owns evaluation, acceptance, termination and the best point seen. Knows nothing of directions and
+steps, nor of how a solver chooses them.
+"""
+
+from libc.math cimport INFINITY, NAN, fabs, isfinite
+
+from fastopt.core.abi cimport (
+    FTOL, GTOL, MAXFEV, MAXITER, NOT_FINITE, RAISED, REPLY_DONE, REPLY_RAISED, REPLY_STOP, RUNNING,
+    ROUNDOFF, STOPPED, STOPVAL, UNBOUNDED, XTOL,
+)
+from fastopt.core.vector cimport all_finite, norm_order, norm_two
+
+
+cdef StatusCode advance(const Method* method, void* address, const Objective* objective,
+                        long long k) noexcept nogil:
+    """At most k more iterations. Called again it goes on, as if it had not stopped."""
+    cdef Iteration* state = <Iteration*>address
+    cdef StatusCode status = RUNNING
+    if not state.started:
+        status = start(state, objective)
+        if status == RUNNING:
+            method.prepare(address)
+    while status == RUNNING:
+        status = test_termination(state)
+        if status != RUNNING or k == 0:
+            break
+        status = method.iterate(address, objective)
+        k -= 1
+    if status == RUNNING or status == RAISED or status == STOPPED:
+        state.status = status             # the current point stays: the solve can go on from it
+    else:
+        settle(state, status)
+    return status
+
+
+cdef StatusCode start(Iteration* state, const Objective* objective) noexcept nogil:
+    """Evaluate at x0."""
+    cdef Py_ssize_t i
+    cdef int reply
+    for i in range(state.n):
+        state.current.gradient[i] = NAN
+    state.current.value = NAN
+    reply = evaluate(state, objective, &state.current)
+    if reply != REPLY_DONE:
+        return status_of_reply(state, reply)
+    state.started = True
+    if state.current.value == -INFINITY:
+        return UNBOUNDED
+    if not (isfinite(state.current.value) and all_finite(state.current.gradient, state.n)):
+        return NOT_FINITE
+    return RUNNING
+
+
+cdef StatusCode test_termination(const Iteration* state) noexcept nogil:
+    """Which test, if any, the current point passes.
+
+    The tests of values and steps are SciPy's: L-BFGS-B's `ftol` and BFGS' `xrtol`.
+    """
+    cdef const Limits* limits = &state.limits
+    cdef double scale
+    if state.current.value <= limits.stopval:
+        return STOPVAL
+    if norm_order(state.current.gradient, state.n, limits.norm) <= limits.gtol:
+        return GTOL
+    if state.nit > 0:
+        if limits.ftol > 0:
+            scale = max(1.0, max(fabs(state.current.value), fabs(state.previous_value)))
+            if state.decrease <= limits.ftol * scale:
+                return FTOL
+        if limits.xtol > 0:
+            scale = limits.xtol + norm_two(state.current.x, state.n)
+            if state.step <= limits.xtol * scale:
+                return XTOL
+    if state.nit >= limits.maxiter:
+        return MAXITER
+    if state.nfev >= limits.maxfev:
+        return MAXFEV
+    return RUNNING
+
+
+cdef void settle(Iteration* state, StatusCode status) noexcept nogil:
+    """End the solve: unless a test was passed at the current point, the best point comes back."""
+    cdef Point best = state.best
+    state.status = status
+    if status in (GTOL, FTOL, XTOL, STOPVAL, ROUNDOFF):
+        return
+    if best.value < state.current.value or (state.started and not isfinite(state.current.value)
+                                            and isfinite(best.value)):
+        state.best = state.current
+        state.current = best
+
+
+cdef double* lay_out_points(Iteration* state, double* vectors) noexcept nogil:
+    """Give the three points their vectors; what follows them is the solver's own."""
+    cdef Py_ssize_t n = state.n
+    state.current.x = vectors
+    state.current.gradient = vectors + n
+    state.trial.x = vectors + 2 * n
+    state.trial.gradient = vectors + 3 * n
+    state.best.x = vectors + 4 * n
+    state.best.gradient = vectors + 5 * n
+    return vectors + SHARED_VECTORS * n
+
+
+cdef int evaluate(Iteration* state, const Objective* objective, Point* point) noexcept nogil:
+    """Value and gradient at `point.x`, counted.
+
+    Where they are separate functions, the gradient is left alone if the value is not finite: it
+    is of no use there, and the user's function need not be able to give one.
+    """
+    cdef int reply
+    if state.nfev >= state.limits.maxfev:
+        return REPLY_STOP
+    state.nfev += 1
+    if objective.joint:
+        state.njev += 1
+        return objective.value_grad(point.x, &point.value, point.gradient, state.n,
+                                    objective.context)
+    reply = objective.value_grad(point.x, &point.value, NULL, state.n, objective.context)
+    if reply != REPLY_DONE or not isfinite(point.value):
+        return reply
+    state.njev += 1
+    state.nfev += objective.gradient_cost
+    return objective.value_grad(point.x, NULL, point.gradient, state.n, objective.context)
+
+
+cdef StatusCode status_of_reply(const Iteration* state, int reply) noexcept nogil:
+    if reply == REPLY_RAISED:
+        return RAISED
+    if reply == REPLY_STOP:
+        return MAXFEV if state.nfev >= state.limits.maxfev else STOPPED
+    return RUNNING
+
+
+cdef void accept_trial(Iteration* state, double step) noexcept nogil:
+    """The trial becomes the current point, `step` away from the one before."""
+    cdef Point previous = state.current
+    state.decrease = previous.value - state.trial.value
+    state.previous_value = previous.value
+    state.step = step
+    state.current = state.trial
+    state.trial = previous
+    state.nit += 1
+
+
+cdef void keep_if_best(Iteration* state) noexcept nogil:
+    """The trial point is kept, by exchange, if it is the lowest besides the current one."""
+    cdef Point trial = state.trial
+    if trial.value < state.best.value and trial.value < state.current.value:
+        state.trial = state.best
+        state.best = trial

@@ -1,0 +1,17 @@
+"""BFGS and L-BFGS: one loop over two memories."""
+
+from fastopt.solvers.inverse_hessian cimport InverseHessian
+from fastopt.solvers.iteration cimport Iteration, Method
+from fastopt.solvers.line_search cimport SearchSettings
+
+
+cdef struct QuasiNewton:
+    Iteration iteration
+    SearchSettings search
+    InverseHessian memory
+    double* direction
+    double slope              # of f along the direction
+    double first_step         # what the next search tries first
+
+
+cdef Method quasi_newton_method() noexcept nogil

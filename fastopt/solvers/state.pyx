@@ -1,0 +1,316 @@
+"""A solver's state as a Python object: made from settings, advanced, read, pickled.
+
+Owns the memory. Knows nothing of callbacks, clocks or messages.
+"""
+
+import threading
+
+import numpy as np
+
+cimport numpy as cnp
+from libc.math cimport INFINITY, NAN
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from fastopt.core.abi import Status
+
+from fastopt.core.abi cimport GRADIENT_MISMATCH, RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn
+from fastopt.objectives.objective cimport BoundObjective
+from fastopt.solvers.first_order cimport MOST_HYPERPARAMETERS, FirstOrder, first_order_method
+from fastopt.solvers.inverse_hessian cimport DENSE, LIMITED, InverseHessian
+from fastopt.solvers.iteration cimport (
+    SHARED_VECTORS, Iteration, Method, Point, advance, settle,
+)
+from fastopt.solvers.line_search cimport HAGER_ZHANG, MORE_THUENTE
+from fastopt.solvers.quasi_newton cimport QuasiNewton, quasi_newton_method
+
+cnp.import_array()
+
+# The GIL is let go for solvers whose own work between two evaluations takes longer than another
+# thread may keep it (sys.getswitchinterval, 5 ms): this many operations.
+cdef double RELEASE_GIL = 1e7
+
+SEARCHES = {"hager-zhang": HAGER_ZHANG, "more-thuente": MORE_THUENTE}
+
+
+cdef class SolverState:
+    """The state of one solve.
+
+    Parameters
+    ----------
+    solver : {"bfgs", "l-bfgs", "first-order"}
+        Which solver.
+    x0 : ndarray of float64, shape (n,)
+        Where it starts; copied.
+    settings : dict
+        Limits and constants, complete and checked: `gtol`, `norm`, `ftol`, `xtol`, `stopval`,
+        `maxiter`, `maxfev`, and the solver's own.
+    """
+
+    cdef Method method
+    cdef Iteration* iteration         # the first member of the solver's own struct
+    cdef object vectors               # the block that its pointers point into
+    cdef object rule_step             # keeps the machine code of `FirstOrder.step` alive
+    cdef dict settings
+    cdef object lock
+    cdef readonly str solver
+
+    def __cinit__(self, str solver not None, const double[::1] x0 not None, dict settings not None):
+        cdef Py_ssize_t n = x0.shape[0]
+        self.solver = solver
+        self.settings = settings
+        self.lock = threading.Lock()
+        self.method = first_order_method() if solver == "first-order" else quasi_newton_method()
+        self.iteration = <Iteration*>calloc(1, self.method.state_size)
+        if self.iteration == NULL:
+            raise MemoryError
+        self.iteration.n = n
+        self.iteration.step = NAN
+        self.iteration.current.value = NAN
+        self.iteration.best.value = INFINITY
+        self.set_limits()
+        if solver == "first-order":
+            self.set_rule(<FirstOrder*>self.iteration)
+        else:
+            self.set_quasi_newton(<QuasiNewton*>self.iteration)
+        self.vectors = np.zeros(self.method.count_doubles(self.iteration))
+        self.lay_out()
+        memcpy(self.iteration.current.x, &x0[0], n * sizeof(double))
+        if solver == "bfgs" and settings["hess_inv0"] is not None:
+            self.set_matrix(&(<QuasiNewton*>self.iteration).memory, settings["hess_inv0"])
+
+    def __dealloc__(self):
+        free(self.iteration)
+
+    cdef void lay_out(self):
+        self.method.lay_out(self.iteration, <double*>cnp.PyArray_DATA(<cnp.ndarray>self.vectors))
+
+    cdef int set_limits(self) except -1:
+        cdef dict settings = self.settings
+        self.iteration.limits.gtol = settings["gtol"]
+        self.iteration.limits.norm = settings["norm"]
+        self.iteration.limits.ftol = settings["ftol"]
+        self.iteration.limits.xtol = settings["xtol"]
+        self.iteration.limits.stopval = settings["stopval"]
+        self.iteration.limits.maxiter = settings["maxiter"]
+        self.iteration.limits.maxfev = settings["maxfev"]
+        return 0
+
+    cdef int set_quasi_newton(self, QuasiNewton* state) except -1:
+        cdef dict settings = self.settings
+        state.search.kind = SEARCHES[settings["line_search"]]
+        state.search.c1 = settings["c1"]
+        state.search.c2 = settings["c2"]
+        state.search.max_step = INFINITY
+        state.search.max_evaluations = settings["maxls"]
+        state.memory.n = self.iteration.n
+        state.memory.empty = True
+        state.memory.scale = 1
+        if self.solver == "bfgs":
+            state.memory.kind = DENSE
+        else:
+            state.memory.kind = LIMITED
+            state.memory.m = settings["maxcor"]
+        return 0
+
+    cdef int set_matrix(self, InverseHessian* memory, matrix) except -1:
+        cdef const double[:, ::1] source = np.ascontiguousarray(matrix, dtype=np.float64)
+        cdef double* row = memory.matrix
+        cdef Py_ssize_t i
+        memory.empty = False
+        for i in range(memory.n):
+            memcpy(row, &source[i, 0], (i + 1) * sizeof(double))
+            row += i + 1
+        return 0
+
+    cdef int set_rule(self, FirstOrder* state) except -1:
+        from fastopt.rules.steps import c_step      # loads Numba
+        from fastopt.rules.table import RULES
+
+        cdef Py_ssize_t i
+        cdef tuple values = self.settings["hyperparameters"]
+        if len(values) > MOST_HYPERPARAMETERS:
+            raise ValueError(f"a rule has at most {MOST_HYPERPARAMETERS} hyperparameters")
+        self.rule_step = c_step(self.settings["rule"])
+        state.step = <rule_step_fn><size_t>self.rule_step.address
+        state.slots = RULES[self.settings["rule"]].slots
+        for i in range(len(values)):
+            state.hyperparameters[i] = values[i]
+        return 0
+
+    # --- running -----------------------------------------------------------------------------
+
+    def advance(self, BoundObjective objective not None, long long k):
+        """Run at most `k` more iterations; the first call also evaluates at x0.
+
+        Returns
+        -------
+        bool
+            Whether there is more to do.
+
+        Raises
+        ------
+        RuntimeError
+            If this state is running already, in another thread or in a caller of this one.
+        Exception
+            What the user's function raised. The state stays as the last iteration left it and can
+            be advanced again.
+        """
+        cdef StatusCode status
+        self.take()
+        try:
+            status = self.iteration.status
+            if status != RUNNING and status != RAISED and status != STOPPED:
+                return False
+            if self.method.work(self.iteration) > RELEASE_GIL:
+                with nogil:
+                    status = advance(&self.method, self.iteration, &objective.objective, k)
+            else:
+                status = advance(&self.method, self.iteration, &objective.objective, k)
+            if status == RAISED:
+                objective.raise_error()
+        finally:
+            self.lock.release()
+        return status == RUNNING
+
+    def finish(self, StatusCode status):
+        """End the solve for a reason from outside; the best point seen becomes the current one."""
+        self.take()
+        settle(self.iteration, status)
+        self.lock.release()
+
+    cdef int take(self) except -1:
+        if not self.lock.acquire(blocking=False):
+            raise RuntimeError("this solver is running already: `fun` must not call it, nor "
+                               "another thread at the same time")
+        return 0
+
+    # --- reading -----------------------------------------------------------------------------
+
+    @property
+    def status(self):
+        """Why it ended, or `Status.RUNNING`."""
+        return Status(self.iteration.status)
+
+    @property
+    def started(self):
+        """Whether the function has been evaluated at x0."""
+        return bool(self.iteration.started)
+
+    @property
+    def n(self):
+        """The number of variables."""
+        return self.iteration.n
+
+    @property
+    def x(self):
+        """A copy of the current point."""
+        return self.read(self.iteration.current.x)
+
+    @property
+    def fun(self):
+        """The value there; NaN before the first evaluation."""
+        return self.iteration.current.value
+
+    @property
+    def jac(self):
+        """A copy of the gradient there; NaN before the first evaluation."""
+        if not self.iteration.started:
+            return np.full(self.iteration.n, NAN)
+        return self.read(self.iteration.current.gradient)
+
+    @property
+    def nit(self):
+        """Iterations done."""
+        return self.iteration.nit
+
+    @property
+    def nfev(self):
+        """Calls of the function, those of finite differences included."""
+        return self.iteration.nfev
+
+    @property
+    def njev(self):
+        """Gradients computed."""
+        return self.iteration.njev
+
+    @property
+    def step(self):
+        """Euclidean length of the last step; NaN before the first."""
+        return self.iteration.step
+
+    cdef object read(self, const double* vector):
+        cdef cnp.npy_intp shape = self.iteration.n
+        cdef cnp.ndarray copy = cnp.PyArray_EMPTY(1, &shape, cnp.NPY_DOUBLE, 0)
+        memcpy(cnp.PyArray_DATA(copy), vector, shape * sizeof(double))
+        return copy
+
+    def hess_inv(self):
+        """The approximation of the inverse Hessian, in the form that SciPy's method gives it."""
+        if self.solver == "bfgs":
+            return self.dense_inverse(&(<QuasiNewton*>self.iteration).memory)
+        if self.solver == "l-bfgs":
+            return self.limited_inverse(&(<QuasiNewton*>self.iteration).memory)
+        return None
+
+    cdef object dense_inverse(self, const InverseHessian* memory):
+        cdef Py_ssize_t i, j, n = memory.n
+        cdef const double* row = memory.matrix
+        cdef double[:, ::1] full
+        if memory.empty:
+            return memory.scale * np.eye(n)
+        matrix = np.empty((n, n))
+        full = matrix
+        for i in range(n):
+            for j in range(i + 1):
+                full[i, j] = full[j, i] = row[j]
+            row += i + 1
+        return matrix
+
+    cdef object limited_inverse(self, const InverseHessian* memory):
+        from scipy.optimize import LbfgsInvHessProduct
+
+        cdef Py_ssize_t m = memory.m
+        first = memory.next - memory.pairs
+        rows = [(first + i) % m for i in range(memory.pairs)]
+        ring = np.asarray(self.vectors)[(SHARED_VECTORS + 1) * memory.n:]
+        steps = ring[:m * memory.n].reshape(m, memory.n)
+        changes = ring[m * memory.n:2 * m * memory.n].reshape(m, memory.n)
+        return LbfgsInvHessProduct(steps[rows], changes[rows])
+
+    # --- pickling ----------------------------------------------------------------------------
+
+    def __reduce__(self):
+        self.take()
+        try:
+            return (restore, (self.solver, self.x, self.settings,
+                              (<char*>self.iteration)[:self.method.state_size],
+                              self.gather()))
+        finally:
+            self.lock.release()
+
+    cdef object gather(self):
+        """The block of vectors as `lay_out` has it: the points may have exchanged theirs."""
+        cdef Iteration* state = self.iteration
+        block = self.vectors.copy()
+        block[:SHARED_VECTORS * state.n] = np.concatenate((
+            self.read(state.current.x), self.read(state.current.gradient),
+            self.read(state.trial.x), self.read(state.trial.gradient),
+            self.read(state.best.x), self.read(state.best.gradient)))
+        return block
+
+
+def restore(solver, x0, settings, bytes header, vectors):
+    """A state as it was pickled."""
+    cdef SolverState state = SolverState(solver, x0, settings)
+    cdef rule_step_fn step = NULL
+    if len(header) != <Py_ssize_t>state.method.state_size or len(vectors) != len(state.vectors):
+        raise ValueError("this solver was pickled by another version or build of fastopt")
+    if solver == "first-order":
+        step = (<FirstOrder*>state.iteration).step
+    memcpy(state.iteration, <const char*>header, len(header))
+    if solver == "first-order":
+        (<FirstOrder*>state.iteration).step = step
+    state.vectors[:] = vectors
+    state.lay_out()
+    return state

@@ -1,0 +1,49 @@
+"""The extension modules and how they are compiled; all else is in pyproject.toml.
+
+``FASTOPT_DEBUG=1`` builds with bounds checks, assertions and ``-O1 -g``.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("FASTOPT_DEBUG", "0") == "1"
+MSVC = sys.platform == "win32"
+
+# No -march=native: wheels run on other machines. No -ffast-math, and no contraction to fused
+# multiply-adds: the same input gives the same bits everywhere.
+if MSVC:
+    COMPILE_ARGS = ["/Od", "/Zi"] if DEBUG else ["/O2", "/fp:precise"]
+else:
+    COMPILE_ARGS = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3"]
+    COMPILE_ARGS += ["-ffp-contract=off"]
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "initializedcheck": DEBUG,
+    "cdivision": True,
+    "embedsignature": True,
+    "embedsignature.format": "python",
+}
+
+
+def extensions() -> list[Extension]:
+    return [
+        Extension(
+            ".".join(source.with_suffix("").parts),
+            [str(source)],
+            include_dirs=[np.get_include()],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+            extra_compile_args=COMPILE_ARGS,
+        )
+        for source in sorted(Path("fastopt").rglob("*.pyx"))
+    ]
+
+
+setup(ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES))
