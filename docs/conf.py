@@ -24,8 +24,8 @@ extensions = [
     "data_tables",
     "measured",
 ]
+templates_path = ["_templates"]
 exclude_patterns = ["_build"]
-nitpicky = False
 
 autosummary_generate = True
 numpydoc_show_class_members = False
@@ -43,19 +43,22 @@ numpydoc_validation_checks = {
 plot_html_show_source_link = False
 plot_html_show_formats = False
 plot_formats = [("png", 160)]
-plot_pre_code = ""
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"fastopt {release}"
 html_static_path = ["_static"]
 html_css_files = ["fastopt.css"]
 html_show_sourcelink = False
-html_sidebars = {"index": [], "install": [], "quickstart": [], "scipy": [], "benchmarks": []}
+# Only the reference and the decisions have pages below them to list.
+html_sidebars = {
+    page: []
+    for page in ("index", "install", "quickstart", "methods", "scipy", "benchmarks", "changelog")
+}
 html_theme_options = {
     "logo": {"text": "fastopt"},
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
-    "header_links_before_dropdown": 8,
+    "header_links_before_dropdown": 5,
 }
