@@ -1,0 +1,35 @@
+"""Minimization of functions of many variables: SciPy's interface, compiled solvers.
+
+Importing fastopt loads nothing but this file. Each name below loads what it needs when it is first
+asked for, so that a program pays only for what it uses.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fastopt._version import __version__
+
+if TYPE_CHECKING:
+    from fastopt.interface.minimize import minimize
+    from fastopt.interface.solver import Solver
+    from fastopt.plotting import plot_convergence
+
+__all__ = ["Solver", "__version__", "minimize", "plot_convergence"]
+
+_HOMES = {
+    "Solver": "fastopt.interface.solver",
+    "minimize": "fastopt.interface.minimize",
+    "plot_convergence": "fastopt.plotting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value  # the next access finds it without coming here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

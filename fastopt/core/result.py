@@ -1,0 +1,146 @@
+"""What a caller is told about the end of a solve.
+
+Owns the map from fastopt's internal `Status` to a result's ``status``, ``success``,
+``converged_to`` and ``message``. Knows neither solvers nor methods.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastopt.core.abi import Status
+
+__all__ = ["ENDINGS", "Ending", "paused"]
+
+
+class Ending(NamedTuple):
+    """One way for a solve to end.
+
+    `status` is SciPy's number where SciPy has one of that meaning (0 success, 1 a limit was
+    reached, 2 no progress, 3 not finite, 99 stopped by the callback). `converged_to` names the
+    test that holds at the point returned, if one does.
+    """
+
+    status: int
+    success: bool
+    converged_to: str | None
+    message: str
+
+
+ENDINGS: dict[Status, Ending] = {
+    Status.GTOL: Ending(
+        0,
+        True,
+        "gtol",
+        "Converged: the norm of the gradient is at most gtol. "
+        "For more accuracy, choose a smaller gtol.",
+    ),
+    Status.FTOL: Ending(
+        0,
+        True,
+        "ftol",
+        "Converged: the relative decrease of the function in one iteration is at most ftol. "
+        "For more accuracy, choose a smaller ftol, or 0 to turn this test off.",
+    ),
+    Status.XTOL: Ending(
+        0,
+        True,
+        "xtol",
+        "Converged: the last step relative to x is at most xtol. "
+        "For more accuracy, choose a smaller xtol, or 0 to turn this test off.",
+    ),
+    Status.STOPVAL: Ending(
+        0,
+        True,
+        "stopval",
+        "Stopped as asked: the function value is at most stopval. "
+        "To go on from here, restart at x with a smaller stopval.",
+    ),
+    Status.ROUNDOFF: Ending(
+        0,
+        True,
+        "roundoff",
+        "Converged to attainable precision: what is left to gain is below the rounding error of "
+        "the function, though the gradient is above gtol. "
+        "For more, compute the function with less cancellation, scale it, or supply an exact "
+        "gradient.",
+    ),
+    Status.MAXITER: Ending(
+        1,
+        False,
+        None,
+        "The number of iterations reached maxiter. "
+        "Raise maxiter, or restart from x; if that does not help, scale the variables.",
+    ),
+    Status.MAXFEV: Ending(
+        1,
+        False,
+        None,
+        "The number of function evaluations reached maxfev. "
+        "Raise maxfev (maxfun), or supply a gradient: differences take n evaluations or more.",
+    ),
+    Status.GRADIENT_MISMATCH: Ending(
+        2,
+        False,
+        None,
+        "The function does not decrease along a direction that its gradient calls downhill: "
+        "the two are inconsistent at x. "
+        "Check the gradient against differences; if it is one of differences, use "
+        "jac='3-point' or a larger step.",
+    ),
+    Status.NOT_FINITE: Ending(
+        3,
+        False,
+        None,
+        "The function or its gradient is NaN or infinite where a finite value is needed. "
+        "Start from a point where both are finite, or rewrite the function so that it does not "
+        "overflow.",
+    ),
+    Status.UNBOUNDED: Ending(
+        4,
+        False,
+        None,
+        "The function seems unbounded below: it went to -inf, or kept falling along ever longer "
+        "steps. "
+        "Check its sign, or add bounds, a penalty, or a stopval to stop at.",
+    ),
+    Status.DOMAIN_EDGE: Ending(
+        5,
+        False,
+        None,
+        "Every step downhill leaves the region where the function is finite: x is at its edge. "
+        "Add bounds, or transform the variables so that the edge moves to infinity.",
+    ),
+    Status.MAXTIME: Ending(
+        6,
+        False,
+        None,
+        "The time limit maxtime was reached; x is the best point seen. "
+        "Raise maxtime, or restart from x.",
+    ),
+    Status.INTERRUPTED: Ending(
+        7,
+        False,
+        None,
+        "Interrupted from the keyboard; x is the best point seen. Restart from x to go on.",
+    ),
+    Status.CALLBACK: Ending(
+        99,
+        False,
+        None,
+        "The callback raised StopIteration; x is the best point seen. Restart from x to go on.",
+    ),
+}
+
+
+def paused(nit: int, started: bool) -> Ending:
+    """The answer of a solve that has not ended: no SciPy status means that, so -1 does."""
+    if not started:
+        return Ending(-1, False, None, "Not started yet. Call advance() or run().")
+    plural = "" if nit == 1 else "s"
+    return Ending(
+        -1,
+        False,
+        None,
+        f"Still running; paused after {nit} iteration{plural}. Call advance() or run() to go on.",
+    )

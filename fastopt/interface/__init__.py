@@ -1,0 +1,1 @@
+"""What users call: `minimize`, `Solver`, and the table of methods behind them."""

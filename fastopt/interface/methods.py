@@ -1,0 +1,355 @@
+"""METHODS: a row for each method that fastopt runs itself, as data.
+
+Dispatch, option checks, the documentation's tables, tests and benchmarks iterate it, so a method
+is added by adding a row. Knows no solver: a row names its solver, and nothing here is Numba's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastopt.core.validate import (
+    UNLIMITED,
+    Check,
+    Choice,
+    Flag,
+    Integer,
+    InverseHessian,
+    NormOrder,
+    Real,
+    Steps,
+    Workers,
+)
+from fastopt.rules.table import RULES
+
+__all__ = [
+    "METHODS",
+    "SCIPY_METHODS",
+    "Method",
+    "Option",
+    "PerVariable",
+    "closest",
+    "find_method",
+]
+
+
+@dataclass(frozen=True)
+class PerVariable:
+    """A default that grows with the number of variables."""
+
+    factor: int
+
+    def __str__(self) -> str:
+        return f"{self.factor} * n"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One entry of `options`."""
+
+    default: Any
+    check: Check
+    description: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """How fastopt runs one method, and when a user should choose it.
+
+    `solver` and `rule` name what runs it. The argument ``tol`` sets `tol_options`. `aliases` are
+    other names of the method, and `option_aliases` maps other names of options to those in
+    `options`. `scipy` is SciPy's name for the equal method, and `scipy_options` maps the options
+    that it has as well to its names for them.
+    """
+
+    name: str
+    title: str
+    family: str
+    solver: str
+    rule: str | None
+    scipy: str | None
+    options: Mapping[str, Option]
+    tol_options: tuple[str, ...]
+    reference: str
+    when: str
+    aliases: tuple[str, ...] = ()
+    option_aliases: Mapping[str, str] = field(default_factory=dict)
+    scipy_options: Mapping[str, str] = field(default_factory=dict)
+
+
+# SciPy 1.17's own; a name in neither table is tried with SciPy, which may know it by then.
+SCIPY_METHODS = (
+    "nelder-mead",
+    "powell",
+    "cg",
+    "newton-cg",
+    "tnc",
+    "cobyla",
+    "cobyqa",
+    "slsqp",
+    "trust-constr",
+    "dogleg",
+    "trust-ncg",
+    "trust-exact",
+    "trust-krylov",
+)
+
+_SQRT_EPS = math.sqrt(np.finfo(np.float64).eps)
+_NONNEGATIVE = Real(low=0.0)
+_LIMIT = Integer(low=0, unlimited=True)
+_OPEN_UNIT = Real(0.0, 1.0, open_low=True, open_high=True)
+
+
+def _stopping(*, ftol: float, maxiter: int | PerVariable, maxfev: int) -> dict[str, Option]:
+    return {
+        "gtol": Option(
+            1e-5,
+            _NONNEGATIVE,
+            "Converged when the norm of the gradient is at most this.",
+        ),
+        "norm": Option(
+            math.inf,
+            NormOrder(),
+            "Order of that norm: inf is the largest element, -inf the smallest.",
+        ),
+        "ftol": Option(
+            ftol,
+            _NONNEGATIVE,
+            "Converged when an iteration lowers f by at most this times max(|f|, |f before|, 1); "
+            "0 is off.",
+        ),
+        "xtol": Option(
+            0.0,
+            _NONNEGATIVE,
+            "Converged when the Euclidean norm of a step is at most this times (this + that of "
+            "x); 0 is off.",
+        ),
+        "stopval": Option(
+            -math.inf,
+            Real(),
+            "Stop, successfully, when f is at most this; -inf is off.",
+        ),
+        "maxiter": Option(maxiter, _LIMIT, "Stop after so many iterations; inf is off."),
+        "maxfev": Option(
+            maxfev,
+            _LIMIT,
+            "Stop after so many evaluations of f, those for differences included; inf is off.",
+        ),
+        "maxtime": Option(
+            math.inf, _NONNEGATIVE, "Stop after so many seconds of running; inf is off."
+        ),
+    }
+
+
+def _differences(absolute_step: float | None) -> dict[str, Option]:
+    options = {
+        "finite_diff_rel_step": Option(
+            None,
+            Steps(),
+            "Step of the differences, relative to max(1, |x|), for jac='2-point', '3-point' or "
+            "'cs': one, or one for each variable; None suits the scheme.",
+        ),
+        "workers": Option(
+            None,
+            Workers(),
+            "A map-like callable that evaluates the points of a difference, or a number of "
+            "processes to share them (-1: one a core).",
+        ),
+    }
+    if absolute_step is not None:
+        options["eps"] = Option(
+            absolute_step,
+            Steps(),
+            "Absolute step of the forward differences that stand in for the gradient when jac is "
+            "None: one, or one for each variable.",
+        )
+    return options
+
+
+_WOLFE = {
+    "c1": Option(
+        1e-4,
+        _OPEN_UNIT,
+        "Line search: the least decrease, as a part of what the slope promises; below c2.",
+    ),
+    "c2": Option(
+        0.9, _OPEN_UNIT, "Line search: the most of the slope that may remain after a step."
+    ),
+    "maxls": Option(20, Integer(low=1), "Line search: the most trial steps in one iteration."),
+    "line_search": Option(
+        "hager-zhang",
+        Choice(("hager-zhang", "more-thuente")),
+        "The line search: 'hager-zhang' or 'more-thuente'.",
+    ),
+}
+
+_RUNNING = {
+    "disp": Option(False, Flag(), "Print a summary at the end."),
+    "return_all": Option(
+        False,
+        Flag(),
+        "Keep a copy of x at the start and after each iteration, in the result's allvecs.",
+    ),
+    "trace": Option(
+        False,
+        Flag(),
+        "Keep a history in the result's trace: nit, nfev, njev, time, fun, gnorm and step at the "
+        "start and after each iteration.",
+    ),
+    "progress": Option(False, Flag(), "Show a progress bar (needs tqdm)."),
+    "on_interrupt": Option(
+        "raise",
+        Choice(("raise", "return")),
+        "What Ctrl-C does: 'raise' KeyboardInterrupt, or 'return' the best point so far.",
+    ),
+}
+
+# The options of both quasi-Newton methods that SciPy has under the same names.
+_SHARED_WITH_SCIPY = (
+    "gtol",
+    "maxiter",
+    "eps",
+    "finite_diff_rel_step",
+    "workers",
+    "disp",
+    "return_all",
+)
+
+
+def _bfgs() -> Method:
+    options = {
+        **_stopping(ftol=0.0, maxiter=PerVariable(200), maxfev=UNLIMITED),
+        **_WOLFE,
+        "hess_inv0": Option(
+            None,
+            InverseHessian(),
+            "Initial inverse Hessian, symmetric positive definite, of shape (n, n); None is a "
+            "multiple of the identity, chosen after the first step.",
+        ),
+        **_differences(absolute_step=_SQRT_EPS),
+        **_RUNNING,
+    }
+    return Method(
+        name="bfgs",
+        title="BFGS",
+        family="quasi-newton",
+        solver="bfgs",
+        rule=None,
+        scipy="BFGS",
+        options=options,
+        tol_options=("gtol",),
+        reference=(
+            "Nocedal & Wright, Numerical Optimization (2nd ed., 2006), algorithm 6.1; "
+            "Hager & Zhang, SIAM J. Optim. 16 (2005) 170-192"
+        ),
+        when="the function is smooth and n x n numbers fit in memory: to a few thousand variables.",
+        option_aliases={"maxfun": "maxfev", "xrtol": "xtol"},
+        scipy_options={
+            **{name: name for name in (*_SHARED_WITH_SCIPY, "norm", "c1", "c2", "hess_inv0")},
+            "xtol": "xrtol",
+        },
+    )
+
+
+def _lbfgs() -> Method:
+    options = {
+        **_stopping(ftol=2.2204460492503131e-09, maxiter=15000, maxfev=15000),
+        **_WOLFE,
+        "maxcor": Option(
+            10,
+            Integer(low=1),
+            "How many pairs of steps and gradient changes to remember.",
+        ),
+        **_differences(absolute_step=1e-8),
+        **_RUNNING,
+        "iprint": Option(-1, Integer(), "Accepted, as SciPy accepts it, and without effect."),
+    }
+    return Method(
+        name="l-bfgs",
+        title="L-BFGS",
+        family="quasi-newton",
+        solver="l-bfgs",
+        rule=None,
+        scipy="L-BFGS-B",
+        options=options,
+        tol_options=("ftol", "gtol"),
+        reference=(
+            "Nocedal & Wright, Numerical Optimization (2nd ed., 2006), algorithm 7.5; "
+            "Byrd, Nocedal & Schnabel, Math. Program. 63 (1994) 129-156"
+        ),
+        when="the function is smooth and has many variables: memory and work grow as n.",
+        aliases=("l-bfgs-b",),
+        option_aliases={"maxfun": "maxfev"},
+        scipy_options={
+            **{name: name for name in (*_SHARED_WITH_SCIPY, "ftol", "maxls", "maxcor", "iprint")},
+            "maxfev": "maxfun",
+        },
+    )
+
+
+def _first_order(name: str, title: str, when: str) -> Method:
+    rule = RULES[name]
+    hyperparameters = {
+        each.name: Option(
+            each.default,
+            Real(each.low, each.high, open_low=not each.low_included, open_high=True),
+            f"{each.description[0].upper()}{each.description[1:]}.",
+        )
+        for each in rule.hyperparameters
+    }
+    return Method(
+        name=name,
+        title=title,
+        family="first-order",
+        solver="first-order",
+        rule=name,
+        scipy=None,
+        options={
+            **hyperparameters,
+            **_stopping(ftol=0.0, maxiter=10000, maxfev=UNLIMITED),
+            **_differences(absolute_step=None),
+            **_RUNNING,
+        },
+        tol_options=("gtol",),
+        reference=rule.reference,
+        when=when,
+        option_aliases={"maxfun": "maxfev"},
+    )
+
+
+METHODS: dict[str, Method] = {
+    row.name: row
+    for row in (
+        _bfgs(),
+        _lbfgs(),
+        _first_order(
+            "gd",
+            "Gradient descent",
+            "a baseline is wanted, or the simplest method that there is.",
+        ),
+        _first_order(
+            "adam",
+            "Adam",
+            "gradients are noisy or of very different sizes, and a rough minimum will do.",
+        ),
+    )
+}
+
+_ROWS = {name: row for row in METHODS.values() for name in (row.name, *row.aliases)}
+
+
+def find_method(name: str) -> Method | None:
+    """The row of a method by its name or alias in any case; None if fastopt has none."""
+    return _ROWS.get(name) or _ROWS.get(name.lower())
+
+
+def closest(name: object, known: Iterable[str]) -> str | None:
+    """The one of `known` that `name` is most likely a misspelling of, if any is."""
+    matches = difflib.get_close_matches(str(name).lower(), known, n=1)
+    return matches[0] if matches else None

@@ -1,0 +1,393 @@
+"""`minimize`: SciPy's call, solved by fastopt where it can and by SciPy where it cannot.
+
+Owns the choice between the two, and the checks that this choice needs. How fastopt solves is
+`Solver`'s affair.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import (
+    Bounds,
+    HessianUpdateStrategy,
+    LinearConstraint,
+    NonlinearConstraint,
+    OptimizeResult,
+)
+
+from fastopt.core.validate import check_callable, real_vector, warn_caller
+from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, closest, find_method
+from fastopt.interface.options import check_tol, scipy_options
+from fastopt.interface.solver import DIFFERENCES, Solver, check_jac
+
+__all__ = ["minimize"]
+
+Vector = NDArray[np.float64]
+
+
+def minimize(
+    fun: Callable[..., Any],
+    x0: ArrayLike,
+    args: Any = (),
+    method: str | Callable[..., Any] | None = None,
+    jac: Callable[..., Any] | str | bool | None = None,
+    hess: Callable[..., Any] | str | HessianUpdateStrategy | None = None,
+    hessp: Callable[..., Any] | None = None,
+    bounds: Bounds | Sequence[tuple[float | None, float | None]] | None = None,
+    constraints: Any = (),
+    tol: float | None = None,
+    callback: Callable[..., Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> OptimizeResult:
+    """Minimize a function of one or more variables, as `scipy.optimize.minimize` does.
+
+    The arguments, their forms and their defaults are SciPy's. The methods of the table below run
+    in fastopt. Every other method of SciPy's, and every problem with bounds or constraints, is
+    handed to SciPy; ``result.library`` says which of the two solved it.
+
+    Parameters
+    ----------
+    fun : callable
+        The function to minimize, ``fun(x, *args) -> float``. ``x`` is a fresh array of shape (n,)
+        and dtype float64, which is yours to keep and to write to. The value may be a real number
+        or an array that holds one.
+    x0 : array_like of real numbers, shape (n,)
+        Where to start: a scalar or a one-dimensional sequence. It is never written to.
+    args : tuple, optional
+        Further arguments of `fun`, `jac`, `hess` and `hessp`. Anything but a tuple is passed as
+        the one further argument.
+    method : str or callable, optional
+        The method, its name in any case:
+
+        - ``"bfgs"``: dense BFGS, for up to a few thousand variables;
+        - ``"l-bfgs"`` or ``"l-bfgs-b"``: limited-memory BFGS, for many variables;
+        - ``"gd"``: gradient descent;
+        - ``"adam"``: Adam;
+        - any other method of `scipy.optimize.minimize`, which then solves the problem.
+
+        By default BFGS, or ``"l-bfgs"`` if `bounds` are given, or SciPy's SLSQP if `constraints`
+        are given: as SciPy chooses. A callable is called as SciPy would call it, and what it
+        returns is returned unchanged.
+    jac : {callable, True, False, None, "2-point", "3-point", "cs"}, optional
+        The gradient. A callable, ``jac(x, *args) -> array_like, shape (n,)``; or True if `fun`
+        returns the pair ``(value, gradient)``; or the scheme of finite differences to take it
+        from, with a relative step. None, the default, and False are forward differences with the
+        absolute step ``eps``.
+    hess, hessp : optional
+        The Hessian and its product with a vector, for those of SciPy's methods that use them.
+        The methods in fastopt warn that they do not.
+    bounds : sequence of (low, high) or `scipy.optimize.Bounds`, optional
+        Bounds on the variables; None or an infinite number is no bound. If no bound is finite
+        there are none.
+    constraints : dict, LinearConstraint, NonlinearConstraint or a list of these, optional
+        Constraints, as SciPy takes them.
+    tol : float, optional
+        Sets the tolerances that SciPy's equal method sets: ``gtol``, and for ``"l-bfgs"`` ``ftol``
+        as well. An option given by name has precedence.
+    callback : callable, optional
+        Called after each iteration. If its only parameter is named ``intermediate_result``, it is
+        called as ``callback(intermediate_result=result)`` with an OptimizeResult that holds
+        ``x, fun, jac, nit, nfev, njev`` and ``step``, the length of the last step; otherwise as
+        ``callback(x)``. Either way the arrays are fresh copies. Raising StopIteration ends the
+        solve with status 99; any other exception comes out unchanged.
+    options : dict, optional
+        Options of the method, described below. None leaves an option at its default.
+
+    Returns
+    -------
+    OptimizeResult
+        A `scipy.optimize.OptimizeResult` with
+
+        - ``x``: the best point found, an array of shape (n,);
+        - ``fun``, ``jac``: the value and the gradient there;
+        - ``hess_inv``: with ``"bfgs"`` the approximate inverse Hessian, an array of shape (n, n);
+          with ``"l-bfgs"`` a LinearOperator;
+        - ``nit``, ``nfev``, ``njev``, ``nhev``: how many iterations were run, and how often the
+          function (for finite differences too), its gradient and its Hessian were evaluated;
+        - ``success``, ``status``, ``message``: whether the solve ended at a minimum or where it
+          was asked to, SciPy's number for the way it ended, and a sentence on what to try;
+        - ``converged_to``: the test that holds at ``x``: ``"gtol"``, ``"ftol"``, ``"xtol"``,
+          ``"stopval"``, ``"roundoff"``; None if none does, or if SciPy solved it;
+        - ``method``, ``library``: what solved the problem, the latter ``"fastopt"`` or
+          ``"scipy"``;
+        - ``trace``, ``allvecs``: if the options of these names asked for them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is wrong: before anything is evaluated, with the argument's name, what was
+        expected and what came. Also if `fun` or `jac` returns something that is not a value or a
+        gradient, and if SciPy is to solve the problem and an option is one that only fastopt has.
+    KeyboardInterrupt
+        On Ctrl-C, unless the option ``on_interrupt`` is ``"return"``.
+
+    Warns
+    -----
+    OptimizeWarning
+        If `options` holds a name that the method does not have.
+    RuntimeWarning
+        If `hess` or `hessp` is given to a method that does not use it.
+
+    See Also
+    --------
+    Solver : The same solve, one slice at a time.
+    plot_convergence : A picture of the history that the option ``trace`` keeps.
+
+    Notes
+    -----
+    **Numerical trouble is never an exception.** It ends the solve with a status and a message, and
+    the best finite point seen is returned. Status 0 is success, 1 a limit on iterations or
+    evaluations, 2 a gradient that does not fit its function, 3 a function that is not finite where
+    it has to be, 4 a function unbounded below, 5 the edge of the region where it is finite, 6
+    ``maxtime``, 7 an interrupt, 99 the callback.
+
+    **Options of every method in fastopt**
+
+    gtol : float, default 1e-5
+        Converged when the norm of the gradient is at most this.
+    norm : float, default inf
+        Order of that norm: inf is the largest element, -inf the smallest.
+    ftol : float, default 0; 2.22e-9 for ``"l-bfgs"``
+        Converged when an iteration lowers f by at most this times max(abs(f), abs(f before), 1).
+        0 is off.
+    xtol : float, default 0
+        Converged when the Euclidean norm of a step is at most this times (this + that of x). 0 is
+        off. Also called ``xrtol`` with ``"bfgs"``.
+    stopval : float, default -inf
+        Stop, successfully, when f is at most this.
+    maxiter : int or inf, default 200 n; 15000 for ``"l-bfgs"``; 10000 for ``"gd"`` and ``"adam"``
+        Stop after so many iterations.
+    maxfev : int or inf, default inf; 15000 for ``"l-bfgs"``
+        Stop after so many evaluations of the function, those for differences included. Also
+        called ``maxfun``.
+    maxtime : float, default inf
+        Stop after so many seconds.
+    finite_diff_rel_step : float or array of shape (n,), optional
+        Step of the differences, relative to max(1, abs(x)), if `jac` names a scheme. The default
+        suits the scheme.
+    workers : map-like callable or int, optional
+        Evaluates the points of a difference, as ``workers(function, points)``; a number is that of
+        processes to start, -1 one a core.
+    disp : bool, default False
+        Print a summary at the end.
+    return_all : bool, default False
+        Keep x at the start and after each iteration, in ``result.allvecs``.
+    trace : bool, default False
+        Keep a history in ``result.trace``: a dict of arrays of equal length, ``"nit"``,
+        ``"nfev"``, ``"njev"``, ``"time"`` (seconds since the start), ``"fun"``, ``"gnorm"``
+        (infinity norm of the gradient) and ``"step"``, at the start and after each iteration.
+    progress : bool, default False
+        Show a progress bar. This needs tqdm.
+    on_interrupt : {"raise", "return"}, default "raise"
+        What Ctrl-C does: raise KeyboardInterrupt, or return the best point so far with status 7.
+
+    **Options of "bfgs" and "l-bfgs"**
+
+    c1, c2 : float, default 1e-4 and 0.9
+        Constants of the Wolfe conditions, 0 < c1 < c2 < 1: the least decrease, as a part of what
+        the slope promises, and the most of the slope that may remain.
+    maxls : int, default 20
+        The most trial steps of one line search.
+    line_search : {"hager-zhang", "more-thuente"}, default "hager-zhang"
+        The line search.
+    eps : float or array of shape (n,), default 1.49e-8; 1e-8 for ``"l-bfgs"``
+        Absolute step of the forward differences if `jac` is None.
+    hess_inv0 : array of shape (n, n), optional; ``"bfgs"`` only
+        Initial inverse Hessian, symmetric positive definite. By default a multiple of the
+        identity, chosen after the first step.
+    maxcor : int, default 10; ``"l-bfgs"`` only
+        How many pairs of steps and gradient changes to remember.
+    iprint : int; ``"l-bfgs"`` only
+        Accepted, as SciPy accepts it, and without effect.
+
+    **Options of "gd" and "adam"**
+
+    lr : float, default 0.01; 0.001 for ``"adam"``
+        Step length.
+    beta1, beta2 : float, default 0.9 and 0.999; ``"adam"`` only
+        Decay rates of the means of the gradient and of its square.
+    eps : float, default 1e-8; ``"adam"`` only
+        Added to the root of the mean square. (The step of differences is
+        ``finite_diff_rel_step``.)
+
+    References
+    ----------
+    .. [1] J. Nocedal and S. J. Wright, *Numerical Optimization*, 2nd ed., Springer, 2006,
+       algorithms 6.1 and 7.5.
+    .. [2] W. W. Hager and H. Zhang, "A new conjugate gradient method with guaranteed descent and
+       an efficient line search", SIAM J. Optim. 16 (2005) 170-192.
+    .. [3] J. J. Moré and D. J. Thuente, "Line search algorithms with guaranteed sufficient
+       decrease", ACM Trans. Math. Softw. 20 (1994) 286-307.
+    .. [4] D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+
+    Examples
+    --------
+    Rosenbrock's function from its usual start:
+
+    >>> import fastopt
+    >>> from scipy.optimize import rosen, rosen_der
+    >>> result = fastopt.minimize(rosen, [-1.2, 1.0], method="bfgs", jac=rosen_der)
+    >>> result.x.round(6)
+    array([1., 1.])
+    >>> result.success, result.converged_to, result.library
+    (True, 'gtol', 'fastopt')
+
+    Value and gradient from one function, with data passed along and a limit on time:
+
+    >>> import numpy as np
+    >>> def squares(x, matrix, target):
+    ...     residual = matrix @ x - target
+    ...     return 0.5 * residual @ residual, matrix.T @ residual
+    >>> matrix, target = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([3.0, 4.0])
+    >>> result = fastopt.minimize(
+    ...     squares, [0, 0], args=(matrix, target), method="l-bfgs", jac=True,
+    ...     options={"maxtime": 60.0},
+    ... )
+    >>> result.x.round(5)
+    array([1., 1.])
+
+    With bounds, SciPy solves it:
+
+    >>> result = fastopt.minimize(rosen, [0.3, 0.3], jac=rosen_der, bounds=[(0, 0.5), (0, 1)])
+    >>> result.x.round(4), result.library
+    (array([0.5 , 0.25]), 'scipy')
+    """
+    constrained = _is_constrained(constraints)
+    if callable(method):
+        return scipy.optimize.minimize(
+            fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options
+        )
+    if method is None:
+        method = "SLSQP" if constrained else "bfgs" if bounds is None else "l-bfgs"
+    elif not isinstance(method, str):
+        raise TypeError(
+            f"`method` must be a string, a callable or None, got {type(method).__name__}"
+        )
+    row = find_method(method)
+    if row is not None and not constrained and (bounds is None or not _any_bound(bounds, x0)):
+        if hess is not None or hessp is not None:
+            _check_hessian(hess, hessp)
+            _warn_unused(row, hess, hessp)
+        return Solver(fun, x0, args, row, jac, tol, options).run(callback)
+
+    check_callable("fun", fun)
+    real_vector("x0", x0)
+    _check_hessian(hess, hessp)
+    if callback is not None:
+        check_callable("callback", callback)
+    jac = check_jac(jac)
+    tol = check_tol(tol)
+    if row is None:
+        _check_known_to_scipy(method)
+    elif row.scipy is None:
+        raise ValueError(
+            f"`method` must be one that takes bounds or constraints, got {row.name!r}; "
+            "leave `method` out, or transform the variables"
+        )
+    result = scipy.optimize.minimize(
+        fun,
+        x0,
+        args=args,
+        method=method if row is None else row.scipy,
+        jac=jac,
+        hess=hess,
+        hessp=hessp,
+        bounds=bounds,
+        constraints=constraints,
+        tol=tol,
+        callback=callback,
+        options=scipy_options(row, options),
+    )
+    result["converged_to"] = None
+    result["method"] = method.lower() if row is None else row.scipy.lower()
+    result["library"] = "scipy"
+    return result
+
+
+def _is_constrained(constraints: Any) -> bool:
+    """Whether there are constraints; checks that they are something SciPy takes."""
+    if constraints is None or (isinstance(constraints, tuple | list) and not constraints):
+        return False
+    kinds = (dict, LinearConstraint, NonlinearConstraint)
+    each = [constraints] if isinstance(constraints, kinds) else constraints
+    if not isinstance(each, tuple | list) or not all(isinstance(one, kinds) for one in each):
+        raise TypeError(
+            "`constraints` must be a dict, a LinearConstraint, a NonlinearConstraint or a list of "
+            f"these, got an object of type {type(constraints).__name__}"
+        )
+    return True
+
+
+def _any_bound(bounds: Any, x0: ArrayLike) -> bool:
+    """Whether a bound is finite; checks that the bounds fit x0 and each other."""
+    n = real_vector("x0", x0).size
+    low, high = _bound_arrays(bounds, n)
+    possible = (low <= high) & (low < math.inf) & (high > -math.inf)  # False for a NaN
+    if not possible.all():
+        at = int(possible.argmin())
+        raise ValueError(
+            "`bounds` must have no lower bound above its upper bound and no NaN, "
+            f"got ({low[at]}, {high[at]}) at index {at}"
+        )
+    return bool(np.isfinite(low).any() or np.isfinite(high).any())
+
+
+def _bound_arrays(bounds: Any, n: int) -> tuple[Vector, Vector]:
+    """Lower and upper bounds, each of shape (n,)."""
+    expected = f"`bounds` must be a Bounds or a sequence of {n} pairs (low, high)"
+    if isinstance(bounds, Bounds):
+        low, high = bounds.lb, bounds.ub
+    else:
+        try:
+            pairs = [(low, high) for low, high in bounds]
+        except (TypeError, ValueError):
+            raise TypeError(f"{expected}, got {reprlib.repr(bounds)}") from None
+        if len(pairs) != n:
+            raise ValueError(f"{expected}, got {len(pairs)}")
+        low = [-math.inf if low is None else low for low, _ in pairs]
+        high = [math.inf if high is None else high for _, high in pairs]
+    try:
+        return (
+            np.broadcast_to(np.asarray(low, dtype=np.float64), (n,)),
+            np.broadcast_to(np.asarray(high, dtype=np.float64), (n,)),
+        )
+    except (TypeError, ValueError):
+        raise ValueError(f"{expected} of real numbers, got {reprlib.repr(bounds)}") from None
+
+
+def _check_hessian(hess: Any, hessp: Any) -> None:
+    if hessp is not None:
+        check_callable("hessp", hessp)
+    if hess is None or callable(hess) or isinstance(hess, HessianUpdateStrategy):
+        return
+    expected = "`hess` must be callable, '2-point', '3-point', 'cs' or a HessianUpdateStrategy"
+    if not isinstance(hess, str):
+        raise TypeError(f"{expected}, got an object of type {type(hess).__name__}")
+    if hess not in DIFFERENCES:
+        raise ValueError(f"{expected}, got {hess!r}")
+
+
+def _warn_unused(row: Method, hess: Any, hessp: Any) -> None:
+    for name, value in (("hess", hess), ("hessp", hessp)):
+        if value is not None:
+            warn_caller(f"method {row.name} does not use `{name}`", RuntimeWarning)
+
+
+def _check_known_to_scipy(method: str) -> None:
+    """Refuse a name that neither library knows, with the closest that one of them does."""
+    try:
+        scipy.optimize.show_options("minimize", method.lower(), disp=False)
+    except ValueError:
+        known = (*METHODS, *SCIPY_METHODS)
+        hint = closest(method, known)
+        raise ValueError(
+            f"`method` must be one of {', '.join(map(repr, known))}, got {method!r}"
+            + (f"; did you mean {hint!r}?" if hint else "")
+        ) from None

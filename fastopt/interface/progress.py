@@ -1,0 +1,117 @@
+"""What a running solve tells its user: history, callbacks, progress bar, printed summary.
+
+Each observer reads a `SolverState` between two iterations and never changes it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult
+
+from fastopt.core.validate import UNLIMITED, check_callable
+
+if TYPE_CHECKING:
+    from fastopt.solvers.state import SolverState
+
+__all__ = ["History", "ProgressBar", "observer_of", "print_summary"]
+
+# Names and types of the columns of a trace.
+_COLUMNS = {
+    "nit": np.int64,
+    "nfev": np.int64,
+    "njev": np.int64,
+    "time": np.float64,
+    "fun": np.float64,
+    "gnorm": np.float64,
+    "step": np.float64,
+}
+
+
+class History:
+    """The rows behind a result's ``trace`` and ``allvecs``: the start, then each iteration."""
+
+    def __init__(self, *, trace: bool, return_all: bool) -> None:
+        self._rows: list[tuple[float, ...]] | None = [] if trace else None
+        self._points: list[NDArray[np.float64]] | None = [] if return_all else None
+
+    def record(self, state: SolverState, time: float) -> None:
+        if self._rows is not None:
+            gnorm = float(np.abs(state.jac).max())
+            self._rows.append(
+                (state.nit, state.nfev, state.njev, time, state.fun, gnorm, state.step)
+            )
+        if self._points is not None:
+            self._points.append(state.x)
+
+    def add_to(self, result: OptimizeResult) -> None:
+        if self._rows is not None:
+            columns = zip(*self._rows, strict=True) if self._rows else [()] * len(_COLUMNS)
+            result["trace"] = {
+                name: np.array(column, dtype=dtype)
+                for (name, dtype), column in zip(_COLUMNS.items(), columns, strict=True)
+            }
+        if self._points is not None:
+            result["allvecs"] = [point.copy() for point in self._points]
+
+
+def observer_of(callback: Callable[..., Any]) -> Callable[[SolverState], None]:
+    """What calls `callback` by the one of SciPy's two protocols that its signature asks for.
+
+    A callback whose only parameter is called ``intermediate_result`` gets an OptimizeResult by
+    that name; any other gets a copy of x.
+    """
+    check_callable("callback", callback)
+    try:
+        parameters = set(inspect.signature(callback).parameters)
+    except (TypeError, ValueError):  # some builtins have no signature to inspect
+        parameters = set()
+    if parameters == {"intermediate_result"}:
+        return lambda state: callback(intermediate_result=intermediate_result(state))
+    return lambda state: callback(state.x)
+
+
+def intermediate_result(state: SolverState) -> OptimizeResult:
+    return OptimizeResult(
+        x=state.x,
+        fun=state.fun,
+        jac=state.jac,
+        nit=state.nit,
+        nfev=state.nfev,
+        njev=state.njev,
+        step=state.step,
+    )
+
+
+class ProgressBar:
+    """A tqdm bar over the iterations, with the function's value and the gradient's norm."""
+
+    def __init__(self, title: str, done: int, maxiter: int) -> None:
+        try:
+            from tqdm.auto import tqdm
+        except ImportError as error:
+            raise ImportError(
+                "`progress` needs tqdm, which is not installed: pip install 'fastopt[demo]'"
+            ) from error
+        total = None if maxiter >= UNLIMITED else maxiter
+        self._bar = tqdm(total=total, initial=done, desc=title, unit="it")
+
+    def update(self, state: SolverState) -> None:
+        gnorm = float(np.abs(state.jac).max())
+        self._bar.set_postfix_str(f"f={state.fun:.6g}, |g|={gnorm:.3g}", refresh=False)
+        self._bar.update(state.nit - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def print_summary(result: OptimizeResult) -> None:
+    print(result.message)
+    print(f"  Function value:       {result.fun:.10g}")
+    print(f"  Iterations:           {result.nit}")
+    print(f"  Function evaluations: {result.nfev}")
+    print(f"  Gradient evaluations: {result.njev}")

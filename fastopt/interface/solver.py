@@ -1,0 +1,461 @@
+"""`Solver`: one solve that can be advanced, paused, pickled and resumed.
+
+Owns what surrounds a `SolverState`: the checked arguments, the clock, the history, and the loop
+that drives it to its end. Knows no method: what differs between methods is in METHODS.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import threading
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import OptimizeResult
+
+from fastopt.core.abi import Status
+from fastopt.core.result import ENDINGS, Ending, paused
+from fastopt.core.validate import UNLIMITED, check_callable, real_vector
+from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, closest, find_method
+from fastopt.interface.options import read_options
+from fastopt.interface.progress import History, ProgressBar, observer_of, print_summary
+from fastopt.interface.workers import ProcessPool
+from fastopt.objectives.python import PythonObjective
+from fastopt.solvers.state import SolverState
+
+__all__ = ["DIFFERENCES", "Solver", "check_jac"]
+
+# Between two slices the interpreter runs signal handlers. An objective in Python runs them as it
+# goes; with one in C, Ctrl-C waits for the end of the slice.
+SLICE_SECONDS = 0.05
+SLICE_GROWTH = 64
+
+DIFFERENCES = ("2-point", "3-point", "cs")
+
+
+class Solver:
+    """One solve by one of fastopt's methods, which can be paused, pickled and resumed.
+
+    `minimize` is a loop over a `Solver`. Use the class itself to look at a solve between two
+    iterations, to spread it over several sessions, or to stop it by a test of your own.
+
+    Parameters
+    ----------
+    fun : callable
+        The function to minimize, ``fun(x, *args) -> float``, where ``x`` is a fresh array of
+        shape (n,). With ``jac=True`` it returns the value and the gradient.
+    x0 : array_like of real numbers, shape (n,)
+        Where to start. It is copied and never written to.
+    args : tuple, optional
+        Further arguments of `fun` and `jac`.
+    method : str, optional
+        ``"bfgs"`` (the default), ``"l-bfgs"``, ``"gd"`` or ``"adam"``. Not a method of SciPy's:
+        those cannot be paused.
+    jac : {callable, True, "2-point", "3-point", "cs"}, optional
+        The gradient, as in `minimize`.
+    tol : float, optional
+        Tolerance, as in `minimize`.
+    options : dict, optional
+        The method's options, as in `minimize`. `advance` observes those that end a solve (such as
+        ``maxtime``, counted while the solve runs) or record it (``trace``, ``return_all``);
+        ``progress``, ``disp`` and ``on_interrupt`` concern `run` alone.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument or an option is wrong; nothing has been evaluated then.
+
+    Warns
+    -----
+    OptimizeWarning
+        If `options` holds a name that the method does not have.
+
+    See Also
+    --------
+    minimize : The whole solve in one call.
+
+    Notes
+    -----
+    Cutting a solve into slices changes no bit of it. A solver pickles, at any time between two
+    iterations, if `fun`, `jac` and `args` do; the copy goes on with the same bits.
+
+    What `fun` or `jac` raises comes out of `advance` and `run` unchanged. The solver is then at
+    its last accepted iterate, and can be advanced again.
+
+    Examples
+    --------
+    >>> from fastopt import Solver
+    >>> from scipy.optimize import rosen, rosen_der
+    >>> solver = Solver(rosen, [-1.2, 1.0], method="bfgs", jac=rosen_der)
+    >>> solver.advance(5)               # True: there is more to do
+    True
+    >>> solver.nit
+    5
+    >>> solver.result().message
+    'Still running; paused after 5 iterations. Call advance() or run() to go on.'
+
+    It can be put away and gone on with, here or in another process:
+
+    >>> import pickle
+    >>> copy = pickle.loads(pickle.dumps(solver))
+    >>> while copy.advance(10):
+    ...     pass
+    >>> copy.result().success
+    True
+    >>> bool((solver.run().x == copy.x).all())
+    True
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        x0: ArrayLike,
+        args: Any = (),
+        method: str | None = None,
+        jac: Callable[..., Any] | str | bool | None = None,
+        tol: float | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        row = _find_row(method)
+        check_callable("fun", fun)
+        jac = check_jac(jac)
+        start = real_vector("x0", x0)
+        settings, controls = read_options(row, options, tol, start.size)
+
+        self._row = row
+        self._controls = controls
+        self._maxiter: int = settings["maxiter"]
+        self._pool: ProcessPool | None = None
+        workers = controls.workers
+        if isinstance(workers, int):
+            workers = self._pool = ProcessPool(workers) if workers != 1 else None
+        self._objective = PythonObjective(
+            fun,
+            "2-point" if jac is None else jac,
+            args if isinstance(args, tuple) else (args,),
+            start.size,
+            # With a scheme by name the step is relative, as in SciPy.
+            controls.eps if jac is None else None,
+            controls.finite_diff_rel_step,
+            workers,
+        )
+        self._state = SolverState(row.solver, start, settings)
+        self._history: History | None = None
+        if controls.trace or controls.return_all:
+            self._history = History(trace=controls.trace, return_all=controls.return_all)
+        self._elapsed = 0.0
+        self._span_start: float | None = None
+        self._lock = threading.Lock()
+
+    def advance(self, k: int = 1) -> bool:
+        """Run at most `k` more iterations.
+
+        Parameters
+        ----------
+        k : int, default 1
+            The most iterations to run. The first call evaluates the function at x0 as well; 0
+            does no more than that.
+
+        Returns
+        -------
+        bool
+            Whether the solve can go on. False once it has ended, for the reason that `result`
+            gives.
+
+        Raises
+        ------
+        RuntimeError
+            If the solver is running already: called from inside `fun`, or by another thread.
+
+        Examples
+        --------
+        >>> from fastopt import Solver
+        >>> solver = Solver(lambda x: (x[0] - 3.0) ** 2, 0.0)
+        >>> solver.advance(), solver.advance(1000)
+        (True, False)
+        """
+        try:
+            k = operator.index(k)
+        except TypeError:
+            raise TypeError(f"`k` must be a nonnegative integer, got {type(k).__name__}") from None
+        if k < 0:
+            raise ValueError(f"`k` must be a nonnegative integer, got {k}")
+        self._enter()
+        try:
+            if self._history is None:
+                return self._advance_in_slices(k, None)
+            return self._advance_by_steps(k, None, None)
+        finally:
+            self._leave()
+
+    def run(self, callback: Callable[..., Any] | None = None) -> OptimizeResult:
+        """Run to the end.
+
+        Parameters
+        ----------
+        callback : callable, optional
+            Called after each iteration, as in `minimize`.
+
+        Returns
+        -------
+        OptimizeResult
+            As `minimize` returns it.
+
+        Raises
+        ------
+        RuntimeError
+            If the solver is running already.
+        KeyboardInterrupt
+            On Ctrl-C, unless the option ``on_interrupt`` is ``"return"``. The solver can be run
+            again and goes on from its last accepted iterate.
+
+        Examples
+        --------
+        >>> from fastopt import Solver
+        >>> result = Solver(lambda x: (x[0] - 3.0) ** 2, 0.0).run()
+        >>> round(float(result.x[0]), 6), result.converged_to
+        (3.0, 'gtol')
+        """
+        observe = None if callback is None else observer_of(callback)
+        controls = self._controls
+        bar = None
+        self._enter()
+        try:
+            if controls.progress:
+                bar = ProgressBar(self._row.name, self._state.nit, self._maxiter)
+            if observe is None and self._history is None:
+                self._advance_in_slices(UNLIMITED, bar)
+            else:
+                self._advance_by_steps(UNLIMITED, observe, bar)
+        except KeyboardInterrupt:
+            if controls.on_interrupt == "raise":
+                raise
+            self._state.finish(Status.INTERRUPTED)
+        finally:
+            if bar is not None:
+                bar.close()
+            if self._pool is not None:
+                self._pool.close()
+            self._leave()
+        result = self.result()
+        if controls.disp:
+            print_summary(result)
+        return result
+
+    def result(self) -> OptimizeResult:
+        """The state of the solve, whether it has ended or not.
+
+        Returns
+        -------
+        OptimizeResult
+            As `minimize` returns it. While the solve can go on, ``success`` is False, ``status``
+            is -1, and ``message`` says so.
+
+        Examples
+        --------
+        >>> from fastopt import Solver
+        >>> solver = Solver(lambda x: (x[0] - 3.0) ** 2, 0.0)
+        >>> solver.result().message
+        'Not started yet. Call advance() or run().'
+        """
+        state = self._state
+        ending = self._ending()
+        result = OptimizeResult(
+            x=state.x,
+            fun=state.fun,
+            jac=state.jac,
+            nit=state.nit,
+            nfev=state.nfev,
+            njev=state.njev,
+            nhev=0,
+            status=ending.status,
+            success=ending.success,
+            message=ending.message,
+            converged_to=ending.converged_to,
+            method=self._row.name,
+            library="fastopt",
+        )
+        hess_inv = state.hess_inv()
+        if hess_inv is not None:
+            result["hess_inv"] = hess_inv
+        if self._history is not None:
+            self._history.add_to(result)
+        return result
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """The current point, a fresh array of shape (n,)."""
+        return self._state.x
+
+    @property
+    def fun(self) -> float:
+        """The function's value at `x`; NaN before the first evaluation."""
+        return self._state.fun
+
+    @property
+    def jac(self) -> NDArray[np.float64]:
+        """The gradient at `x`, a fresh array of shape (n,)."""
+        return self._state.jac
+
+    @property
+    def nit(self) -> int:
+        """The number of iterations so far."""
+        return self._state.nit
+
+    @property
+    def nfev(self) -> int:
+        """The number of evaluations of the function so far, those for differences included."""
+        return self._state.nfev
+
+    @property
+    def njev(self) -> int:
+        """The number of evaluations of the gradient so far."""
+        return self._state.njev
+
+    @property
+    def status(self) -> int:
+        """What ``result().status`` is: -1 as long as the solve can go on."""
+        return self._ending().status
+
+    def __repr__(self) -> str:
+        return (
+            f"<Solver: {self._row.name}, {self._state.n} variables, {self.nit} iterations, "
+            f"fun={self.fun:.6g}, status={self.status}>"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        attributes = self.__dict__.copy()
+        del attributes["_lock"]
+        # The copy may wake on another clock.
+        attributes["_elapsed"] = self._time()
+        attributes["_span_start"] = None
+        attributes["_row"] = self._row.name
+        return attributes
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.update(attributes)
+        self._row = METHODS[attributes["_row"]]
+        self._lock = threading.Lock()
+
+    def _ending(self) -> Ending:
+        state = self._state
+        return ENDINGS.get(state.status) or paused(state.nit, state.started)
+
+    def _enter(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(
+                "this solver is running already: it cannot be advanced from inside its own "
+                "function or callback, nor by two threads at once"
+            )
+        self._span_start = perf_counter()
+
+    def _leave(self) -> None:
+        self._elapsed = self._time()
+        self._span_start = None
+        self._lock.release()
+
+    def _time(self) -> float:
+        """Seconds that the solve has been running, pauses left out."""
+        if self._span_start is None:
+            return self._elapsed
+        return self._elapsed + (perf_counter() - self._span_start)
+
+    def _advance_in_slices(self, k: int, bar: ProgressBar | None) -> bool:
+        """At most `k` iterations, in slices that take about `SLICE_SECONDS` each."""
+        size = 1
+        while True:
+            size = min(size, k)
+            start = perf_counter()
+            going = self._slice(size)
+            if bar is not None:
+                bar.update(self._state)
+            k -= size
+            if k == 0 or not going:
+                return going
+            pace = SLICE_SECONDS / (perf_counter() - start + 1e-9)
+            size = max(1, int(size * min(pace, SLICE_GROWTH)))
+
+    def _advance_by_steps(
+        self,
+        k: int,
+        observe: Callable[[SolverState], None] | None,
+        bar: ProgressBar | None,
+    ) -> bool:
+        """At most `k` iterations one by one, each recorded, shown and reported."""
+        state = self._state
+        history = self._history
+        fresh = not state.started
+        going = self._slice(0)
+        if history is not None and fresh and state.started:
+            history.record(state, self._time())
+        while going and k > 0:
+            k -= 1
+            nit = state.nit
+            going = self._slice(1)
+            if state.nit == nit:
+                continue
+            if history is not None:
+                history.record(state, self._time())
+            if bar is not None:
+                bar.update(state)
+            if observe is not None:
+                try:
+                    observe(state)
+                except StopIteration:
+                    state.finish(Status.CALLBACK)
+                    going = False
+        return going
+
+    def _slice(self, k: int) -> bool:
+        """At most `k` iterations, and none after `maxtime`."""
+        state = self._state
+        objective = self._objective
+        maxtime = self._controls.maxtime
+        if maxtime == math.inf:
+            return state.advance(objective, k)
+        if not state.started and not state.advance(objective, 0):
+            return False  # without a deadline: however short the time, there is a point to return
+        objective.deadline = perf_counter() + (maxtime - self._time())
+        try:
+            going = state.advance(objective, k)
+        finally:
+            objective.deadline = math.inf
+        if state.status == Status.STOPPED or (going and self._time() >= maxtime):
+            state.finish(Status.MAXTIME)
+            return False
+        return going
+
+
+def check_jac(jac: Any) -> Any:
+    """`jac` in the form that objectives take; None where forward differences stand in."""
+    if jac is None or callable(jac):
+        return jac
+    if isinstance(jac, bool | np.bool_):
+        return True if jac else None
+    if isinstance(jac, str) and jac in DIFFERENCES:
+        return jac
+    expected = "`jac` must be callable, True, False, None, '2-point', '3-point' or 'cs'"
+    if isinstance(jac, str):
+        raise ValueError(f"{expected}, got {jac!r}")
+    raise TypeError(f"{expected}, got an object of type {type(jac).__name__}")
+
+
+def _find_row(method: Any) -> Method:
+    if method is None:
+        return METHODS["bfgs"]
+    if isinstance(method, Method):
+        return method
+    if not isinstance(method, str):
+        raise TypeError(f"`method` must be a string or None, got {type(method).__name__}")
+    row = find_method(method)
+    if row is not None:
+        return row
+    expected = f"`method` must be one of {', '.join(map(repr, METHODS))}, got {method!r}"
+    if method.lower() in SCIPY_METHODS:
+        raise ValueError(f"{expected}, which is SciPy's and cannot be paused: use minimize")
+    hint = closest(method, METHODS)
+    raise ValueError(f"{expected}; did you mean {hint!r}?" if hint else expected)
