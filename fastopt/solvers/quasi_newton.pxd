@@ -12,6 +12,9 @@ cdef struct QuasiNewton:
     double* direction
     double slope              # of f along the direction
     double first_step         # what the next search tries first
+    double least_value        # the marks that an iteration has to beat to count as progress
+    double least_gradient
+    int idle                  # iterations since one did
 
 
 cdef Method quasi_newton_method() noexcept nogil

@@ -28,8 +28,10 @@ cdef double EPS = 2.220446049250313e-16
 cdef double REAL_DECREASE = 16 * EPS
 # What is left to gain counts as rounding errors below this, relative to |f|.
 cdef double NOISE = 100 * EPS
-# Differences leave an error in the gradient of about their step times |f|, or times |x| |f''|.
-cdef double DIFFERENCE_NOISE = 100
+# So many iterations in which neither f nor the gradient shrinks, and the search is over.
+cdef int PATIENCE = 20
+# With differences for a gradient: below this many of their steps, relative to |f|.
+cdef double DIFFERENCE_NOISE = 10
 
 
 cdef struct Line:
@@ -81,7 +83,26 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
     accept_trial(iteration, norm_two(state.memory.s, iteration.n))
     learn(&state.memory, iteration.current.gradient, state.direction)
     look_downhill(state, dot(iteration.current.gradient, state.direction, iteration.n))
-    return RUNNING
+    return ROUNDOFF if is_idle(state) else RUNNING
+
+
+cdef bint is_idle(QuasiNewton* state) noexcept nogil:
+    """Whether progress has ceased: values drown in rounding, and slopes gain nothing either."""
+    cdef const Iteration* iteration = &state.iteration
+    cdef double value = iteration.current.value
+    cdef double norm
+    if value < state.least_value - REAL_DECREASE * fabs(value):
+        state.least_value = value
+        state.least_gradient = INFINITY
+        state.idle = 0
+        return False
+    norm = norm_max(iteration.current.gradient, iteration.n)
+    if norm < 0.5 * state.least_gradient:
+        state.least_gradient = norm
+        state.idle = 0
+        return False
+    state.idle += 1
+    return state.idle >= PATIENCE
 
 
 cdef void look_downhill(QuasiNewton* state, double slope) noexcept nogil:
@@ -166,17 +187,10 @@ cdef StatusCode diagnose(const QuasiNewton* state, const Objective* objective,
     """Why there is no way down from here, not even along the gradient."""
     cdef const Iteration* iteration = &state.iteration
     cdef const Point* current = &iteration.current
-    cdef double error
     if search.evaluations > 0 and search.not_finite == search.evaluations:
         return DOMAIN_EDGE
-    if promised <= NOISE * fabs(current.value):
+    if promised <= max(NOISE, DIFFERENCE_NOISE * objective.difference_step) * fabs(current.value):
         return ROUNDOFF
-    if objective.difference_step > 0:
-        # 1 / scale is the curvature met last.
-        error = objective.difference_step * (fabs(current.value) + max(
-            1.0, norm_max(current.x, iteration.n)) / state.memory.scale)
-        if norm_max(current.gradient, iteration.n) <= DIFFERENCE_NOISE * error:
-            return ROUNDOFF
     return GRADIENT_MISMATCH
 
 

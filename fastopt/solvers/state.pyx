@@ -106,6 +106,8 @@ cdef class SolverState:
         state.memory.n = self.iteration.n
         state.memory.empty = True
         state.memory.scale = 1
+        state.least_value = INFINITY
+        state.least_gradient = INFINITY
         if self.solver == "bfgs":
             state.memory.kind = DENSE
         else:
