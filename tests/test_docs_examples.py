@@ -1,0 +1,101 @@
+"""Examples in docstrings and pages are run, and what the pages say of the project still holds."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+import fastopt
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(
+        path
+        for suffix in ("md", "rst")
+        for path in sorted((ROOT / "docs").rglob(f"*.{suffix}"))
+        if not {"_build", "generated"} & set(path.parts)
+    ),
+]
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+PUBLIC = [name for name in fastopt.__all__ if not name.startswith("__")]
+MEMBERS = {
+    f"{name}.{attribute}": value
+    for name in PUBLIC
+    if isinstance(getattr(fastopt, name), type)
+    for attribute, value in vars(getattr(fastopt, name)).items()
+    if not attribute.startswith("_")
+}
+PUBLIC_FUNCTIONS = [*PUBLIC, *(name for name, value in MEMBERS.items() if callable(value))]
+
+
+def page_text(path: Path) -> str:
+    # The fence that closes a Markdown block would read as the last line of expected output.
+    return re.sub(r"^```.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def run_examples(examples: list[doctest.DocTest]) -> None:
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    report: list[str] = []
+    for example in examples:
+        runner.run(example, out=report.append)
+    assert not runner.failures, "".join(report)
+
+
+@pytest.fixture(autouse=True)
+def scratch_folder(tmp_path, monkeypatch):
+    """Examples save pictures where they are."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", PUBLIC_FUNCTIONS)
+def test_public_names_have_examples_that_hold(name):
+    documented = MEMBERS[name] if name in MEMBERS else getattr(fastopt, name)
+    finder = doctest.DocTestFinder(recurse=False)
+    (own,) = finder.find(documented, name, globs={})
+    assert own.examples, f"{name} has no example"
+    run_examples([own])
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_public_attributes_are_documented(name):
+    assert MEMBERS[name].__doc__
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in PAGES if ">>>" in path.read_text(encoding="utf-8")],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_examples_in_pages_hold(path):
+    parser = doctest.DocTestParser()
+    run_examples([parser.get_doctest(page_text(path), {}, path.name, str(path), 0)])
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_python_in_pages_is_written_as_examples_that_run(path):
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"^\s*(```python|\.\. code(-block)?:: python)", text, re.MULTILINE)
+
+
+def test_reference_lists_the_public_names():
+    text = (ROOT / "docs" / "api.rst").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"autosummary::.*?\n\n((?:   \w+\n)+)", text, re.DOTALL)
+    assert sorted(listed.split()) == sorted(PUBLIC)
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^pip install .* && pytest$", readme, re.MULTILINE)
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert f"{{ {command}; }}" in ci
+
+
+def test_how_it_works_names_every_folder_of_the_package():
+    page = (ROOT / "docs" / "how_it_works.rst").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in (ROOT / "fastopt").glob("*/__init__.py")}
+    assert folders
+    assert folders - set(re.findall(r"fastopt/(\w+)/", page)) == set()
