@@ -32,6 +32,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 LINES: tuple[Any, ...] = ("solid", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
+WIDTH = 11.0  # inches
+
 # An axis turns logarithmic when its slowest curve is this many times longer than its quickest:
 # on a linear one the quick curves would be a vertical line.
 CROWDED = 8.0
@@ -147,7 +149,7 @@ def plot_convergence(
     curves = _curves(results)
     scale = _gap_scale(results, curves, reference)
     if figure is None:
-        figure = _new_figure(len(curves))
+        figure = _new_figure(curves)
     elif figure.get_layout_engine() is None:
         figure.set_layout_engine("constrained")
     _draw(figure, curves, scale, title)
@@ -217,7 +219,7 @@ def _gap_scale(results: Any, curves: Sequence[Curve], reference: float | None) -
     return GapScale(float(reference), meaning, rounding, smallest, largest, reached)
 
 
-def _new_figure(count: int) -> Figure:
+def _new_figure(curves: Sequence[Curve]) -> Figure:
     try:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -225,14 +227,16 @@ def _new_figure(count: int) -> Figure:
         raise ImportError(
             "plot_convergence needs matplotlib, which is not installed: pip install 'fastopt[demo]'"
         ) from error
-    rows = math.ceil(count / _legend_columns(count))
+    rows = math.ceil(len(curves) / _legend_columns(curves, WIDTH))
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
-    return Figure(figsize=(11.0, 5.6 + 0.25 * rows), layout=layout)
+    return Figure(figsize=(WIDTH, 5.6 + 0.25 * rows), layout=layout)
 
 
-def _legend_columns(count: int) -> int:
-    """The most columns, four at most, that leave the last row of the legend fullest."""
-    return min(range(1, min(count, 4) + 1), key=lambda columns: (-(-count // columns), columns))
+def _legend_columns(curves: Sequence[Curve], width: float) -> int:
+    """The fewest columns that give the fewest rows, of those that fit `width` inches."""
+    entry = 0.95 + 0.1 * max(len(curve.label) for curve in curves)
+    most = max(1, min(len(curves), 4, int(width / entry)))
+    return min(range(1, most + 1), key=lambda columns: (-(-len(curves) // columns), columns))
 
 
 def _draw(figure: Figure, curves: Sequence[Curve], scale: GapScale, title: str | None) -> None:
@@ -259,7 +263,7 @@ def _draw(figure: Figure, curves: Sequence[Curve], scale: GapScale, title: str |
         handles,
         labels,
         loc="outside lower center",
-        ncols=_legend_columns(len(curves)),
+        ncols=_legend_columns(curves, figure.get_figwidth()),
         frameon=False,
         fontsize=11,
         handlelength=4.0,

@@ -5,7 +5,7 @@ Importing it takes a second and may look for a driver, so nothing does until a G
 
 from __future__ import annotations
 
-from importlib import metadata
+from importlib import import_module, metadata
 
 __all__ = ["describe_device"]
 
@@ -17,9 +17,7 @@ def describe_device() -> str:
     except metadata.PackageNotFoundError:
         return "none: numba-cuda is not installed (pip install 'fastopt[cuda]')"
     try:
-        from numba import cuda
-
-        device = cuda.get_current_device()
+        device = import_module("numba.cuda").get_current_device()
         major, minor = device.compute_capability
         name = device.name
     # A missing driver, a broken one and a mismatched one each raise a type of their own, and a

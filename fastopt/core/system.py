@@ -147,7 +147,8 @@ def _usable_cores() -> int | None:
 
 
 def _simd() -> str:
-    extensions = np.show_config(mode="dicts")["SIMD Extensions"]
+    config: Any = np.show_config(mode="dicts")
+    extensions = config["SIMD Extensions"]
     baseline, found = (" ".join(extensions.get(key, [])) for key in ("baseline", "found"))
     return f"{found or 'nothing'} above the baseline {baseline or 'nothing'} (NumPy)"
 
