@@ -28,6 +28,7 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 
 autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc's types say more, and signatures stay readable
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 # Numpydoc's own checks of the reference; tests/test_docs_examples.py asks for examples.
@@ -60,4 +61,6 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
     "header_links_before_dropdown": 5,
+    "navbar_align": "left",
+    "navbar_persistent": ["search-button"],
 }

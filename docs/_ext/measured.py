@@ -25,8 +25,6 @@ from sphinx.util.docutils import SphinxDirective
 import fastopt
 from fastopt.interface.methods import METHODS
 
-REPEATS = 15
-
 
 class Measurement(NamedTuple):
     evaluations: int
@@ -34,7 +32,7 @@ class Measurement(NamedTuple):
     solve_milliseconds: float
 
 
-def measure(minimize: Callable, method: str, n: int) -> Measurement:
+def measure(minimize: Callable, method: str, n: int, repeats: int) -> Measurement:
     """Medians over repeated solves of the chained Rosenbrock function, gradient given."""
     start = np.tile([-1.2, 1.0], n // 2)
     inside = 0.0
@@ -47,7 +45,7 @@ def measure(minimize: Callable, method: str, n: int) -> Measurement:
         return value
 
     own, whole = [], []
-    for _ in range(REPEATS + 1):
+    for _ in range(repeats + 1):
         inside = 0.0
         begun = perf_counter()
         result = minimize(fun, start, jac=True, method=method)
@@ -67,17 +65,21 @@ class MeasuredOverhead(SphinxDirective):
 
     required_arguments = 1
     final_argument_whitespace = True
-    option_spec = {"n": directives.positive_int}  # noqa: RUF012  (docutils declares it so)
+    option_spec = {  # noqa: RUF012  (docutils declares it so)
+        "n": directives.positive_int,
+        "repeats": directives.positive_int,
+    }
 
     def run(self) -> list[nodes.Node]:
         n = self.options.get("n", 10)
+        repeats = self.options.get("repeats", 15)
         rows = []
         for method in self.arguments[0].split():
             for library, minimize, name in (
                 ("fastopt", fastopt.minimize, method),
                 ("SciPy", scipy.optimize.minimize, METHODS[method].scipy),
             ):
-                m = measure(minimize, name, n)
+                m = measure(minimize, name, n, repeats)
                 rows.append(
                     (
                         f"{library}, ``{name}``",
@@ -89,7 +91,7 @@ class MeasuredOverhead(SphinxDirective):
         header = ("", "Evaluations", "Whole solve", "Own time per evaluation")
         text = list_table(header, rows, "34 18 20 28")
         note = (
-            f"\nChained Rosenbrock function, n = {n}, gradient given; medians of {REPEATS} solves, "
+            f"\nChained Rosenbrock function, n = {n}, gradient given; medians of {repeats} solves, "
             f"measured while this page was built ({processor()}, Python "
             f"{platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}). "
             "*Own time* is what the library spends outside your function.\n"
