@@ -1,0 +1,1 @@
+"""Floor 2: what is minimised, as C functions that solvers can call."""

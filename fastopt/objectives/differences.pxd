@@ -26,7 +26,7 @@ cdef inline double difference_step(Scheme scheme, double x, double relative,
                                    double absolute) noexcept nogil:
     """The step at `x`: `absolute`, else `relative` |x|, each where it is not 0; else the default.
 
-    Signed away from zero, and rounded so that `x + step` is exactly that far from `x`.
+    Signed away from zero. `x + step` is rounded: divide by the distance that came of it.
     """
     cdef double sign = 1.0 if x >= 0 else -1.0
     cdef double step = 0
@@ -38,4 +38,4 @@ cdef inline double difference_step(Scheme scheme, double x, double relative,
         return step if step != 0 else default_step(scheme) * max(1.0, fabs(x))
     if (x + step) - x == 0:
         step = default_step(scheme) * sign * max(1.0, fabs(x))
-    return (x + step) - x
+    return step

@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 
 cimport numpy as cnp
-from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_CheckExact
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from libc.math cimport INFINITY
 from libc.string cimport memcpy
 
@@ -99,7 +99,7 @@ cdef class PythonObjective(BoundObjective):
         cdef cnp.ndarray array
         if not (isinstance(found, np.ndarray)
                 and cnp.PyArray_TYPE(<cnp.ndarray>found) == cnp.NPY_DOUBLE
-                and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>found)):
+                and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>found)):    # of this byte order, too
             found = as_gradient(found, self.name_of_gradient())
         array = <cnp.ndarray>found
         if not (cnp.PyArray_NDIM(array) == 1 and cnp.PyArray_DIM(array, 0) == self.n
@@ -143,10 +143,11 @@ cdef class PythonObjective(BoundObjective):
             values = iter(self.workers(partial(call_at, self.fun, self.args), points))
         for i in range(self.n):
             if self.scheme == TWO_POINT:
-                grad[i] = (as_value(next(values)) - self.value) / steps[i]
+                grad[i] = (as_value(next(values)) - self.value) / ((x[i] + steps[i]) - x[i])
             elif self.scheme == THREE_POINT:
                 grad[i] = as_value(next(values))
-                grad[i] = (grad[i] - as_value(next(values))) / (2 * steps[i])
+                grad[i] -= as_value(next(values))
+                grad[i] /= (x[i] + steps[i]) - (x[i] - steps[i])
             else:
                 grad[i] = as_imaginary(next(values)) / steps[i]
         return 0
@@ -233,6 +234,8 @@ cdef object as_gradient(object found, str name):
     if found is None or array.dtype.kind not in "fiubO":
         raise TypeError(f"{name} must return an array of real numbers, got {describe(found)}")
     try:
+        if array.dtype.kind == "O":      # NumPy makes NaN of None
+            return np.array([float(entry) for entry in array.flat]).reshape(array.shape)
         return np.ascontiguousarray(array, dtype=np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must return an array of real numbers, got "

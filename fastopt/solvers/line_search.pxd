@@ -39,6 +39,7 @@ cdef struct Search:
     Sample last                   # the newest evaluation; the accepted one if there is one
     Py_ssize_t evaluations
     Py_ssize_t not_finite         # how many of them were not finite
+    double ceiling                # the smallest such step; inf if there was none
 
 
 cdef Outcome search_line(line_fn line, void* context, const SearchSettings* settings,

@@ -59,6 +59,7 @@ cdef Outcome search_line(line_fn line, void* context, const SearchSettings* sett
     walk.tolerance = VALUE_RESOLUTION * fabs(search.start.value)
     search.evaluations = 0
     search.not_finite = 0
+    search.ceiling = INFINITY
     search.last = search.start
     first_step = min(first_step, settings.max_step)
     if settings.kind == MORE_THUENTE:
@@ -82,6 +83,7 @@ cdef Outcome probe(Walk* walk, double step) noexcept nogil:
     search.evaluations += 1
     if not sample.finite:
         search.not_finite += 1
+        search.ceiling = min(search.ceiling, step)
         return BOTTOMLESS if sample.value == -INFINITY else OPEN
     if sample.value <= BOTTOM:
         return BOTTOMLESS
@@ -116,7 +118,6 @@ cdef Outcome find_bracket(Walk* walk, double step, Bracket* bracket) noexcept no
     cdef Sample* trial = &walk.search.last
     cdef Sample previous
     cdef Outcome outcome
-    cdef double ceiling = INFINITY        # the smallest step known to leave the domain
     bracket.low = walk.search.start
     while True:
         outcome = probe(walk, step)
@@ -125,8 +126,7 @@ cdef Outcome find_bracket(Walk* walk, double step, Bracket* bracket) noexcept no
         if satisfies_wolfe(walk, trial):
             return ACCEPTED
         if not trial.finite:
-            ceiling = step
-            step = retreat(walk, bracket.low.step, ceiling)
+            step = retreat(walk, bracket.low.step)
         elif is_behind(walk, trial):
             bracket.high = trial[0]
             return OPEN
@@ -136,8 +136,8 @@ cdef Outcome find_bracket(Walk* walk, double step, Bracket* bracket) noexcept no
             previous = bracket.low
             bracket.low = trial[0]
             step = min(extrapolate(&previous, trial), walk.settings.max_step)
-            if step >= ceiling:
-                step = trial.step + 0.5 * (ceiling - trial.step)
+            if step >= walk.search.ceiling:
+                step = trial.step + 0.5 * (walk.search.ceiling - trial.step)
         if step == bracket.low.step:
             return NO_STEP
 
@@ -146,9 +146,10 @@ cdef bint is_behind(const Walk* walk, const Sample* sample) noexcept nogil:
     return sample.slope >= 0 or sample.value > walk.search.start.value + walk.tolerance
 
 
-cdef double retreat(const Walk* walk, double last_finite, double ceiling) noexcept nogil:
+cdef double retreat(const Walk* walk, double last_finite) noexcept nogil:
     """From outside the domain, half way back at first, then nearly all of it."""
-    return last_finite + (0.5 if walk.search.not_finite <= 1 else 0.1) * (ceiling - last_finite)
+    cdef double share = 0.5 if walk.search.not_finite <= 1 else 0.1
+    return last_finite + share * (walk.search.ceiling - last_finite)
 
 
 cdef double extrapolate(const Sample* previous, const Sample* sample) noexcept nogil:
@@ -225,9 +226,8 @@ cdef Outcome search_more_thuente(Walk* walk, double step) noexcept nogil:
     cdef Interval interval
     cdef Outcome outcome
     cdef double floor = settings.c1 * search.start.slope    # slope of the sufficient decrease
-    cdef double ceiling = INFINITY                          # smallest step outside the domain
     cdef double width = INFINITY, width_before = INFINITY
-    cdef double line, longest
+    cdef double line, longest, least, most
     cdef bint first_stage = True
     interval.best = interval.other = search.start
     interval.bracketed = False
@@ -236,8 +236,7 @@ cdef Outcome search_more_thuente(Walk* walk, double step) noexcept nogil:
         if outcome != OPEN:
             return outcome
         if not trial.finite:
-            ceiling = step
-            step = retreat(walk, interval.best.step, ceiling)
+            step = retreat(walk, interval.best.step)
             if step == interval.best.step:
                 return NO_STEP
             continue
@@ -261,15 +260,17 @@ cdef Outcome search_more_thuente(Walk* walk, double step) noexcept nogil:
         else:
             step = update_interval(&interval, trial, longest)
         if interval.bracketed:
-            if fabs(interval.other.step - interval.best.step) >= SHRINKAGE * width_before:
-                step = interval.best.step + 0.5 * (interval.other.step - interval.best.step)
-            width_before = width
-            width = fabs(interval.other.step - interval.best.step)
-            if not width > 4e-16 * max(interval.other.step, interval.best.step):
+            least = min(interval.best.step, interval.other.step)
+            most = max(interval.best.step, interval.other.step)
+            if not most - least > 4e-16 * most:
                 return NO_STEP
+            if most - least >= SHRINKAGE * width_before or not least < step < most:
+                step = least + 0.5 * (most - least)
+            width_before = width
+            width = most - least
         step = min(step, settings.max_step)
-        if step >= ceiling:
-            step = interval.best.step + 0.5 * (ceiling - interval.best.step)
+        if step >= search.ceiling:
+            step = interval.best.step + 0.5 * (search.ceiling - interval.best.step)
         if not fabs(step - interval.best.step) > 0:
             return NO_STEP                # or NaN, from values that differ by nothing
 

@@ -30,6 +30,8 @@ cdef double REAL_DECREASE = 16 * EPS
 cdef double NOISE = 100 * EPS
 # So many iterations in which neither f nor the gradient shrinks, and the search is over.
 cdef int PATIENCE = 20
+# So near, relative to |x|, a point where f is not finite is where the domain ends.
+cdef double EDGE = 1e-8
 # With differences for a gradient: below this many of their steps, relative to |f|.
 cdef double DIFFERENCE_NOISE = 10
 
@@ -119,11 +121,12 @@ cdef void look_downhill(QuasiNewton* state, double slope) noexcept nogil:
             forget(&state.memory)
         point_downhill(&state.memory, gradient, state.direction)
         slope = dot(gradient, state.direction, iteration.n)
-        if iteration.nit == 0 and state.memory.empty:
-            # Nothing is known of the scale: a first step of length one.
-            length = norm_two(state.direction, iteration.n)
-            state.first_step = 1 / length if length > 0 else 1
     state.slope = slope
+    if state.memory.empty:
+        # Nothing is known of the scale but the last step's; the first has length one.
+        length = norm_two(state.direction, iteration.n)
+        if length > 0:
+            state.first_step = (1 if iteration.nit == 0 else iteration.step) / length
 
 
 cdef Outcome search_along(QuasiNewton* state, const Objective* objective,
@@ -187,7 +190,8 @@ cdef StatusCode diagnose(const QuasiNewton* state, const Objective* objective,
     """Why there is no way down from here, not even along the gradient."""
     cdef const Iteration* iteration = &state.iteration
     cdef const Point* current = &iteration.current
-    if search.evaluations > 0 and search.not_finite == search.evaluations:
+    cdef double edge = search.ceiling * norm_max(state.direction, iteration.n)
+    if edge <= EDGE * max(1.0, norm_max(current.x, iteration.n)):
         return DOMAIN_EDGE
     if promised <= max(NOISE, DIFFERENCE_NOISE * objective.difference_step) * fabs(current.value):
         return ROUNDOFF

@@ -14,7 +14,7 @@ from libc.string cimport memcpy, memset
 
 from fastopt.core.abi import Status
 
-from fastopt.core.abi cimport GRADIENT_MISMATCH, RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn
+from fastopt.core.abi cimport MAXTIME, RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn
 from fastopt.objectives.objective cimport BoundObjective
 from fastopt.solvers.first_order cimport MOST_HYPERPARAMETERS, FirstOrder, first_order_method
 from fastopt.solvers.inverse_hessian cimport DENSE, LIMITED, InverseHessian
@@ -171,6 +171,8 @@ cdef class SolverState:
                 status = advance(&self.method, self.iteration, &objective.objective, k)
             if status == RAISED:
                 objective.raise_error()
+            if status == STOPPED:
+                settle(self.iteration, MAXTIME)     # so far, only a deadline stops an objective
         finally:
             self.lock.release()
         return status == RUNNING

@@ -1,0 +1,99 @@
+"""The one loop of first-order methods: the rule's steps, and what surrounds them."""
+
+import numpy as np
+import pytest
+from scipy.optimize import rosen, rosen_der
+
+from fastopt.core.abi import Status
+from fastopt.objectives.python import PythonObjective
+
+from .conftest import UNLIMITED
+
+
+def adam_of_the_paper(gradient, x, steps, lr, beta1, beta2, eps):
+    """Algorithm 1 of Kingma and Ba (2015), line by line."""
+    mean = np.zeros_like(x)
+    square = np.zeros_like(x)
+    for t in range(1, steps + 1):
+        g = gradient(x)
+        mean = beta1 * mean + (1 - beta1) * g
+        square = beta2 * square + (1 - beta2) * g**2
+        mean_hat = mean / (1 - beta1**t)
+        square_hat = square / (1 - beta2**t)
+        x = x - lr * mean_hat / (np.sqrt(square_hat) + eps)
+    return x
+
+
+def test_gd_walks_down_the_gradient_with_a_constant_step(make_state, chained_start):
+    x = chained_start(5)
+    state = make_state("gd", x, maxiter=50, hyperparameters=(2e-4,))
+    state.advance(PythonObjective(rosen, rosen_der, (), 5), UNLIMITED)
+    for _ in range(50):
+        x = x - 2e-4 * rosen_der(x)
+    np.testing.assert_array_equal(state.x, x)
+    assert (state.status, state.nit, state.nfev) == (Status.MAXITER, 50, 51)
+
+
+def test_gd_on_a_parabola_contracts_as_the_closed_form_says(make_state):
+    curvatures = np.array([0.5, 1.0, 3.0])
+    state = make_state("gd", np.ones(3), maxiter=40, hyperparameters=(0.1,))
+    objective = PythonObjective(lambda x: (0.5 * x @ (curvatures * x), curvatures * x), True, (), 3)
+    state.advance(objective, UNLIMITED)
+    np.testing.assert_allclose(state.x, (1 - 0.1 * curvatures) ** 40, rtol=1e-12)
+
+
+def test_adam_takes_the_steps_of_the_paper(make_state, chained_start):
+    settings = (0.01, 0.9, 0.999, 1e-8)
+    state = make_state("adam", chained_start(6), maxiter=400, hyperparameters=settings, gtol=0.0)
+    last = []
+    objective = PythonObjective(lambda x: (last.append(x.copy()), rosen(x))[1], rosen_der, (), 6)
+    state.advance(objective, UNLIMITED)
+    expected = adam_of_the_paper(rosen_der, chained_start(6), 400, *settings)
+    np.testing.assert_allclose(last[-1], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_step_too_long_ends_with_the_best_point_before_it_blew_up(make_state, chained_start):
+    seen = []
+
+    def fun(x):
+        value = rosen(x)
+        if np.isfinite(value):
+            seen.append((value, tuple(x)))
+        return value, rosen_der(x)
+
+    state = make_state("gd", chained_start(4), hyperparameters=(0.1,))
+    with np.errstate(all="ignore"):
+        state.advance(PythonObjective(fun, True, (), 4), UNLIMITED)
+    assert state.status == Status.NOT_FINITE
+    assert (state.fun, tuple(state.x)) == min(seen)
+
+
+def test_a_limit_returns_the_best_point_not_the_last(make_state):
+    seen = []
+
+    def fun(x):
+        value = float(abs(x[0]))
+        seen.append((value, x[0]))
+        return value, np.sign(x)
+
+    state = make_state("gd", [1.03], hyperparameters=(0.25,), maxiter=21)
+    state.advance(PythonObjective(fun, True, (), 1), UNLIMITED)
+    assert seen[-1] != min(seen)
+    assert (state.fun, state.x[0]) == min(seen)
+
+
+def test_the_value_may_stop_it(make_state, chained_start):
+    state = make_state("adam", chained_start(4), stopval=5.0)
+    state.advance(PythonObjective(rosen, rosen_der, (), 4), UNLIMITED)
+    assert state.status == Status.STOPVAL
+    assert state.fun <= 5
+
+
+def test_a_function_without_a_bottom_is_called_unbounded(make_state):
+    def fun(x):
+        return (-np.inf if x[0] > 3 else -x[0]), np.array([-1.0])
+
+    state = make_state("gd", [0.0], hyperparameters=(0.5,))
+    state.advance(PythonObjective(fun, True, (), 1), UNLIMITED)
+    assert state.status == Status.UNBOUNDED
+    assert state.x[0] == pytest.approx(3.0)

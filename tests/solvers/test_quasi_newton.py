@@ -1,0 +1,257 @@
+"""BFGS and L-BFGS against what theory says of them, and against a plain NumPy transcription."""
+
+import numpy as np
+import pytest
+from scipy.optimize import rosen, rosen_der
+
+from fastopt.core.abi import Status
+from fastopt.objectives.python import PythonObjective
+
+from .conftest import UNLIMITED
+
+METHODS = ("bfgs", "l-bfgs")
+# Moré and Thuente's conditions are two-sided: with c2 near zero the search is exact.
+EXACT_SEARCH = {"line_search": "more-thuente", "c1": 1e-14, "c2": 1e-8, "maxls": 200}
+
+
+def quadratic(n, condition=100.0, seed=0):
+    rng = np.random.default_rng(seed)
+    basis, _ = np.linalg.qr(rng.standard_normal((n, n)))
+    hessian = (basis * np.geomspace(1, condition, n)) @ basis.T
+    hessian = (hessian + hessian.T) / 2
+    centre = rng.standard_normal(n)
+
+    def fun(x):
+        residual = x - centre
+        product = hessian @ residual
+        return 0.5 * residual @ product, product
+
+    return fun, hessian, centre
+
+
+def iterates(state, objective, count):
+    found = []
+    while len(found) < count:
+        more = state.advance(objective, 1)
+        found.append((state.x, state.jac))
+        if not more:
+            break
+    return found
+
+
+def conjugate_gradients(hessian, centre, count):
+    """Hestenes and Stiefel's iterates from 0, the textbook's way."""
+    x = np.zeros(len(centre))
+    residual = hessian @ (centre - x)
+    direction = residual
+    found = []
+    for _ in range(count):
+        product = hessian @ direction
+        step = residual @ residual / (direction @ product)
+        x = x + step * direction
+        updated = residual - step * product
+        direction = updated + (updated @ updated) / (residual @ residual) * direction
+        residual = updated
+        found.append(x)
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_with_exact_search_the_iterates_on_a_quadratic_are_those_of_conjugate_gradients(
+    make_state, method
+):
+    n = 12
+    fun, hessian, centre = quadratic(n)
+    memory = {"maxcor": n} if method == "l-bfgs" else {}
+    state = make_state(method, np.zeros(n), gtol=1e-7, **EXACT_SEARCH, **memory)
+    found = iterates(state, PythonObjective(fun, True, (), n), n)
+    for (x, _), expected in zip(found, conjugate_gradients(hessian, centre, n), strict=False):
+        np.testing.assert_allclose(x, expected, atol=1e-4)
+    np.testing.assert_allclose(found[-1][0], centre, atol=1e-6)
+    assert len(found) <= n
+
+
+def test_lbfgs_with_full_memory_matches_bfgs_on_a_quadratic(make_state):
+    n = 8
+    fun, _, _ = quadratic(n)
+    objective = PythonObjective(fun, True, (), n)
+    dense = iterates(make_state("bfgs", np.zeros(n), **EXACT_SEARCH), objective, n)
+    limited = iterates(make_state("l-bfgs", np.zeros(n), maxcor=n, **EXACT_SEARCH), objective, n)
+    for (x, _), (y, _) in zip(dense, limited, strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-7)
+
+
+def test_bfgs_recovers_the_inverse_hessian_of_a_quadratic(make_state):
+    n = 8
+    fun, hessian, _ = quadratic(n)
+    state = make_state("bfgs", np.zeros(n), **EXACT_SEARCH)
+    state.advance(PythonObjective(fun, True, (), n), UNLIMITED)
+    assert state.nit == n
+    np.testing.assert_allclose(state.hess_inv(), np.linalg.inv(hessian), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_secant_equation_holds_after_every_iteration(make_state, chained_start, method):
+    n = 7
+    objective = PythonObjective(rosen, rosen_der, (), n)
+    state = make_state(method, chained_start(n))
+    state.advance(objective, 0)
+    x, gradient = state.x, state.jac
+    while state.advance(objective, 1):
+        s, y = state.x - x, state.jac - gradient
+        x, gradient = state.x, state.jac
+        np.testing.assert_allclose(
+            state.hess_inv() @ y, s, rtol=1e-7, atol=1e-9 * np.linalg.norm(s)
+        )
+    assert state.status == Status.GTOL
+
+
+def test_bfgs_inverse_stays_symmetric_and_positive_definite(make_state, chained_start):
+    n = 10
+    objective = PythonObjective(rosen, rosen_der, (), n)
+    state = make_state("bfgs", chained_start(n))
+    while state.advance(objective, 1):
+        inverse = state.hess_inv()
+        assert np.array_equal(inverse, inverse.T)
+        assert np.linalg.eigvalsh(inverse)[0] > 0
+
+
+def test_bfgs_follows_the_update_formula_of_the_textbook(make_state, chained_start):
+    """Equations 6.17 and 6.20 of Nocedal and Wright, on the pairs that the solver made."""
+    n = 6
+    objective = PythonObjective(rosen, rosen_der, (), n)
+    state = make_state("bfgs", chained_start(n))
+    state.advance(objective, 0)
+    x, gradient = state.x, state.jac
+    inverse = None
+    while state.advance(objective, 1):
+        s, y = state.x - x, state.jac - gradient
+        x, gradient = state.x, state.jac
+        rho = 1 / (s @ y)
+        if inverse is None:
+            inverse = (s @ y) / (y @ y) * np.eye(n)
+        left = np.eye(n) - rho * np.outer(s, y)
+        inverse = left @ inverse @ left.T + rho * np.outer(s, s)
+        scale = np.abs(inverse).max()
+        np.testing.assert_allclose(state.hess_inv(), inverse, atol=1e-6 * scale)
+
+
+def test_lbfgs_remembers_only_the_last_pairs(make_state, chained_start):
+    n, m = 9, 4
+    objective = PythonObjective(rosen, rosen_der, (), n)
+    state = make_state("l-bfgs", chained_start(n), maxcor=m)
+    state.advance(objective, 0)
+    points, gradients = [state.x], [state.jac]
+    for _ in range(11):
+        state.advance(objective, 1)
+        points.append(state.x)
+        gradients.append(state.jac)
+    inverse = state.hess_inv()
+    np.testing.assert_array_equal(inverse.sk, np.diff(points, axis=0)[-m:])
+    np.testing.assert_array_equal(inverse.yk, np.diff(gradients, axis=0)[-m:])
+
+
+def test_a_given_inverse_hessian_makes_the_first_step_newtons(make_state):
+    n = 6
+    fun, hessian, centre = quadratic(n)
+    state = make_state("bfgs", np.zeros(n), gtol=1e-8, hess_inv0=np.linalg.inv(hessian))
+    state.advance(PythonObjective(fun, True, (), n), UNLIMITED)
+    assert state.status == Status.GTOL
+    assert state.nit == 1
+    np.testing.assert_allclose(state.x, centre, atol=1e-10)
+
+
+@pytest.mark.parametrize("line_search", ["hager-zhang", "more-thuente"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 57])
+def test_rosenbrock_is_minimised_whatever_the_search(
+    make_state, chained_start, method, line_search, n
+):
+    objective = (
+        PythonObjective(rosen, rosen_der, (), n)
+        if n > 1
+        else PythonObjective(lambda x: ((x[0] - 3) ** 4, 4 * (x - 3) ** 3), True, (), 1)
+    )
+    state = make_state(method, chained_start(n), line_search=line_search)
+    state.advance(objective, UNLIMITED)
+    assert state.status == Status.GTOL
+    assert np.abs(state.jac).max() <= 1e-5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_values_that_drown_in_rounding_do_not_stop_the_slopes(make_state, chained_start, method):
+    """1e10 added to f leaves six digits of it; the gradient still says where the minimum is."""
+    n = 4
+    objective = PythonObjective(lambda x: (1e10 + rosen(x), rosen_der(x)), True, (), n)
+    state = make_state(method, chained_start(n), gtol=1e-6)
+    state.advance(objective, UNLIMITED)
+    assert state.status == Status.GTOL
+    np.testing.assert_allclose(state.x, np.ones(n), atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_gradient_that_lies_is_named_as_the_cause(make_state, method):
+    objective = PythonObjective(lambda x: (x @ x, -2 * x), True, (), 3)
+    state = make_state(method, np.ones(3))
+    state.advance(objective, UNLIMITED)
+    assert state.status == Status.GRADIENT_MISMATCH
+    np.testing.assert_array_equal(state.x, np.ones(3))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_unattainable_tolerance_ends_at_attainable_precision(make_state, method):
+    def fun(x):
+        r = np.array([1e4 * x[0] * x[1] - 1, np.exp(-x[0]) + np.exp(-x[1]) - 1.0001, 1e-3 * x[0]])
+        jacobian = np.array(
+            [[1e4 * x[1], 1e4 * x[0]], [-np.exp(-x[0]), -np.exp(-x[1])], [1e-3, 0.0]]
+        )
+        return r @ r, 2 * jacobian.T @ r
+
+    state = make_state(method, [0.0, 1.0], gtol=0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        state.advance(PythonObjective(fun, True, (), 2), UNLIMITED)
+    assert state.status == Status.ROUNDOFF
+    assert state.nit < 1000
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_edge_of_the_domain_is_told_from_a_minimum(make_state, method):
+    """f falls towards a wall, to the last double before it."""
+
+    def fun(x):
+        return (-x[0], np.array([-1.0])) if x[0] <= 1 else (np.nan, np.array([np.nan]))
+
+    state = make_state(method, [0.0])
+    state.advance(PythonObjective(fun, True, (), 1), UNLIMITED)
+    assert state.status == Status.DOMAIN_EDGE
+    assert 0.999 < state.x[0] <= 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fun", [lambda x: (-x.sum(), -np.ones(2)), lambda x: (-x @ x, -2 * x)])
+def test_a_function_without_a_bottom_is_called_unbounded(make_state, method, fun):
+    state = make_state(method, [1.0, 2.0])
+    with np.errstate(over="ignore"):
+        state.advance(PythonObjective(fun, True, (), 2), UNLIMITED)
+    assert state.status == Status.UNBOUNDED
+    assert np.isfinite(state.x).all()
+    assert np.isfinite(state.fun)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_end_but_convergence_returns_the_lowest_point_seen(make_state, chained_start, method):
+    seen = []
+
+    def fun(x):
+        value = rosen(x)
+        seen.append((value, tuple(x)))
+        return value, rosen_der(x)
+
+    for maxfev in range(1, 40, 3):
+        seen.clear()
+        state = make_state(method, chained_start(4), maxfev=maxfev)
+        state.advance(PythonObjective(fun, True, (), 4), UNLIMITED)
+        assert state.nfev == len(seen) == maxfev
+        assert state.status == Status.MAXFEV
+        assert (state.fun, tuple(state.x)) == min(seen)
+        np.testing.assert_array_equal(state.jac, rosen_der(state.x))
