@@ -207,7 +207,7 @@ class Integer:
         return words + " or inf" if self.unlimited else words
 
     def __call__(self, name: str, value: Any, n: int) -> int:
-        number = value
+        number: int = value
         if type(value) is not int:
             real = _real_number(name, self.expected, value)
             if self.unlimited and real == math.inf:

@@ -152,8 +152,8 @@ def _differences(absolute_step: float | None) -> dict[str, Option]:
         "finite_diff_rel_step": Option(
             None,
             Steps(),
-            "Step of the differences, relative to max(1, |x|), for jac='2-point', '3-point' or "
-            "'cs': one, or one for each variable; None suits the scheme.",
+            "Step of the differences, relative to |x|, for jac='2-point', '3-point' or 'cs': one, "
+            "or one for each variable; None suits the scheme.",
         ),
         "workers": Option(
             None,

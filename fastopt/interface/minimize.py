@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -170,8 +170,8 @@ def minimize(
     maxtime : float, default inf
         Stop after so many seconds.
     finite_diff_rel_step : float or array of shape (n,), optional
-        Step of the differences, relative to max(1, abs(x)), if `jac` names a scheme. The default
-        suits the scheme.
+        Step of the differences, relative to abs(x), if `jac` names a scheme. The default suits
+        the scheme.
     workers : map-like callable or int, optional
         Evaluates the points of a difference, as ``workers(function, points)``; a number is that of
         processes to start, -1 one a core.
@@ -259,23 +259,27 @@ def minimize(
     >>> result.x.round(4), result.library
     (array([0.5 , 0.25]), 'scipy')
     """
-    constrained = _is_constrained(constraints)
     if callable(method):
         return scipy.optimize.minimize(
             fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options
         )
+    constrained = _is_constrained(constraints)
+    if bounds is not None and isinstance(bounds, Iterator):
+        bounds = list(bounds)  # it is read more than once
     if method is None:
-        method = "SLSQP" if constrained else "bfgs" if bounds is None else "l-bfgs"
-    elif not isinstance(method, str):
+        name = "SLSQP" if constrained else "bfgs" if bounds is None else "l-bfgs"
+    elif isinstance(method, str):
+        name = method
+    else:
         raise TypeError(
             f"`method` must be a string, a callable or None, got {type(method).__name__}"
         )
-    row = find_method(method)
+    row = find_method(name)
     if row is not None and not constrained and (bounds is None or not _any_bound(bounds, x0)):
         if hess is not None or hessp is not None:
             _check_hessian(hess, hessp)
             _warn_unused(row, hess, hessp)
-        return Solver(fun, x0, args, row, jac, tol, options).run(callback)
+        return Solver(fun, x0, args, name, jac, tol, options).run(callback)
 
     check_callable("fun", fun)
     real_vector("x0", x0)
@@ -285,17 +289,19 @@ def minimize(
     jac = check_jac(jac)
     tol = check_tol(tol)
     if row is None:
-        _check_known_to_scipy(method)
+        _check_known_to_scipy(name)
     elif row.scipy is None:
         raise ValueError(
             f"`method` must be one that takes bounds or constraints, got {row.name!r}; "
             "leave `method` out, or transform the variables"
         )
+    else:
+        name = row.scipy
     result = scipy.optimize.minimize(
         fun,
         x0,
         args=args,
-        method=method if row is None else row.scipy,
+        method=name,
         jac=jac,
         hess=hess,
         hessp=hessp,
@@ -306,7 +312,7 @@ def minimize(
         options=scipy_options(row, options),
     )
     result["converged_to"] = None
-    result["method"] = method.lower() if row is None else row.scipy.lower()
+    result["method"] = name.lower()
     result["library"] = "scipy"
     return result
 
@@ -355,8 +361,8 @@ def _bound_arrays(bounds: Any, n: int) -> tuple[Vector, Vector]:
         high = [math.inf if high is None else high for _, high in pairs]
     try:
         return (
-            np.broadcast_to(np.asarray(low, dtype=np.float64), (n,)),
-            np.broadcast_to(np.asarray(high, dtype=np.float64), (n,)),
+            np.broadcast_to(np.asarray(low, dtype=np.float64).ravel(), (n,)),
+            np.broadcast_to(np.asarray(high, dtype=np.float64).ravel(), (n,)),
         )
     except (TypeError, ValueError):
         raise ValueError(f"{expected} of real numbers, got {reprlib.repr(bounds)}") from None

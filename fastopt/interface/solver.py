@@ -447,8 +447,6 @@ def check_jac(jac: Any) -> Any:
 def _find_row(method: Any) -> Method:
     if method is None:
         return METHODS["bfgs"]
-    if isinstance(method, Method):
-        return method
     if not isinstance(method, str):
         raise TypeError(f"`method` must be a string or None, got {type(method).__name__}")
     row = find_method(method)

@@ -1,0 +1,202 @@
+"""Ctrl-C ends a running solve on every path, and the best point is not lost if it is wanted."""
+
+import _thread
+import contextlib
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+from scipy.optimize import rosen, rosen_der
+
+import fastopt
+from fastopt.interface.methods import METHODS
+
+START = np.array([-1.2, 1.0])
+OWN = pytest.mark.parametrize("method", METHODS)
+
+
+def options_of(method, **options):
+    return {"lr": 1e-3, **options} if METHODS[method].rule else options
+
+
+def interrupting(at):
+    """Rosenbrock's function, with Ctrl-C in the middle of call number `at`."""
+    calls = []
+
+    def fun(x):
+        calls.append(x)
+        if len(calls) == at:
+            signal.raise_signal(signal.SIGINT)
+        return rosen(x)
+
+    return fun
+
+
+@OWN
+@pytest.mark.parametrize("at", [1, 2, 5])
+def test_interrupt_in_the_function_is_raised_by_default(method, at):
+    with pytest.raises(KeyboardInterrupt):
+        fastopt.minimize(
+            interrupting(at), START, method=method, jac=rosen_der, options=options_of(method)
+        )
+
+
+@OWN
+@pytest.mark.parametrize("at", [2, 5])
+@pytest.mark.parametrize("trace", [False, True])
+def test_interrupt_returns_the_best_point_if_asked_to(method, at, trace):
+    options = options_of(method, on_interrupt="return", trace=trace)
+    result = fastopt.minimize(
+        interrupting(at), START, method=method, jac=rosen_der, options=options
+    )
+    assert (result.status, result.success, result.converged_to) == (7, False, None)
+    assert result.fun == rosen(result.x) <= rosen(START)
+    np.testing.assert_array_equal(result.jac, rosen_der(result.x))
+    assert result.nfev == at
+
+
+@OWN
+def test_interrupt_of_the_first_evaluation_returns_x0(method):
+    options = options_of(method, on_interrupt="return")
+    result = fastopt.minimize(interrupting(1), START, method=method, jac=rosen_der, options=options)
+    assert (result.status, result.nit) == (7, 0)
+    assert np.isnan(result.fun)
+    np.testing.assert_array_equal(result.x, START)
+
+
+@OWN
+def test_interrupt_in_the_callback_returns_the_best_point(method):
+    def callback(x):
+        signal.raise_signal(signal.SIGINT)
+
+    options = options_of(method, on_interrupt="return")
+    result = fastopt.minimize(
+        rosen, START, method=method, jac=rosen_der, callback=callback, options=options
+    )
+    assert (result.status, result.nit) == (7, 1)
+
+
+@OWN
+def test_interrupted_solver_can_go_on(method):
+    options = options_of(method, maxiter=200)
+    whole = fastopt.minimize(rosen, START, method=method, jac=rosen_der, options=options)
+    solver = fastopt.Solver(interrupting(4), START, method=method, jac=rosen_der, options=options)
+    with pytest.raises(KeyboardInterrupt):
+        solver.run()
+    assert solver.run().status == whole.status
+
+
+# The biggest element, and signs as its "gradient": nothing here runs the interpreter, which looks
+# for signals between its own instructions only. With a step length of 0 it goes on for ever.
+ENDLESS_IN_C = {
+    "fun": np.maximum.reduce,
+    "x0": [1.0, 2.0],
+    "method": "gd",
+    "jac": np.sign,
+}
+ENDLESS = {"lr": 0.0, "maxiter": np.inf}
+
+WATCHERS = pytest.mark.parametrize(
+    ("callback", "options"),
+    [
+        (None, {}),
+        (None, {"trace": True}),
+        (None, {"progress": True}),
+        (lambda x: None, {}),
+        (None, {"maxtime": 3600.0}),
+    ],
+    ids=["alone", "trace", "progress", "callback", "maxtime"],
+)
+
+
+@contextlib.contextmanager
+def interrupted_once_it_runs(solver):
+    def interrupt():
+        while solver.nit == 0:
+            time.sleep(0.001)
+        _thread.interrupt_main()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def endless_solver(**options):
+    return fastopt.Solver(**ENDLESS_IN_C, options={**ENDLESS, **options})
+
+
+@WATCHERS
+def test_interrupt_from_another_thread_ends_an_endless_solve_in_c(callback, options):
+    solver = endless_solver(on_interrupt="return", **options)
+    with interrupted_once_it_runs(solver):
+        result = solver.run(callback)
+    assert result.status == 7
+    assert result.nit > 0
+
+
+@WATCHERS
+def test_interrupt_ends_a_long_advance_in_c(callback, options):
+    solver = endless_solver(**options)
+    with interrupted_once_it_runs(solver), pytest.raises(KeyboardInterrupt):
+        solver.advance(10**12)
+    assert solver.status == -1
+    assert solver.advance(3)
+
+
+@WATCHERS
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
+def test_interrupt_takes_effect_within_a_fifth_of_a_second(callback, options):
+    """Counted in the processor's time, so that a busy machine changes nothing."""
+    allowed = 0.1
+    solver = endless_solver(**options)
+    solver.advance()
+    handler = signal.signal(signal.SIGVTALRM, signal.default_int_handler)
+    try:
+        start = time.process_time()
+        signal.setitimer(signal.ITIMER_VIRTUAL, allowed)
+        with pytest.raises(KeyboardInterrupt):
+            solver.run(callback)
+        late = time.process_time() - start - allowed
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, handler)
+    assert late < 0.2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("on_interrupt", ["raise", "return"])
+def test_sigint_ends_a_process_that_solves(on_interrupt):
+    program = textwrap.dedent(
+        f"""
+        import numpy as np, fastopt
+        def endless(x):
+            return float(x @ x), np.ones(2)
+        options = {{"lr": 0.0, "maxiter": np.inf, "on_interrupt": {on_interrupt!r}}}
+        solver = fastopt.Solver(endless, [1.0, 2.0], method="gd", jac=True, options=options)
+        solver.advance()
+        print("running", flush=True)
+        try:
+            print(solver.run().status, flush=True)
+        except KeyboardInterrupt:
+            print("KeyboardInterrupt", solver.nit > 0, flush=True)
+        """
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout.readline() == "running\n"
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert output == {"raise": "KeyboardInterrupt True\n", "return": "7\n"}[on_interrupt]
+    assert process.returncode == 0

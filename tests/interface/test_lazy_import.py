@@ -1,0 +1,52 @@
+"""A program pays only for what it uses: what is imported when, in fresh processes."""
+
+import subprocess
+import sys
+
+import pytest
+
+import fastopt
+
+# What `import fastopt` must never load, whoever else has it installed.
+HEAVY = ("numba", "llvmlite", "numba_cuda", "dask", "distributed", "matplotlib", "tqdm", "rich")
+
+
+def modules_after(program):
+    """The names of the modules that a fresh interpreter has loaded at the end of `program`."""
+    report = "\nimport sys\nprint('\\n'.join(sys.modules))"
+    finished = subprocess.run(
+        [sys.executable, "-c", program + report], capture_output=True, text=True, check=True
+    )
+    return set(finished.stdout.split())
+
+
+def test_import_loads_nothing_heavy():
+    loaded = modules_after("import fastopt")
+    assert not loaded & set(HEAVY)
+    assert "scipy.optimize" not in loaded
+
+
+@pytest.mark.parametrize("method", ["bfgs", "l-bfgs"])
+def test_second_order_solve_loads_nothing_heavy(method):
+    loaded = modules_after(
+        f"import fastopt\nfastopt.minimize(lambda x: x[0] * x[0], [1.0], method={method!r})"
+    )
+    assert "fastopt.interface.minimize" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_table_of_methods_loads_nothing_heavy():
+    assert not modules_after("from fastopt.interface.methods import METHODS") & set(HEAVY)
+
+
+def test_public_names_are_all_there_and_no_others():
+    program = (
+        "import fastopt\n"
+        "assert set(fastopt.__all__) <= set(dir(fastopt)), dir(fastopt)\n"
+        "for name in fastopt.__all__:\n"
+        "    getattr(fastopt, name)\n"
+        "    assert name in vars(fastopt), name\n"
+    )
+    assert "fastopt.plotting" in modules_after(program)
+    with pytest.raises(AttributeError, match="module 'fastopt' has no attribute 'minimise'"):
+        _ = fastopt.minimise

@@ -1,0 +1,204 @@
+"""The table of methods is complete, and says of SciPy what is true of SciPy."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+import scipy.optimize
+from scipy.optimize import rosen
+
+import fastopt
+from fastopt.core.validate import UNLIMITED
+from fastopt.interface.methods import (
+    METHODS,
+    SCIPY_METHODS,
+    PerVariable,
+    closest,
+    find_method,
+)
+from fastopt.interface.options import read_options
+from fastopt.rules.table import RULES
+
+SOLVERS_OF_SCIPY = {
+    "bfgs": scipy.optimize._optimize._minimize_bfgs,
+    "l-bfgs": scipy.optimize._lbfgsb_py._minimize_lbfgsb,
+}
+# Arguments of SciPy's solvers that reach them by other ways than `options`.
+NOT_OPTIONS = {"fun", "x0", "args", "jac", "bounds", "callback", "unknown_options"}
+
+ROWS = pytest.mark.parametrize("row", METHODS.values(), ids=METHODS)
+WITH_SCIPY = pytest.mark.parametrize("name", SOLVERS_OF_SCIPY)
+
+
+def options_of_scipy(name):
+    parameters = inspect.signature(SOLVERS_OF_SCIPY[name]).parameters
+    return {key: each.default for key, each in parameters.items() if key not in NOT_OPTIONS}
+
+
+def test_rows_with_an_equal_in_scipy_are_the_ones_compared_here():
+    assert {row.name for row in METHODS.values() if row.scipy} == set(SOLVERS_OF_SCIPY)
+
+
+@WITH_SCIPY
+def test_every_option_of_scipy_is_accepted(name):
+    row = METHODS[name]
+    for option in options_of_scipy(name):
+        assert row.option_aliases.get(option, option) in row.options
+
+
+@WITH_SCIPY
+def test_scipy_options_are_those_that_scipy_has(name):
+    # SciPy knows the name `return_all` with L-BFGS-B, to say that it does not support it.
+    named = set(METHODS[name].scipy_options.values()) - {"return_all"}
+    assert named == set(options_of_scipy(name)) - {"return_all"}
+
+
+@WITH_SCIPY
+def test_defaults_are_those_of_scipy(name):
+    row = METHODS[name]
+    theirs = options_of_scipy(name)
+    for ours, scipys in row.scipy_options.items():
+        default = row.options[ours].default
+        if isinstance(default, PerVariable):
+            assert theirs[scipys] is None  # 200 n, as SciPy's documentation says
+            assert default == PerVariable(200)
+        elif ours in ("disp", "iprint") and not isinstance(theirs[scipys], bool | int):
+            continue  # deprecated there: its default stands for "not given"
+        elif scipys in theirs:
+            assert theirs[scipys] == default
+
+
+@WITH_SCIPY
+def test_tol_sets_what_scipy_sets(name, monkeypatch):
+    row = METHODS[name]
+    seen = {}
+
+    def intercept(*args, **options):
+        seen.update(options)
+        return scipy.optimize.OptimizeResult()
+
+    solver = SOLVERS_OF_SCIPY[name].__name__
+    monkeypatch.setattr(scipy.optimize._minimize, solver, intercept)
+    scipy.optimize.minimize(rosen, [0.0, 0.0], method=row.scipy, tol=1e-3)
+    assert {key for key, value in seen.items() if value == 1e-3} == set(row.tol_options)
+
+
+@ROWS
+def test_rows_are_complete(row):
+    assert METHODS[row.name] is row
+    for text in (row.title, row.reference, row.when):
+        assert text
+    assert row.when.endswith(".")
+    assert row.family in ("quasi-newton", "first-order")
+    assert set(row.option_aliases.values()) <= set(row.options)
+    assert not set(row.option_aliases) & set(row.options)
+    assert set(row.scipy_options) <= set(row.options)
+    assert set(row.tol_options) <= set(row.options)
+
+
+@ROWS
+def test_defaults_pass_their_own_checks(row):
+    for name, option in row.options.items():
+        if isinstance(option.default, PerVariable) or option.default is None:
+            continue
+        assert option.check(name, option.default, 2) == option.default
+
+
+@ROWS
+def test_every_option_is_documented_in_the_docstring_of_minimize(row):
+    documented = fastopt.minimize.__doc__
+    for name in (*row.options, *row.option_aliases):
+        assert name in documented
+    for option in row.options.values():
+        assert option.description.endswith(".")
+
+
+@ROWS
+def test_names_and_aliases_are_found_in_any_case(row):
+    for name in (row.name, *row.aliases):
+        assert find_method(name) is find_method(name.upper()) is row
+
+
+def test_names_of_both_libraries_do_not_collide():
+    ours = {name for row in METHODS.values() for name in (row.name, *row.aliases)}
+    assert not ours & set(SCIPY_METHODS)
+    assert find_method("nelder-mead") is None
+
+
+@pytest.mark.parametrize("name", SCIPY_METHODS)
+def test_scipy_methods_are_known_to_scipy(name):
+    scipy.optimize.show_options("minimize", name, disp=False)
+
+
+@ROWS
+def test_every_option_reaches_a_reader(row):
+    """A value other than the default changes what the solver or its driver is given."""
+    if row.rule is None:
+        others = {"hess_inv0": np.diag([2.0, 3.0]), "line_search": "more-thuente"}
+    else:
+        others = {}
+    others |= {
+        "norm": 2.0,
+        "stopval": -1.0,
+        "on_interrupt": "return",
+        "workers": map,
+        "finite_diff_rel_step": 1e-3,
+        "maxtime": 60.0,
+        "c1": 1e-3,
+        "c2": 0.5,
+    }
+    for name, option in row.options.items():
+        if name == "iprint":
+            continue  # accepted without effect, as its description says
+        default = option.default
+        if name in others:
+            value = others[name]
+        elif isinstance(default, bool):
+            value = not default
+        elif isinstance(default, PerVariable):
+            value = 3
+        else:
+            value = default / 2 if isinstance(default, float) and default else 3
+            value = 0.25 if name in ("ftol", "xtol") else value
+        before = read_options(row, None, None, 2)
+        after = read_options(row, {name: value}, None, 2)
+        assert repr(before) != repr(after), name
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_has_a_row_with_its_hyperparameters(name):
+    row = METHODS[name]
+    assert row.rule == name
+    for hyperparameter in RULES[name].hyperparameters:
+        option = row.options[hyperparameter.name]
+        assert option.default == hyperparameter.default
+        with pytest.raises(ValueError, match=hyperparameter.name):
+            option.check(hyperparameter.name, math.nextafter(hyperparameter.low, -math.inf), 2)
+
+
+def test_settings_hold_the_defaults_that_grow_with_n():
+    assert read_options(METHODS["bfgs"], None, None, 7)[0]["maxiter"] == 1400
+    assert read_options(METHODS["bfgs"], {"maxiter": None}, None, 7)[0]["maxiter"] == 1400
+    assert read_options(METHODS["bfgs"], {"maxiter": math.inf}, None, 7)[0]["maxiter"] == UNLIMITED
+
+
+def test_settings_of_one_call_do_not_reach_the_next():
+    settings, _ = read_options(METHODS["adam"], {"lr": 0.5, "gtol": 1.0}, None, 2)
+    assert settings["hyperparameters"][0] == 0.5
+    settings["ftol"] = 9.0
+    fresh, _ = read_options(METHODS["adam"], None, None, 2)
+    assert fresh["hyperparameters"] == RULES["adam"].defaults
+    assert (fresh["gtol"], fresh["ftol"]) == (1e-5, 0.0)
+
+
+def test_closest_finds_a_misspelling_and_nothing_else():
+    assert closest("gtoll", METHODS["bfgs"].options) == "gtol"
+    assert closest("GTOL", METHODS["bfgs"].options) == "gtol"
+    assert closest("colour", METHODS["bfgs"].options) is None
+
+
+@ROWS
+def test_first_order_eps_is_the_rules_and_not_a_difference_step(row):
+    _, controls = read_options(row, {"eps": 1e-3} if "eps" in row.options else None, None, 2)
+    assert (controls.eps == 1e-3) == (row.family == "quasi-newton")
