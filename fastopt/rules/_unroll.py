@@ -1,0 +1,124 @@
+"""Tuples whose length is known when the code is compiled, to and from arrays.
+
+A rule takes its slots and coefficients as separate scalars, and how many there are differs from
+rule to rule. These functions let one loop serve all of them: in compiled code each becomes a run
+of loads or stores without a loop, and the tuples live in registers. Called from Python they do
+the same with ordinary tuples, so that everything built on them runs under NUMBA_DISABLE_JIT=1.
+"""
+
+# Numba's code generation has few annotations, and an intrinsic's hide its first argument.
+# mypy: disable-error-code="no-untyped-call,call-arg"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba.core import cgutils, types
+from numba.core.errors import RequireLiteralValue
+from numba.extending import intrinsic, overload
+from numba.np.arrayobj import load_item, make_array, store_item
+
+
+def take(array: Any, count: int) -> tuple[Any, ...]:
+    """The first `count` entries of a 1-D array; `count` must be a compile-time constant.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> take(np.array([1, 2, 3]), 2) == (1, 2)
+    True
+    """
+    return tuple(array[k] for k in range(count))
+
+
+def put(array: Any, values: tuple[Any, ...]) -> None:
+    """Write a tuple to the beginning of a 1-D array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> array = np.zeros(3)
+    >>> put(array, (1.0, 2.0))
+    >>> array
+    array([1., 2., 0.])
+    """
+    for k, value in enumerate(values):
+        array[k] = value
+
+
+def cast(values: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
+    """The numbers of a tuple, converted to `dtype`: an array's, or a NumPy scalar class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cast((1, 0.5), np.float32) == (np.float32(1), np.float32(0.5))
+    True
+    """
+    return tuple(np.dtype(dtype).type(value) for value in values)
+
+
+@overload(take, strict=False)
+def _compile_take(array: Any, count: Any) -> Any:
+    return lambda array, count: _take(array, count)
+
+
+@overload(put, strict=False)
+def _compile_put(array: Any, values: Any) -> Any:
+    return lambda array, values: _put(array, values)
+
+
+@overload(cast, strict=False)
+def _compile_cast(values: Any, dtype: Any) -> Any:
+    return lambda values, dtype: _cast(values, dtype)
+
+
+@intrinsic
+def _take(typing_context: Any, array: Any, count: Any) -> Any:
+    if not isinstance(count, types.IntegerLiteral):
+        raise RequireLiteralValue("`count` must be a compile-time constant")
+    result = types.UniTuple(array.dtype, count.literal_value)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointers = _pointers(context, builder, array, args[0], len(result))
+        values = [load_item(context, builder, array, pointer) for pointer in pointers]
+        return context.make_tuple(builder, result, values)
+
+    return result(array, count), generate
+
+
+@intrinsic
+def _put(typing_context: Any, array: Any, values: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointers = _pointers(context, builder, array, args[0], len(values))
+        items = cgutils.unpack_tuple(builder, args[1])
+        for pointer, item, given in zip(pointers, items, values, strict=True):
+            item = context.cast(builder, item, given, array.dtype)
+            store_item(context, builder, array, item, pointer)
+        return context.get_dummy_value()
+
+    return types.none(array, values), generate
+
+
+@intrinsic
+def _cast(typing_context: Any, values: Any, dtype: Any) -> Any:
+    result = types.UniTuple(dtype.dtype, len(values))
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        items = cgutils.unpack_tuple(builder, args[0])
+        converted = [
+            context.cast(builder, item, given, result.dtype)
+            for item, given in zip(items, values, strict=True)
+        ]
+        return context.make_tuple(builder, result, converted)
+
+    return result(values, dtype), generate
+
+
+def _pointers(context: Any, builder: Any, array_type: Any, array: Any, count: int) -> list[Any]:
+    view = make_array(array_type)(context, builder, array)
+    indices = [context.get_constant(types.intp, k) for k in range(count)]
+    return [
+        cgutils.get_item_pointer(context, builder, array_type, view, [index]) for index in indices
+    ]

@@ -1,0 +1,55 @@
+"""Gradient descent with a fixed step."""
+
+from __future__ import annotations
+
+from fastopt.core._jit import RULE
+
+
+@RULE
+def gd(x: float, grad: float, lr: float) -> tuple[float]:
+    """One step of gradient descent for one parameter: ``x - lr*grad``.
+
+    Parameters
+    ----------
+    x : float
+        The parameter.
+    grad : float
+        Its derivative.
+    lr : float
+        Step length, from :func:`gd_coefficients`.
+
+    Returns
+    -------
+    tuple of float
+        The new ``x`` (alone: the method remembers nothing).
+
+    Examples
+    --------
+    >>> gd(1.0, 4.0, 0.25)
+    (0.0,)
+    """
+    return (x - lr * grad,)
+
+
+@RULE
+def gd_coefficients(t: int, lr: float) -> tuple[float]:
+    """What :func:`gd` needs besides the parameter: the step length, the same at every step.
+
+    Parameters
+    ----------
+    t : int
+        Number of the step, from 1.
+    lr : float
+        Step length.
+
+    Returns
+    -------
+    tuple of float
+        ``(lr,)``.
+
+    Examples
+    --------
+    >>> gd_coefficients(1, 0.01)
+    (0.01,)
+    """
+    return (lr,)

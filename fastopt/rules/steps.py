@@ -1,0 +1,283 @@
+"""Steps over whole vectors, made from the scalar rules.
+
+Owns the one loop of all first-order methods and its two compiled forms: a C function for the
+solvers, and a function over arrays for training loops. Knows no rule by name; a rule is looked up
+in the table. Importing this module imports Numba; a rule is compiled when it is first asked for,
+and kept in Numba's cache on disk.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from numba import carray, types  # type: ignore[attr-defined]  # public, but not in __all__
+
+from fastopt.core._jit import RULE, compile_c_function, compile_step
+from fastopt.rules._arguments import as_tuple, check_lengths, check_types
+from fastopt.rules._unroll import cast, put, take
+from fastopt.rules.table import RULES, Rule
+
+
+class CStep(Protocol):
+    """A compiled step; see :func:`c_step`."""
+
+    @property
+    def address(self) -> int:
+        """Where the C function is, valid for as long as this object lives."""
+
+
+_doubles = types.CPointer(types.float64)  # type: ignore[no-untyped-call]
+_C_SIGNATURE = types.void(
+    _doubles,  # x
+    _doubles,  # grad
+    _doubles,  # slots
+    _doubles,  # hyperparameters
+    types.int64,  # t
+    types.int64,  # n
+)
+
+# Kept for the life of the process: solvers hold bare addresses of what is in here.
+_C_STEPS: dict[str, CStep] = {}
+_ARRAY_STEPS: dict[str, Callable[..., None]] = {}
+
+
+def c_step(name: str) -> CStep:
+    """The rule as a C function over double vectors.
+
+    Its signature is ::
+
+        void step(double *x, const double *grad, double *slots,
+                  const double *hyperparameters, int64_t t, int64_t n)
+
+    `x` and `grad` hold n numbers, `slots` (slots, n) in C order (never touched where the rule has
+    none), and `hyperparameters` those of the table's row, in its order. `t` counts from 1. `x` and
+    `slots` are updated in place. Nothing is checked; no GIL is needed.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`fastopt.rules.table.RULES`.
+
+    Returns
+    -------
+    CStep
+        The same object at every call; its ``address`` stays valid until the process ends.
+
+    Raises
+    ------
+    ValueError
+        There is no such rule.
+
+    Examples
+    --------
+    >>> import ctypes
+    >>> import numpy as np
+    >>> prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 2)
+    >>> step = prototype(c_step("gd").address)
+    >>> x, grad, lr = np.array([1.0, 2.0]), np.array([4.0, 8.0]), np.array([0.25])
+    >>> step(x.ctypes.data, grad.ctypes.data, None, lr.ctypes.data, 1, 2)
+    >>> x
+    array([0., 0.])
+    """
+    if name not in _C_STEPS:
+        rule = _row(name)
+        functions = rule_functions(name)
+        step = make_c_step(*functions, rule.slots, len(rule.hyperparameters))
+        compiled = compile_c_function(_C_SIGNATURE, step, *functions)
+        # Threads may get here at once, and a lock could deadlock with Numba's own. The first to
+        # arrive is kept, and no other address is ever handed out.
+        _C_STEPS.setdefault(name, compiled)
+    return _C_STEPS[name]
+
+
+def njit_step(name: str) -> Callable[..., None]:
+    """The rule as an in-place step over arrays, for training loops in ``@njit`` code or Python.
+
+    The function is ``step(x, grad, slots, hyperparameters, t)``:
+
+    * `x`, `grad`: 1-D arrays of one length, both float32 or both float64;
+    * `slots`: (slots, n) array of the same dtype, zero before the first step, ``(0, n)`` for a rule
+      that remembers nothing;
+    * `hyperparameters`: a tuple of numbers or a 1-D array, those of the table's row in its order;
+    * `t`: number of the step, from 1.
+
+    It updates `x` and `slots`. What the whole vector shares is computed in double; the loop over
+    the parameters is in their own dtype throughout. Contiguous arrays make it fast, others work.
+    It raises TypeError for dtypes and dimensions, when it is compiled for them, and ValueError for
+    lengths and `t`. The values of the hyperparameters are not checked.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`fastopt.rules.table.RULES`.
+
+    Returns
+    -------
+    callable
+        A Numba dispatcher, the same at every call, compiled at its first use with each dtype.
+
+    Raises
+    ------
+    ValueError
+        There is no such rule.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numba import njit
+    >>> adam_step = njit_step("adam")
+    >>> @njit
+    ... def fit(target, steps, hyperparameters):
+    ...     x = np.zeros_like(target)
+    ...     slots = np.zeros((2, x.size), x.dtype)
+    ...     for t in range(1, steps + 1):
+    ...         adam_step(x, x - target, slots, hyperparameters, t)
+    ...     return x
+    >>> fit(np.array([1.0, -2.0, 3.0]), 2000, (0.01, 0.9, 0.999, 1e-8)).round(6)
+    array([ 1., -2.,  3.])
+    """
+    if name not in _ARRAY_STEPS:
+        rule = _row(name)
+        functions = rule_functions(name)
+        step = make_step(*functions, rule.slots, len(rule.hyperparameters))
+        _ARRAY_STEPS.setdefault(name, compile_step(step, *functions))
+    return _ARRAY_STEPS[name]
+
+
+def rule_functions(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The scalar function of a rule and the function for its coefficients.
+
+    Both are plain Python functions, and can be called from ``@njit`` code as they are.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`fastopt.rules.table.RULES`.
+
+    Returns
+    -------
+    rule, coefficients : callable
+        See :mod:`fastopt.rules` for what they take and return.
+
+    Raises
+    ------
+    ValueError
+        There is no such rule.
+
+    Examples
+    --------
+    >>> gd, coefficients = rule_functions("gd")
+    >>> gd(1.0, 4.0, *coefficients(1, 0.25))
+    (0.0,)
+    """
+    rule = _row(name)
+    module = importlib.import_module(rule.module)
+    return getattr(module, rule.function), getattr(module, rule.coefficients)
+
+
+def make_c_step(
+    rule: Callable[..., Any], coefficients: Callable[..., Any], slots: int, hyperparameters: int
+) -> Callable[..., None]:
+    """The body of a C step, to be compiled with ``numba.cfunc``.
+
+    Parameters
+    ----------
+    rule, coefficients : callable
+        Importable functions decorated with ``RULE``.
+    slots, hyperparameters : int
+        How many the rule has.
+
+    Returns
+    -------
+    callable
+        A closure that can be cached: all it holds are these functions, by name, and two numbers.
+    """
+    slot_count, hyperparameter_count = slots, hyperparameters
+
+    def c_step(x: Any, grad: Any, slots: Any, hyperparameters: Any, t: int, n: int) -> None:
+        update(
+            rule,
+            coefficients,
+            slot_count,
+            carray(x, (n,)),
+            carray(grad, (n,)),
+            carray(slots, (slot_count, n)),
+            take(carray(hyperparameters, (hyperparameter_count,)), hyperparameter_count),
+            t,
+        )
+
+    return c_step
+
+
+def make_step(
+    rule: Callable[..., Any], coefficients: Callable[..., Any], slots: int, hyperparameters: int
+) -> Callable[..., None]:
+    """The body of a step over arrays, to be compiled with ``numba.njit`` or run as it is.
+
+    Parameters
+    ----------
+    rule, coefficients : callable
+        Importable functions decorated with ``RULE``.
+    slots, hyperparameters : int
+        How many the rule has.
+
+    Returns
+    -------
+    callable
+        ``step(x, grad, slots, hyperparameters, t)``, see :func:`njit_step`. Like
+        :func:`make_c_step`'s, a closure that can be cached.
+    """
+    slot_count, hyperparameter_count = slots, hyperparameters
+
+    def step(x: Any, grad: Any, slots: Any, hyperparameters: Any, t: int) -> None:
+        check_types(x, grad, slots, hyperparameters, t, hyperparameter_count)
+        check_lengths(x, grad, slots, hyperparameters, t, slot_count, hyperparameter_count)
+        numbers = as_tuple(hyperparameters, hyperparameter_count)
+        update(rule, coefficients, slot_count, x, grad, slots, numbers, t)
+
+    return step
+
+
+@RULE
+def update(
+    rule: Callable[..., Any],
+    coefficients: Callable[..., Any],
+    slot_count: int,
+    x: Any,
+    grad: Any,
+    slots: Any,
+    hyperparameters: tuple[float, ...],
+    t: int,
+) -> None:
+    """Apply `rule` to every entry of `x`: the loop of every first-order method.
+
+    Parameters
+    ----------
+    rule, coefficients : callable
+        See :mod:`fastopt.rules`.
+    slot_count : int
+        How many slots the rule has, a constant when this is compiled.
+    x, grad : (n,) array
+        Parameters, updated in place, and their derivatives.
+    slots : (slot_count, n) array
+        Updated in place.
+    hyperparameters : tuple of float
+        In the order of `coefficients`.
+    t : int
+        Number of the step, from 1.
+    """
+    # Converted once, here: a double coefficient would promote the whole loop of a float32 vector.
+    shared = cast(coefficients(t, *hyperparameters), x.dtype)
+    for i in range(x.size):
+        new = rule(x[i], grad[i], *take(slots[:, i], slot_count), *shared)
+        x[i] = new[0]
+        put(slots[:, i], new[1:])
+
+
+def _row(name: str) -> Rule:
+    try:
+        return RULES[name]
+    except KeyError:
+        raise ValueError(f"`name` must be one of {', '.join(RULES)}, got {name!r}") from None
