@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from fastopt.objectives.objective import BoundObjective
 
 class SolverState:
     solver: str
-    def __init__(self, solver: str, x0: NDArray[np.float64], settings: dict[str, Any]) -> None: ...
+    def __new__(cls, solver: str, x0: NDArray[np.float64], settings: dict[str, Any]) -> Self: ...
     def advance(self, objective: BoundObjective, k: int) -> bool: ...
     def finish(self, status: Status) -> None: ...
     @property
