@@ -25,7 +25,7 @@ cdef double VALUE_RESOLUTION = 1e-6
 # Differences of f keep this many ulps of f at least, or a cubic through them means nothing.
 cdef double TRUSTED_DIFFERENCE = 1e-12
 # Steps inside a bracket keep this share of its width from both ends.
-cdef double MARGIN = 0.05
+cdef double MARGIN = 0.0001
 # A bracket that shrinks less than this by interpolation is bisected (Hager & Zhang's gamma).
 cdef double SHRINKAGE = 0.66
 # While the slope stays steep the step grows by a factor between these (Moré & Thuente).
@@ -190,18 +190,17 @@ cdef Outcome shrink_bracket(Walk* walk, Bracket* bracket) noexcept nogil:
 cdef double interpolate(const Sample* low, const Sample* high) noexcept nogil:
     """A step inside the bracket: minimiser of a cubic, of a parabola, or zero of a secant."""
     cdef double width = high.step - low.step
-    cdef double rise, theta, discriminant, root
     cdef double share = 0.5               # of the width, from `low`
+    cdef double rise, parabola
     if high.finite:
         rise = high.value - low.value
         if fabs(rise) > TRUSTED_DIFFERENCE * max(fabs(high.value), fabs(low.value)):
-            theta = low.slope + high.slope - 3 * rise / width
-            discriminant = theta * theta - low.slope * high.slope
-            if discriminant >= 0:
-                root = sqrt(discriminant)
-                share = 1 - (high.slope + root - theta) / (high.slope - low.slope + 2 * root)
-            if not 0 < share < 1:
-                share = -0.5 * low.slope * width / (rise - low.slope * width)
+            share = cubic_share(low, high)
+            if rise > 0:
+                # Up a wall the cubic stays too far; the parabola without the slope there does not.
+                parabola = -0.5 * low.slope * width / (rise - low.slope * width)
+                if not 0 < share <= parabola:
+                    share = 0.5 * (min(max(share, 0.0), 1.0) + parabola)
         elif high.slope > 0:
             share = -low.slope / (high.slope - low.slope)
     if not isfinite(share):

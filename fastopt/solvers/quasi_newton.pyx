@@ -28,8 +28,10 @@ cdef double EPS = 2.220446049250313e-16
 cdef double REAL_DECREASE = 16 * EPS
 # What is left to gain counts as rounding errors below this, relative to |f|.
 cdef double NOISE = 100 * EPS
-# So many iterations in which neither f nor the gradient shrinks, and the search is over.
+# So many iterations in which neither f nor the gradient shrinks end the solve; fewer where the
+# gradient, made of differences, cannot be trusted to get anywhere by itself.
 cdef int PATIENCE = 20
+cdef int PATIENCE_WITH_DIFFERENCES = 3
 # So near, relative to |x|, a point where f is not finite is where the domain ends.
 cdef double EDGE = 1e-8
 # With differences for a gradient: below this many of their steps, relative to |f|.
@@ -85,10 +87,12 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
     accept_trial(iteration, norm_two(state.memory.s, iteration.n))
     learn(&state.memory, iteration.current.gradient, state.direction)
     look_downhill(state, dot(iteration.current.gradient, state.direction, iteration.n))
-    return ROUNDOFF if is_idle(state) else RUNNING
+    if is_idle(state, PATIENCE if objective.difference_step == 0 else PATIENCE_WITH_DIFFERENCES):
+        return ROUNDOFF
+    return RUNNING
 
 
-cdef bint is_idle(QuasiNewton* state) noexcept nogil:
+cdef bint is_idle(QuasiNewton* state, int patience) noexcept nogil:
     """Whether progress has ceased: values drown in rounding, and slopes gain nothing either."""
     cdef const Iteration* iteration = &state.iteration
     cdef double value = iteration.current.value
@@ -104,7 +108,7 @@ cdef bint is_idle(QuasiNewton* state) noexcept nogil:
         state.idle = 0
         return False
     state.idle += 1
-    return state.idle >= PATIENCE
+    return state.idle >= patience
 
 
 cdef void look_downhill(QuasiNewton* state, double slope) noexcept nogil:

@@ -10,7 +10,7 @@ import numpy as np
 cimport numpy as cnp
 from libc.math cimport INFINITY, NAN
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from fastopt.core.abi import Status
 
@@ -18,9 +18,7 @@ from fastopt.core.abi cimport MAXTIME, RAISED, RUNNING, STOPPED, StatusCode, rul
 from fastopt.objectives.objective cimport BoundObjective
 from fastopt.solvers.first_order cimport MOST_HYPERPARAMETERS, FirstOrder, first_order_method
 from fastopt.solvers.inverse_hessian cimport DENSE, LIMITED, InverseHessian
-from fastopt.solvers.iteration cimport (
-    SHARED_VECTORS, Iteration, Method, Point, advance, settle,
-)
+from fastopt.solvers.iteration cimport SHARED_VECTORS, Iteration, Method, advance, settle
 from fastopt.solvers.line_search cimport HAGER_ZHANG, MORE_THUENTE
 from fastopt.solvers.quasi_newton cimport QuasiNewton, quasi_newton_method
 
