@@ -55,7 +55,8 @@ cdef enum StatusCode:
     CALLBACK = 10
     GRADIENT_MISMATCH = 11   # no decrease along a direction that the gradient calls downhill
     DOMAIN_EDGE = 12         # every step downhill leaves the region where f is finite
-    NOT_FINITE = 13
+    NOT_FINITE = 13          # f is not finite at x0
     UNBOUNDED = 14
-    RAISED = 15              # transient: the exception is on its way, the solve can go on
-    STOPPED = 16             # transient: an objective answered REPLY_STOP
+    DIVERGED = 15            # a first-order method's steps led to where f is not finite
+    RAISED = 16              # transient: the exception is on its way, the solve can go on
+    STOPPED = 17             # transient: an objective answered REPLY_STOP

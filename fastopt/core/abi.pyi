@@ -16,5 +16,6 @@ class Status(enum.IntEnum):
     DOMAIN_EDGE = 12
     NOT_FINITE = 13
     UNBOUNDED = 14
-    RAISED = 15
-    STOPPED = 16
+    DIVERGED = 15
+    RAISED = 16
+    STOPPED = 17

@@ -21,5 +21,6 @@ class Status(enum.IntEnum):
     DOMAIN_EDGE = StatusCode.DOMAIN_EDGE
     NOT_FINITE = StatusCode.NOT_FINITE
     UNBOUNDED = StatusCode.UNBOUNDED
+    DIVERGED = StatusCode.DIVERGED
     RAISED = StatusCode.RAISED
     STOPPED = StatusCode.STOPPED

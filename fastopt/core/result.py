@@ -92,9 +92,17 @@ ENDINGS: dict[Status, Ending] = {
         3,
         False,
         None,
-        "The function or its gradient is NaN or infinite where a finite value is needed. "
+        "The function or its gradient is NaN or infinite at x0. "
         "Start from a point where both are finite, or rewrite the function so that it does not "
         "overflow.",
+    ),
+    Status.DIVERGED: Ending(
+        3,
+        False,
+        None,
+        "The iterates diverged until the function or its gradient was no longer finite; the "
+        "lowest point before that is returned. "
+        "Use a smaller learning rate (lr), or scale the variables.",
     ),
     Status.UNBOUNDED: Ending(
         4,

@@ -6,7 +6,7 @@ Owns the iteration. Knows nothing of what a rule does with its slots.
 from libc.math cimport INFINITY, isfinite
 from libc.string cimport memcpy
 
-from fastopt.core.abi cimport NOT_FINITE, REPLY_DONE, RUNNING, UNBOUNDED, Objective, StatusCode
+from fastopt.core.abi cimport DIVERGED, REPLY_DONE, RUNNING, UNBOUNDED, Objective, StatusCode
 from fastopt.core.vector cimport all_finite, distance
 from fastopt.solvers.iteration cimport (
     SHARED_VECTORS, Iteration, Method, Point, accept_trial, evaluate, keep_if_best, lay_out_points,
@@ -46,14 +46,14 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
                    iteration.nit + 1, n)
         state.stepped = True
     if not all_finite(trial.x, n):
-        return NOT_FINITE
+        return DIVERGED
     reply = evaluate(iteration, objective, trial)
     if reply != REPLY_DONE:
         return status_of_reply(iteration, reply)
     if trial.value == -INFINITY:
         return UNBOUNDED
     if not (isfinite(trial.value) and all_finite(trial.gradient, n)):
-        return NOT_FINITE
+        return DIVERGED
     state.stepped = False
     accept_trial(iteration, distance(trial.x, current.x, n))
     keep_if_best(iteration)
