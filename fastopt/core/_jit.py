@@ -29,16 +29,15 @@ def RULE(function: _Function) -> _Function:
     """Make a plain Python function callable from ``@njit`` code, and return it unchanged.
 
     Because it stays a plain function, it can be called from Python with the same result, is
-    pickled by reference, and can be given to another compiler (``numba.cuda.jit(device=True)``).
+    pickled by reference, and can be given to another compiler.
 
     Compiled with ``error_model="numpy"``: a division by zero gives inf or nan. The default checks
     every divisor in order to raise ZeroDivisionError, and that branch keeps the loop around the
     function from being vectorised.
 
     Compiled with ``forceinline=True``: the compiler sees the function and the loop around it as
-    one, however large they are. Left to itself it may keep the loop a function of its own; a
-    process that had just compiled Adam then ran it at half the speed of one that found it in the
-    cache.
+    one. Above a size of its own choosing it would call the function for each entry instead, and a
+    loop that calls is not vectorised.
 
     Parameters
     ----------

@@ -20,14 +20,16 @@ from fastopt.rules._unroll import cast, take
 
 def as_tuple(hyperparameters: Any, count: int) -> tuple[float, ...]:
     """Hyperparameters given as a tuple of numbers or as an array, as a tuple of `count` doubles."""
-    return cast(take(hyperparameters, count), np.float64)
+    return cast(hyperparameters, np.float64)
 
 
 @overload(as_tuple, strict=False)
 def _compile_as_tuple(hyperparameters: Any, count: Any) -> Any:
     if isinstance(hyperparameters, types.BaseTuple):
         return lambda hyperparameters, count: cast(hyperparameters, np.float64)
-    return lambda hyperparameters, count: cast(take(hyperparameters, count), np.float64)
+    return lambda hyperparameters, count: cast(
+        take(hyperparameters[:, np.newaxis], 0, count), np.float64
+    )
 
 
 def check_types(x: Any, grad: Any, slots: Any, hyperparameters: Any, t: Any, count: int) -> None:

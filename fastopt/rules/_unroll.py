@@ -20,31 +20,33 @@ from numba.extending import intrinsic, overload
 from numba.np.arrayobj import load_item, make_array, store_item
 
 
-def take(array: Any, count: int) -> tuple[Any, ...]:
-    """The first `count` entries of a 1-D array; `count` must be a compile-time constant.
+def take(array: Any, column: int, count: int) -> tuple[Any, ...]:
+    """The first `count` entries of a column of a 2-D array; `count` is a compile-time constant.
 
     Examples
     --------
     >>> import numpy as np
-    >>> take(np.array([1, 2, 3]), 2) == (1, 2)
+    >>> take(np.array([[1, 2], [3, 4], [5, 6]]), 1, 2) == (2, 4)
     True
     """
-    return tuple(array[k] for k in range(count))
+    return tuple(array[k, column] for k in range(count))
 
 
-def put(array: Any, values: tuple[Any, ...]) -> None:
-    """Write a tuple to the beginning of a 1-D array.
+def put(array: Any, column: int, values: tuple[Any, ...]) -> None:
+    """Write a tuple to the beginning of a column of a 2-D array.
 
     Examples
     --------
     >>> import numpy as np
-    >>> array = np.zeros(3)
-    >>> put(array, (1.0, 2.0))
+    >>> array = np.zeros((3, 2))
+    >>> put(array, 1, (1.0, 2.0))
     >>> array
-    array([1., 2., 0.])
+    array([[0., 1.],
+           [0., 2.],
+           [0., 0.]])
     """
     for k, value in enumerate(values):
-        array[k] = value
+        array[k, column] = value
 
 
 def cast(values: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
@@ -60,13 +62,13 @@ def cast(values: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
 
 
 @overload(take, strict=False)
-def _compile_take(array: Any, count: Any) -> Any:
-    return lambda array, count: _take(array, count)
+def _compile_take(array: Any, column: Any, count: Any) -> Any:
+    return lambda array, column, count: _take(array, column, count)
 
 
 @overload(put, strict=False)
-def _compile_put(array: Any, values: Any) -> Any:
-    return lambda array, values: _put(array, values)
+def _compile_put(array: Any, column: Any, values: Any) -> Any:
+    return lambda array, column, values: _put(array, column, values)
 
 
 @overload(cast, strict=False)
@@ -75,30 +77,30 @@ def _compile_cast(values: Any, dtype: Any) -> Any:
 
 
 @intrinsic
-def _take(typing_context: Any, array: Any, count: Any) -> Any:
+def _take(typing_context: Any, array: Any, column: Any, count: Any) -> Any:
     if not isinstance(count, types.IntegerLiteral):
         raise RequireLiteralValue("`count` must be a compile-time constant")
     result = types.UniTuple(array.dtype, count.literal_value)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointers = _pointers(context, builder, array, args[0], len(result))
+        pointers = _pointers(context, builder, array, args[0], args[1], len(result))
         values = [load_item(context, builder, array, pointer) for pointer in pointers]
         return context.make_tuple(builder, result, values)
 
-    return result(array, count), generate
+    return result(array, types.intp, count), generate
 
 
 @intrinsic
-def _put(typing_context: Any, array: Any, values: Any) -> Any:
+def _put(typing_context: Any, array: Any, column: Any, values: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointers = _pointers(context, builder, array, args[0], len(values))
-        items = cgutils.unpack_tuple(builder, args[1])
+        pointers = _pointers(context, builder, array, args[0], args[1], len(values))
+        items = cgutils.unpack_tuple(builder, args[2])
         for pointer, item, given in zip(pointers, items, values, strict=True):
             item = context.cast(builder, item, given, array.dtype)
             store_item(context, builder, array, item, pointer)
         return context.get_dummy_value()
 
-    return types.none(array, values), generate
+    return types.none(array, types.intp, values), generate
 
 
 @intrinsic
@@ -116,9 +118,16 @@ def _cast(typing_context: Any, values: Any, dtype: Any) -> Any:
     return result(values, dtype), generate
 
 
-def _pointers(context: Any, builder: Any, array_type: Any, array: Any, count: int) -> list[Any]:
+def _pointers(
+    context: Any, builder: Any, array_type: Any, array: Any, column: Any, count: int
+) -> list[Any]:
+    """To the first `count` entries of a column.
+
+    Straight from the array: through a view of the column, ``slots[:, i]``, the compiler may lose
+    sight of which addresses the loop visits, and then does not vectorise it.
+    """
     view = make_array(array_type)(context, builder, array)
-    indices = [context.get_constant(types.intp, k) for k in range(count)]
+    rows = [context.get_constant(types.intp, k) for k in range(count)]
     return [
-        cgutils.get_item_pointer(context, builder, array_type, view, [index]) for index in indices
+        cgutils.get_item_pointer(context, builder, array_type, view, [row, column]) for row in rows
     ]

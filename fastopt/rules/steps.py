@@ -204,7 +204,7 @@ def make_c_step(
             carray(x, (n,)),
             carray(grad, (n,)),
             carray(slots, (slot_count, n)),
-            take(carray(hyperparameters, (hyperparameter_count,)), hyperparameter_count),
+            take(carray(hyperparameters, (hyperparameter_count, 1)), 0, hyperparameter_count),
             t,
         )
 
@@ -271,9 +271,9 @@ def update(
     # Converted once, here: a double coefficient would promote the whole loop of a float32 vector.
     shared = cast(coefficients(t, *hyperparameters), x.dtype)
     for i in range(x.size):
-        new = rule(x[i], grad[i], *take(slots[:, i], slot_count), *shared)
+        new = rule(x[i], grad[i], *take(slots, i, slot_count), *shared)
         x[i] = new[0]
-        put(slots[:, i], new[1:])
+        put(slots, i, new[1:])
 
 
 def _row(name: str) -> Rule:

@@ -217,7 +217,7 @@ def test_loop_is_vectorised(row, dtype):
 
 @ALL_ROWS
 def test_step_holds_its_loop_and_its_rule(row):
-    """A call would lead to whichever copy of the loop this process compiled first; one was slow."""
+    """However long the rule: a loop that calls it for each entry is not vectorised."""
     step = compiled(row)
     run(step, row, 8, np.float64)
     (code,) = step.inspect_llvm().values()
