@@ -217,7 +217,7 @@ class Solver:
         --------
         >>> from fastopt import Solver
         >>> result = Solver(lambda x: (x[0] - 3.0) ** 2, 0.0).run()
-        >>> round(float(result.x[0]), 6), result.converged_to
+        >>> round(float(result.x[0]), 4), result.converged_to
         (3.0, 'gtol')
         """
         observe = None if callback is None else observer_of(callback)
