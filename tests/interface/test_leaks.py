@@ -1,0 +1,103 @@
+"""Memory stays flat over many solves, whatever their end."""
+
+import gc
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastopt
+
+STATM = Path("/proc/self/statm")
+pytestmark = pytest.mark.skipif(not STATM.exists(), reason="reads the resident set from /proc")
+
+SOLVES = 100_000
+BLOCKS = 5  # the first warms up allocators and caches
+ALLOWED = 1 << 20  # bytes: ten for each solve
+
+
+def resident():
+    gc.collect()
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def parabola(x):
+    return x @ x, 2 * x
+
+
+class Refused(Exception):
+    pass
+
+
+def raising(x):
+    if x[0] < 0.5:
+        raise Refused(x)
+    return parabola(x)
+
+
+def solve():
+    fastopt.minimize(parabola, X0, jac=True)
+
+
+def solve_limited():
+    fastopt.minimize(parabola, X0, jac=True, method="l-bfgs")
+
+
+def solve_first_order():
+    fastopt.minimize(parabola, X0, jac=True, method="adam", options={"maxiter": 3})
+
+
+def solve_by_differences():
+    fastopt.minimize(lambda x: x @ x, X0, options={"maxiter": 2})
+
+
+def solve_raising():
+    try:
+        fastopt.minimize(raising, X0, jac=True)
+    except Refused:
+        return
+    raise AssertionError("it was to raise")
+
+
+def solve_bad_return():
+    try:
+        fastopt.minimize(lambda x: (0.0, None), X0, jac=True)
+    except TypeError:
+        return
+    raise AssertionError("it was to raise")
+
+
+def solve_stopped():
+    solver = fastopt.Solver(parabola, X0, jac=True, method="l-bfgs")
+    solver.advance(1)
+    solver.result()
+
+
+X0 = np.ones(2)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        solve,
+        solve_limited,
+        solve_first_order,
+        solve_by_differences,
+        solve_raising,
+        solve_bad_return,
+        solve_stopped,
+    ],
+)
+def test_many_solves_leave_memory_flat(run):
+    """A leak of one small object a solve would show: 10^5 of 16 bytes are more than is allowed."""
+    block = SOLVES // BLOCKS
+    for _ in range(block):
+        run()
+    blocks_before = sys.getallocatedblocks()
+    before = resident()
+    for _ in range(SOLVES - block):
+        run()
+    assert resident() - before < ALLOWED
+    assert sys.getallocatedblocks() - blocks_before < 1000
