@@ -1,0 +1,1 @@
+"""fastopt beside SciPy, measured by asv. CONTRIBUTING.md has the command."""
