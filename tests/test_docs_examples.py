@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import fastopt
+from fastopt.core.result import ENDINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -85,6 +86,12 @@ def test_reference_lists_the_public_names():
     text = (ROOT / "docs" / "api.rst").read_text(encoding="utf-8")
     (listed,) = re.findall(r"autosummary::.*?\n\n((?:   \w+\n)+)", text, re.DOTALL)
     assert sorted(listed.split()) == sorted(PUBLIC)
+
+
+def test_page_on_scipy_lists_every_status():
+    page = (ROOT / "docs" / "scipy.rst").read_text(encoding="utf-8")
+    listed = {int(status) for status in re.findall(r"^   \* - (\d+)$", page, re.MULTILINE)}
+    assert listed == {ending.status for ending in ENDINGS.values()}
 
 
 def test_ci_runs_the_test_command_of_the_readme():
