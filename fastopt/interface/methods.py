@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from fastopt.core.validate import (
     UNLIMITED,
     Check,
@@ -100,7 +98,6 @@ SCIPY_METHODS = (
     "trust-krylov",
 )
 
-_SQRT_EPS = math.sqrt(np.finfo(np.float64).eps)
 _NONNEGATIVE = Real(low=0.0)
 _LIMIT = Integer(low=0, unlimited=True)
 _OPEN_UNIT = Real(0.0, 1.0, open_low=True, open_high=True)
@@ -147,7 +144,7 @@ def _stopping(*, ftol: float, maxiter: int | PerVariable, maxfev: int) -> dict[s
     }
 
 
-def _differences(absolute_step: float | None) -> dict[str, Option]:
+def _differences(*, absolute_step: bool) -> dict[str, Option]:
     options = {
         "finite_diff_rel_step": Option(
             None,
@@ -162,12 +159,12 @@ def _differences(absolute_step: float | None) -> dict[str, Option]:
             "processes to share them (-1: one a core).",
         ),
     }
-    if absolute_step is not None:
+    if absolute_step:
         options["eps"] = Option(
-            absolute_step,
+            None,
             Steps(),
             "Absolute step of the forward differences that stand in for the gradient when jac is "
-            "None: one, or one for each variable.",
+            "None: one, or one for each variable; None suits the size of each.",
         )
     return options
 
@@ -232,7 +229,7 @@ def _bfgs() -> Method:
             "Initial inverse Hessian, symmetric positive definite, of shape (n, n); None is a "
             "multiple of the identity, chosen after the first step.",
         ),
-        **_differences(absolute_step=_SQRT_EPS),
+        **_differences(absolute_step=True),
         **_RUNNING,
     }
     return Method(
@@ -266,7 +263,7 @@ def _lbfgs() -> Method:
             Integer(low=1),
             "How many pairs of steps and gradient changes to remember.",
         ),
-        **_differences(absolute_step=1e-8),
+        **_differences(absolute_step=True),
         **_RUNNING,
         "iprint": Option(-1, Integer(), "Accepted, as SciPy accepts it, and without effect."),
     }
@@ -313,7 +310,7 @@ def _first_order(name: str, title: str, when: str) -> Method:
         options={
             **hyperparameters,
             **_stopping(ftol=0.0, maxiter=10000, maxfev=UNLIMITED),
-            **_differences(absolute_step=None),
+            **_differences(absolute_step=False),
             **_RUNNING,
         },
         tol_options=("gtol",),

@@ -78,8 +78,8 @@ def minimize(
     jac : {callable, True, False, None, "2-point", "3-point", "cs"}, optional
         The gradient. A callable, ``jac(x, *args) -> array_like, shape (n,)``; or True if `fun`
         returns the pair ``(value, gradient)``; or the scheme of finite differences to take it
-        from, with a relative step. None, the default, and False are forward differences with the
-        absolute step ``eps``.
+        from, with a relative step. None, the default, and False are forward differences, with the
+        absolute step ``eps`` if that is given.
     hess, hessp : optional
         The Hessian and its product with a vector, for those of SciPy's methods that use them.
         The methods in fastopt warn that they do not.
@@ -197,8 +197,10 @@ def minimize(
         The most trial steps of one line search.
     line_search : {"hager-zhang", "more-thuente"}, default "hager-zhang"
         The line search.
-    eps : float or array of shape (n,), default 1.49e-8; 1e-8 for ``"l-bfgs"``
-        Absolute step of the forward differences if `jac` is None.
+    eps : float or array of shape (n,), optional
+        Absolute step of the forward differences if `jac` is None. The default, 1.49e-8
+        max(1, abs(x)), suits the size of each variable; SciPy's is the same up to abs(x) = 1, and
+        stays at that beyond.
     hess_inv0 : array of shape (n, n), optional; ``"bfgs"`` only
         Initial inverse Hessian, symmetric positive definite. By default a multiple of the
         identity, chosen after the first step.

@@ -17,6 +17,8 @@ from fastopt.core.vector cimport axpy, copy_scaled, dot
 
 # A pair is refused if s'y <= eps y'y: relative, and tiny, for the search has seen to s'y > 0.
 cdef double LEAST_CURVATURE = 2.220446049250313e-16
+# Below this y'y has lost its digits to underflow; the scale stays what it was.
+cdef double LEAST_CHANGE = 1e-290
 
 
 cdef Py_ssize_t memory_size(const InverseHessian* memory) noexcept nogil:
@@ -64,10 +66,11 @@ cdef bint learn(InverseHessian* memory, const double* gradient, double* directio
     if not curvature > LEAST_CURVATURE * change:
         point_downhill(memory, gradient, direction)
         return False
-    if memory.kind == DENSE:
-        update_matrix(memory, curvature, change, gradient, direction)
-    else:
+    if change > LEAST_CHANGE:
         memory.scale = curvature / change
+    if memory.kind == DENSE:
+        update_matrix(memory, curvature, gradient, direction)
+    else:
         memory.curvatures[memory.next] = curvature
         memory.next = memory.next + 1 if memory.next + 1 < memory.m else 0
         memory.pairs = min(memory.pairs + 1, memory.m)
@@ -93,8 +96,8 @@ cdef void point_downhill(InverseHessian* memory, const double* gradient,
 
 # --- DENSE -----------------------------------------------------------------------------------
 
-cdef void update_matrix(InverseHessian* memory, double curvature, double change,
-                        const double* gradient, double* direction) noexcept nogil:
+cdef void update_matrix(InverseHessian* memory, double curvature, const double* gradient,
+                        double* direction) noexcept nogil:
     """One product with H serves both u = H y and the new direction: y = g - g_prev, and
     `direction` is -H g_prev already."""
     cdef Py_ssize_t n = memory.n
@@ -103,21 +106,18 @@ cdef void update_matrix(InverseHessian* memory, double curvature, double change,
     cdef double* product = memory.product      # H g, H the matrix before the update
     cdef double* w = memory.y                  # y is not needed after u
     cdef double* row = memory.matrix
-    cdef double share, along_s, along_w, s_i, w_i
-    cdef double yu = 0
-    memory.scale = curvature / change
+    cdef double share, along_s, along_w, s_i, w_i, yu
     if memory.empty:
         set_diagonal(memory.matrix, memory.scale, n)
         copy_scaled(memory.scale, gradient, product, n)
-        yu = memory.scale * change
-        copy_scaled(memory.scale, memory.y, w, n)
+        copy_scaled(memory.scale, memory.y, direction, n)
         memory.empty = False
     else:
         multiply(memory.matrix, gradient, product, n)
         for i in range(n):
-            direction[i] += product[i]         # u
-        yu = dot(memory.y, direction, n)
-        copy_scaled(1.0, direction, w, n)
+            direction[i] += product[i]
+    yu = dot(memory.y, direction, n)           # `direction` is u now
+    copy_scaled(1.0, direction, w, n)
     share = 0.5 * (1 + yu / curvature)
     for i in range(n):
         w[i] = (share * s[i] - w[i]) / curvature

@@ -134,8 +134,8 @@ def test_compiles_without_a_cache_where_none_can_be_written(monkeypatch, failure
         asked.append(function)
         raise failure("no folder to write to")
 
-    monkeypatch.setattr(numba.core.dispatcher, "FunctionCache", refuse)
-    monkeypatch.setattr(numba.core.ccallback, "FunctionCache", refuse)
+    monkeypatch.setattr("numba.core.dispatcher.FunctionCache", refuse)
+    monkeypatch.setattr("numba.core.ccallback.FunctionCache", refuse)
 
     def double(x):
         return x + x

@@ -195,7 +195,6 @@ def test_a_numpy_true_is_true(true, recorder):
 @pytest.mark.parametrize(
     ("jac", "options"),
     [
-        (None, {}),
         (None, {"eps": 1e-4}),
         (None, {"eps": [1e-4, 1e-5, 1e-6]}),
         ("2-point", {}),
@@ -226,6 +225,20 @@ def test_steps_of_differences_are_scipys(method, jac, options):
     ours = steps(fastopt, method)
     theirs = steps(scipy.optimize, METHODS[method].scipy)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=0)
+
+
+@SECOND_ORDER
+def test_by_default_the_step_of_a_difference_suits_the_size_of_its_variable(method):
+    points = []
+
+    def record(x):
+        points.append(x.copy())
+        return np.sum(np.cos(x))
+
+    start = np.array([0.3, -2e9, 5e3])
+    fastopt.minimize(record, start, method=method, options={"maxiter": 0})
+    moves = np.diagonal(np.array(points[1:4]) - start)
+    np.testing.assert_allclose(moves, 2**-26 * np.array([1, -2e9, 5e3]), rtol=1e-6)
 
 
 def test_workers_map_the_points_of_a_difference():
