@@ -19,8 +19,12 @@ MSVC = sys.platform == "win32"
 if MSVC:
     COMPILE_ARGS = ["/Od", "/Zi"] if DEBUG else ["/O2", "/fp:precise"]
 else:
-    COMPILE_ARGS = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3"]
+    COMPILE_ARGS = ["-O1", "-g"] if DEBUG else ["-O3"]
     COMPILE_ARGS += ["-ffp-contract=off"]
+
+MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
+if not DEBUG:
+    MACROS.append(("NDEBUG", "1"))
 
 DIRECTIVES = {
     "language_level": 3,
@@ -39,7 +43,8 @@ def extensions() -> list[Extension]:
             ".".join(source.with_suffix("").parts),
             [str(source)],
             include_dirs=[np.get_include()],
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+            define_macros=MACROS,
+            undef_macros=["NDEBUG"] if DEBUG else [],
             extra_compile_args=COMPILE_ARGS,
         )
         for source in sorted(Path("fastopt").rglob("*.pyx"))

@@ -13,6 +13,7 @@ Own the pairs and what is made of them. Know nothing of the loop, the objective 
 
 from libc.string cimport memset
 
+from fastopt.core.check cimport check
 from fastopt.core.vector cimport axpy, copy_scaled, dot
 
 # A pair is refused if s'y <= eps y'y: relative, and tiny, for the search has seen to s'y > 0.
@@ -45,6 +46,7 @@ cdef void lay_out_memory(InverseHessian* memory, double* vectors) noexcept nogil
 
 
 cdef void point_to_next_pair(InverseHessian* memory) noexcept nogil:
+    check(0 <= memory.next < memory.m and memory.pairs <= memory.m)
     memory.s = memory.steps + memory.next * memory.n
     memory.y = memory.changes + memory.next * memory.n
 

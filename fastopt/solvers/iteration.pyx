@@ -10,6 +10,7 @@ from fastopt.core.abi cimport (
     FTOL, GTOL, MAXFEV, MAXITER, NOT_FINITE, RAISED, REPLY_DONE, REPLY_RAISED, REPLY_STOP, RUNNING,
     ROUNDOFF, STOPPED, STOPVAL, UNBOUNDED, XTOL,
 )
+from fastopt.core.check cimport check
 from fastopt.core.vector cimport all_finite, norm_order, norm_two
 
 
@@ -137,6 +138,7 @@ cdef StatusCode status_of_reply(const Iteration* state, int reply) noexcept nogi
 cdef void accept_trial(Iteration* state, double step) noexcept nogil:
     """The trial becomes the current point, `step` away from the one before."""
     cdef Point previous = state.current
+    check(isfinite(state.trial.value) and all_finite(state.trial.gradient, state.n))
     state.decrease = previous.value - state.trial.value
     state.previous_value = previous.value
     state.step = step

@@ -19,6 +19,7 @@ function they see has one variable. phi(a) = f(x + a d); `start` is phi(0), its 
 from libc.math cimport INFINITY, fabs, isfinite, sqrt
 
 from fastopt.core.abi cimport REPLY_DONE, REPLY_RAISED, REPLY_STOP
+from fastopt.core.check cimport check
 
 # Hager & Zhang's epsilon: values closer than this, relative to |f|, cannot rank two points.
 cdef double VALUE_RESOLUTION = 1e-6
@@ -72,6 +73,7 @@ cdef Outcome probe(Walk* walk, double step) noexcept nogil:
     cdef Search* search = walk.search
     cdef Sample* sample = &search.last
     cdef int reply
+    check(0 <= step <= walk.settings.max_step)
     if search.evaluations >= walk.settings.max_evaluations:
         return NO_STEP
     reply = walk.line(step, sample, walk.context)
@@ -170,6 +172,7 @@ cdef Outcome shrink_bracket(Walk* walk, Bracket* bracket) noexcept nogil:
     cdef bint bisect = False
     while True:
         width = bracket.high.step - bracket.low.step
+        check(width >= 0 and bracket.low.slope < 0)
         if not width > 4e-16 * bracket.high.step:
             return NO_STEP
         if bisect:
