@@ -6,6 +6,7 @@ Importing it takes a second and may look for a driver, so nothing does until a G
 from __future__ import annotations
 
 from importlib import import_module, metadata
+from textwrap import shorten
 
 __all__ = ["describe_device"]
 
@@ -23,7 +24,7 @@ def describe_device() -> str:
     # A missing driver, a broken one and a mismatched one each raise a type of their own, and a
     # report on the machine has to come out in each case.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = shorten(str(error) or type(error).__name__, 160, placeholder=" ...")
         return f"none: numba-cuda {version} finds no device ({reason})"
     label = name.decode() if isinstance(name, bytes) else str(name)
     return f"{label}, compute capability {major}.{minor}, numba-cuda {version}"
