@@ -95,8 +95,12 @@ def test_missing_numba_cuda_is_said_with_the_command_that_installs_it(monkeypatc
 
 def test_numba_cuda_that_finds_no_device_is_said_with_its_reason(monkeypatch):
     def no_driver(name):
-        raise RuntimeError("driver not found\nlong explanation")
+        raise RuntimeError("\nError at driver init:\n" + "no library, " * 99)
 
     monkeypatch.setattr(_cuda.metadata, "version", lambda name: "0.30.0")
     monkeypatch.setattr(_cuda, "import_module", no_driver)
-    assert _cuda.describe_device() == ("none: numba-cuda 0.30.0 finds no device (driver not found)")
+    answer = _cuda.describe_device()
+    assert answer.startswith(
+        "none: numba-cuda 0.30.0 finds no device (Error at driver init: no library, no library,"
+    )
+    assert len(answer) < 250
