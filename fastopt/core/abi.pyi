@@ -1,5 +1,7 @@
 import enum
 
+DEBUG_BUILD: bool
+
 class Status(enum.IntEnum):
     RUNNING = 0
     GTOL = 1

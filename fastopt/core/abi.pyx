@@ -2,6 +2,11 @@
 
 import enum
 
+from fastopt.core.check cimport CHECKED
+
+# Whether this build checks its invariants (FASTOPT_DEBUG=1).
+DEBUG_BUILD = bool(CHECKED)
+
 
 class Status(enum.IntEnum):
     """Why a solve ended: fastopt's own codes (see `fastopt.core.result.ENDINGS`)."""

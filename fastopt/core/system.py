@@ -86,6 +86,11 @@ def _versions() -> dict[str, str]:
     }
 
 
+def _kind_of_build() -> str:
+    debug = import_module("fastopt.core.abi").DEBUG_BUILD
+    return "debug, with checks" if debug else "optimised"
+
+
 def _build() -> dict[str, str]:
     sources = {_module(path): path for path in PACKAGE.rglob("*.pyx")}
     # A wheel holds the binaries without their sources.
@@ -104,6 +109,7 @@ def _build() -> dict[str, str]:
         "extension modules": f"{len(binaries)} of {len(sources.keys() | binaries.keys())} compiled "
         f"({importlib.machinery.EXTENSION_SUFFIXES[0]})"
     }
+    facts["kind"] = _attempt(_kind_of_build)
     if missing:
         facts["not compiled"] = ", ".join(missing)
     if stale:

@@ -103,12 +103,11 @@ cdef void update_matrix(InverseHessian* memory, double curvature, const double* 
     """One product with H serves both u = H y and the new direction: y = g - g_prev, and
     `direction` is -H g_prev already."""
     cdef Py_ssize_t n = memory.n
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i
     cdef const double* s = memory.s
     cdef double* product = memory.product      # H g, H the matrix before the update
     cdef double* w = memory.y                  # y is not needed after u
-    cdef double* row = memory.matrix
-    cdef double share, along_s, along_w, s_i, w_i, yu
+    cdef double share, along_s, along_w, yu
     if memory.empty:
         set_diagonal(memory.matrix, memory.scale, n)
         copy_scaled(memory.scale, gradient, product, n)
@@ -127,12 +126,29 @@ cdef void update_matrix(InverseHessian* memory, double curvature, const double* 
     along_w = dot(w, gradient, n)
     for i in range(n):
         direction[i] = -(product[i] + s[i] * along_w + w[i] * along_s)
-    for i in range(n):
-        s_i = s[i]
-        w_i = w[i]
+    add_outer_products(memory.matrix, s, w, n)
+
+
+cdef void add_outer_products(double* matrix, const double* s, const double* w,
+                             Py_ssize_t n) noexcept nogil:
+    """H += s w' + w s', two rows at a time as in `multiply`."""
+    cdef double* a = matrix
+    cdef double* b
+    cdef double s_a, s_b, w_a, w_b
+    cdef Py_ssize_t i = 0, j
+    while i + 2 <= n:
+        b = a + i + 1
+        s_a, s_b = s[i], s[i + 1]
+        w_a, w_b = w[i], w[i + 1]
         for j in range(i + 1):
-            row[j] += s_i * w[j] + w_i * s[j]
-        row += i + 1
+            a[j] += s_a * w[j] + w_a * s[j]
+            b[j] += s_b * w[j] + w_b * s[j]
+        b[i + 1] += 2 * s_b * w_b
+        a = b + i + 2
+        i += 2
+    if i < n:
+        for j in range(i + 1):
+            a[j] += s[i] * w[j] + w[i] * s[j]
 
 
 cdef void set_diagonal(double* matrix, double scale, Py_ssize_t n) noexcept nogil:
@@ -145,13 +161,26 @@ cdef void set_diagonal(double* matrix, double scale, Py_ssize_t n) noexcept nogi
 
 
 cdef void multiply(const double* matrix, const double* x, double* out, Py_ssize_t n) noexcept nogil:
-    """out = H x from the lower triangle: row i serves as row and, above the diagonal, as column."""
-    cdef Py_ssize_t i
-    cdef const double* row = matrix
-    for i in range(n):
-        axpy(x[i], row, out, i)
-        out[i] = dot(row, x, i + 1)
-        row += i + 1
+    """out = H x from the lower triangle: row i serves as row and, above the diagonal, as column.
+
+    Two rows at a time, since the loop waits for loads: those of `out` then serve both.
+    """
+    cdef const double* a = matrix
+    cdef const double* b
+    cdef double x_a, x_b
+    cdef Py_ssize_t i = 0, j
+    while i + 2 <= n:
+        b = a + i + 1
+        x_a, x_b = x[i], x[i + 1]
+        for j in range(i):
+            out[j] += x_a * a[j] + x_b * b[j]
+        out[i] = dot(a, x, i + 1) + x_b * b[i]
+        out[i + 1] = dot(b, x, i + 2)
+        a = b + i + 2
+        i += 2
+    if i < n:
+        axpy(x[i], a, out, i)
+        out[i] = dot(a, x, i + 1)
 
 
 # --- LIMITED ---------------------------------------------------------------------------------
