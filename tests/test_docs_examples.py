@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import fastopt
+import fastopt.testing
 from fastopt.core.result import ENDINGS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,15 +23,19 @@ PAGES = [
 ]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-PUBLIC = [name for name in fastopt.__all__ if not name.startswith("__")]
+# Names as the reference lists them, below `fastopt`.
+PUBLIC = {
+    **{name: getattr(fastopt, name) for name in fastopt.__all__ if not name.startswith("__")},
+    **{f"testing.{name}": getattr(fastopt.testing, name) for name in fastopt.testing.__all__},
+}
 MEMBERS = {
     f"{name}.{attribute}": value
-    for name in PUBLIC
-    if isinstance(getattr(fastopt, name), type)
-    for attribute, value in vars(getattr(fastopt, name)).items()
+    for name, owner in PUBLIC.items()
+    if isinstance(owner, type)
+    for attribute, value in vars(owner).items()
     if not attribute.startswith("_")
 }
-PUBLIC_FUNCTIONS = [*PUBLIC, *(name for name, value in MEMBERS.items() if callable(value))]
+CALLABLES = PUBLIC | {name: value for name, value in MEMBERS.items() if callable(value)}
 
 
 def page_text(path: Path) -> str:
@@ -52,11 +57,10 @@ def scratch_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("name", PUBLIC_FUNCTIONS)
+@pytest.mark.parametrize("name", CALLABLES)
 def test_public_names_have_examples_that_hold(name):
-    documented = MEMBERS[name] if name in MEMBERS else getattr(fastopt, name)
     finder = doctest.DocTestFinder(recurse=False)
-    (own,) = finder.find(documented, name, globs={})
+    (own,) = finder.find(CALLABLES[name], name, globs={})
     assert own.examples, f"{name} has no example"
     run_examples([own])
 
@@ -84,8 +88,8 @@ def test_python_in_pages_is_written_as_examples_that_run(path):
 
 def test_reference_lists_the_public_names():
     text = (ROOT / "docs" / "api.rst").read_text(encoding="utf-8")
-    (listed,) = re.findall(r"autosummary::.*?\n\n((?:   \w+\n)+)", text, re.DOTALL)
-    assert sorted(listed.split()) == sorted(PUBLIC)
+    blocks = re.findall(r"autosummary::.*?\n\n((?:   [\w.]+\n)+)", text, re.DOTALL)
+    assert sorted("".join(blocks).split()) == sorted(PUBLIC)
 
 
 def test_page_on_scipy_lists_every_status():
