@@ -57,5 +57,5 @@ copy_checkout() {
 exec </dev/null
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV FASTOPT_DEBUG
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PYTHONUNBUFFERED=1 MPLBACKEND=Agg
-work=$(mktemp -d "${TMPDIR:-/tmp}/fastopt-ci.XXXXXX")
+work=$(mktemp -d -t fastopt-ci.XXXXXX)
 trap 'rm -rf "$work"' EXIT
