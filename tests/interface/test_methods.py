@@ -56,15 +56,17 @@ def test_defaults_are_those_of_scipy(name):
     row = METHODS[name]
     theirs = options_of_scipy(name)
     for ours, scipys in row.scipy_options.items():
+        if scipys not in theirs:
+            continue  # dropped by newer versions
         if ours == "eps":
-            continue  # SciPy's one step for variables of every size is not worth having
+            continue  # ours suits the size of each variable
         default = row.options[ours].default
         if isinstance(default, PerVariable):
             assert theirs[scipys] is None  # 200 n, as SciPy's documentation says
             assert default == PerVariable(200)
         elif ours in ("disp", "iprint") and not isinstance(theirs[scipys], bool | int):
             continue  # deprecated there: its default stands for "not given"
-        elif scipys in theirs:
+        else:
             assert theirs[scipys] == default
 
 
