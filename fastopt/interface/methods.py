@@ -80,6 +80,11 @@ class Method:
     option_aliases: Mapping[str, str] = field(default_factory=dict)
     scipy_options: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def has_absolute_step(self) -> bool:
+        """Whether `eps` is the step of differences here, and not a rule's hyperparameter."""
+        return "eps" in self.options and isinstance(self.options["eps"].check, Steps)
+
 
 # SciPy 1.17's own; a name in neither table is tried with SciPy, which may know it by then.
 SCIPY_METHODS = (
@@ -145,12 +150,13 @@ def _stopping(*, ftol: float, maxiter: int | PerVariable, maxfev: int) -> dict[s
 
 
 def _differences(*, absolute_step: bool) -> dict[str, Option]:
+    none = "" if absolute_step else "None, "
     options = {
         "finite_diff_rel_step": Option(
             None,
             Steps(),
-            "Step of the differences, relative to |x|, for jac='2-point', '3-point' or 'cs': one, "
-            "or one for each variable; None suits the scheme.",
+            f"Step of the differences, relative to |x|, for jac={none}'2-point', '3-point' or "
+            "'cs': one, or one for each variable; None suits the scheme.",
         ),
         "workers": Option(
             None,

@@ -170,8 +170,8 @@ def minimize(
     maxtime : float, default inf
         Stop after so many seconds.
     finite_diff_rel_step : float or array of shape (n,), optional
-        Step of the differences, relative to abs(x), if `jac` names a scheme. The default suits
-        the scheme.
+        Step of the differences, relative to abs(x), if `jac` names a scheme; with ``"gd"`` and
+        ``"adam"`` also if `jac` is None. The default suits the scheme.
     workers : map-like callable or int, optional
         Evaluates the points of a difference, as ``workers(function, points)``; a number is that of
         processes to start, -1 one a core.

@@ -158,9 +158,18 @@ def _check_options(row: Method, options: Mapping[str, Any], n: int) -> dict[str,
 
 
 def _warn_unknown(row: Method, key: object) -> None:
-    hint = closest(key, (*row.options, *row.option_aliases))
-    suggestion = f"; did you mean {hint!r}?" if hint else ""
-    warn_caller(f"method {row.name} has no option {key!r}{suggestion}", OptimizeWarning)
+    warn_caller(f"method {row.name} has no option {key!r}{_hint(row, key)}", OptimizeWarning)
+
+
+def _hint(row: Method, key: object) -> str:
+    """What is known of an option that a method does not have, to follow the news that it is not."""
+    name, conversion = _FORMER_NAMES.get(key, (_ALIASES.get(key), ""))
+    if name not in row.options:
+        others = [repr(other.name) for other in METHODS.values() if key in other.options]
+        if others:
+            return f": it is one of {' and '.join(others)}"
+        name = closest(key, (*row.options, *row.option_aliases))
+    return f"; did you mean {name!r}{conversion}?" if name else ""
 
 
 def scipy_options(row: Method | None, options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -191,6 +200,15 @@ def _refuse(key: str) -> NoReturn:
     )
 
 
+# The names that SciPy's fmin_l_bfgs_b and its older versions have for L-BFGS-B's options.
+_FORMER_NAMES: dict[object, tuple[str, str]] = {
+    "m": ("maxcor", ""),
+    "pgtol": ("gtol", ""),
+    "factr": ("ftol", " (= factr * 2.2e-16)"),
+}
+_ALIASES: dict[object, str] = {
+    alias: name for row in METHODS.values() for alias, name in row.option_aliases.items()
+}
 # Known to no method of SciPy's, whatever it does.
 _ONLY_FASTOPT = frozenset(
     ("maxtime", "stopval", "trace", "progress", "on_interrupt", "line_search")

@@ -138,9 +138,9 @@ class Solver:
             "2-point" if jac is None else jac,
             args if isinstance(args, tuple) else (args,),
             start.size,
-            # With a scheme by name the step is relative, as in SciPy.
+            # As in SciPy: relative with a scheme by name, absolute without one.
             controls.eps if jac is None else None,
-            controls.finite_diff_rel_step,
+            None if jac is None and row.has_absolute_step else controls.finite_diff_rel_step,
             workers,
         )
         self._state = SolverState(row.solver, start, settings)

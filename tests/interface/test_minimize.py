@@ -241,6 +241,27 @@ def test_by_default_the_step_of_a_difference_suits_the_size_of_its_variable(meth
     np.testing.assert_allclose(moves, 2**-26 * np.array([1, -2e9, 5e3]), rtol=1e-6)
 
 
+@OWN
+def test_relative_step_without_a_scheme_holds_only_where_there_is_no_absolute_one(method):
+    """As in SciPy, whose `finite_diff_rel_step` gives way to `eps`."""
+    start = np.array([0.5, -4.0])
+
+    def moves(**options):
+        points = []
+
+        def record(x):
+            points.append(x.copy())
+            return np.sum(np.cos(x))
+
+        options = {"maxiter": 0, **options}
+        fastopt.minimize(record, start, method=method, options=options)
+        return np.diagonal(np.array(points[1:3]) - start)
+
+    given = moves(finite_diff_rel_step=1e-3)
+    expected = moves() if METHODS[method].scipy else 1e-3 * start
+    np.testing.assert_allclose(given, expected, rtol=1e-9)
+
+
 def test_workers_map_the_points_of_a_difference():
     batches = []
 
@@ -301,9 +322,27 @@ def test_unknown_option_is_a_warning_with_the_closest_name(name, suggestion):
     assert result.success
 
 
-def test_option_of_another_method_is_unknown():
-    with pytest.warns(OptimizeWarning, match="l-bfgs has no option 'hess_inv0'"):
-        fastopt.minimize(rosen, START, method="l-bfgs", options={"hess_inv0": np.eye(2)})
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("l-bfgs", {"hess_inv0": np.eye(2)}, "has no option 'hess_inv0': it is one of 'bfgs'"),
+        ("bfgs", {"maxcor": 5}, "has no option 'maxcor': it is one of 'l-bfgs'"),
+        ("bfgs", {"lr": 0.1}, "has no option 'lr': it is one of 'gd' and 'adam'"),
+        ("l-bfgs", {"xrtol": 0.1}, "has no option 'xrtol'; did you mean 'xtol'?"),
+        ("l-bfgs", {"m": 5}, "has no option 'm'; did you mean 'maxcor'?"),
+        ("l-bfgs", {"pgtol": 1e-5}, "has no option 'pgtol'; did you mean 'gtol'?"),
+        (
+            "l-bfgs",
+            {"factr": 1e7},
+            "has no option 'factr'; did you mean 'ftol' (= factr * 2.2e-16)?",
+        ),
+        ("bfgs", {"m": 5}, "has no option 'm'"),
+    ],
+)
+def test_warning_of_an_unknown_option_says_where_it_belongs(method, options, message):
+    with pytest.warns(OptimizeWarning) as caught:
+        fastopt.minimize(rosen, START, method=method, jac=rosen_der, options=options)
+    assert [str(warning.message) for warning in caught] == [f"method {method} {message}"]
 
 
 @pytest.mark.parametrize(("first", "second"), [("maxfev", "maxfun"), ("xrtol", "xtol")])
