@@ -58,5 +58,6 @@ cdef enum StatusCode:
     NOT_FINITE = 13          # f is not finite at x0
     UNBOUNDED = 14
     DIVERGED = 15            # a first-order method's steps led to where f is not finite
-    RAISED = 16              # transient: the exception is on its way, the solve can go on
-    STOPPED = 17             # transient: an objective answered REPLY_STOP
+    NOISY_DIFFERENCES = 16   # no way down along a gradient made of differences
+    RAISED = 17              # transient: the exception is on its way, the solve can go on
+    STOPPED = 18             # transient: an objective answered REPLY_STOP

@@ -19,5 +19,6 @@ class Status(enum.IntEnum):
     NOT_FINITE = 13
     UNBOUNDED = 14
     DIVERGED = 15
-    RAISED = 16
-    STOPPED = 17
+    NOISY_DIFFERENCES = 16
+    RAISED = 17
+    STOPPED = 18

@@ -27,5 +27,6 @@ class Status(enum.IntEnum):
     NOT_FINITE = StatusCode.NOT_FINITE
     UNBOUNDED = StatusCode.UNBOUNDED
     DIVERGED = StatusCode.DIVERGED
+    NOISY_DIFFERENCES = StatusCode.NOISY_DIFFERENCES
     RAISED = StatusCode.RAISED
     STOPPED = StatusCode.STOPPED

@@ -88,6 +88,14 @@ ENDINGS: dict[Status, Ending] = {
         "Check the gradient against differences; if it is one of differences, use "
         "jac='3-point' or a larger step.",
     ),
+    Status.NOISY_DIFFERENCES: Ending(
+        2,
+        False,
+        None,
+        "The differences that stand in for the gradient are too inaccurate to find a way down "
+        "from here; x may be as good as they can tell. "
+        "Use jac='3-point', a larger step (eps or finite_diff_rel_step), or an exact gradient.",
+    ),
     Status.NOT_FINITE: Ending(
         3,
         False,

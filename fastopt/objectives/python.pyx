@@ -80,7 +80,9 @@ cdef class PythonObjective(BoundObjective):
                 np.broadcast_to(0.0 if rel_step is None else rel_step, n), dtype=np.float64)
             self.objective.gradient_cost = 2 * n if self.scheme == THREE_POINT else n
             if self.scheme != COMPLEX_STEP:
-                self.objective.difference_step = default_step(self.scheme)
+                given = np.abs(np.concatenate((self.abs_step, self.rel_step)))
+                self.objective.difference_step = (
+                    given[given > 0].min() if given.any() else default_step(self.scheme))
 
     def __reduce__(self):
         return PythonObjective, (self.fun, self.jac, self.args, self.n, self.abs_step,

@@ -14,11 +14,12 @@ cdef struct InverseHessian:
     double* s                 # where the next pair goes: `note_step` writes it
     double* y
     # DENSE
+    bint guessed              # the matrix began as a multiple of the identity, not as one given
     double* matrix            # n (n + 1) / 2: the lower triangle, row after row
     double* product           # n
+    Py_ssize_t pairs          # how many it has learnt from; LIMITED: how many it holds
     # LIMITED
     Py_ssize_t m
-    Py_ssize_t pairs          # how many of the m are in use
     Py_ssize_t next           # the row that the next pair goes to
     double* steps             # (m, n), a ring
     double* changes           # (m, n), likewise

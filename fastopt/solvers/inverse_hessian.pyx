@@ -7,17 +7,23 @@ Own the pairs and what is made of them. Know nothing of the loop, the objective 
 
       H+ = H + s w' + w s',    w = ((1 + y'u / s'y) / 2 s - u) / s'y.
 
-  Before the first update H is scaled by s'y / y'y (their equation 6.20).
+  H begins as s'y / y'y times the identity (their equation 6.20): about right for the stiffest
+  direction, too small for all others. So as long as H has learnt from fewer than n pairs it is
+  scaled up by s'Bs / s'y, B its inverse, before an update that finds this above 1: Oren and
+  Luenberger's self-scaling as restricted by Al-Baali (Comput. Optim. Appl. 9, 1998).Over the whole
+  solve it would spoil what H has learnt; a matrix that was given is left as it is.
 * LIMITED: the two-loop recursion (algorithm 7.4) over the last m pairs.
 """
 
+from libc.float cimport DBL_EPSILON
+from libc.math cimport INFINITY
 from libc.string cimport memset
 
 from fastopt.core.check cimport check
 from fastopt.core.vector cimport axpy, copy_scaled, dot
 
 # A pair is refused if s'y <= eps y'y: relative, and tiny, for the search has seen to s'y > 0.
-cdef double LEAST_CURVATURE = 2.220446049250313e-16
+cdef double LEAST_CURVATURE = DBL_EPSILON
 # Below this y'y has lost its digits to underflow; the scale stays what it was.
 cdef double LEAST_CHANGE = 1e-290
 
@@ -70,12 +76,13 @@ cdef bint learn(InverseHessian* memory, const double* gradient, double* directio
         return False
     if change > LEAST_CHANGE:
         memory.scale = curvature / change
+    memory.pairs += 1
     if memory.kind == DENSE:
         update_matrix(memory, curvature, gradient, direction)
     else:
         memory.curvatures[memory.next] = curvature
         memory.next = memory.next + 1 if memory.next + 1 < memory.m else 0
-        memory.pairs = min(memory.pairs + 1, memory.m)
+        memory.pairs = min(memory.pairs, memory.m)
         point_to_next_pair(memory)
         memory.empty = False
         recur(memory, gradient, direction)
@@ -108,15 +115,20 @@ cdef void update_matrix(InverseHessian* memory, double curvature, const double* 
     cdef double* product = memory.product      # H g, H the matrix before the update
     cdef double* w = memory.y                  # y is not needed after u
     cdef double share, along_s, along_w, yu
+    cdef double growth = 1                     # what H is scaled by
     if memory.empty:
         set_diagonal(memory.matrix, memory.scale, n)
         copy_scaled(memory.scale, gradient, product, n)
         copy_scaled(memory.scale, memory.y, direction, n)
         memory.empty = False
+        memory.guessed = True
     else:
+        if memory.guessed and memory.pairs <= n:
+            growth = scale_up(memory, curvature, gradient, direction)
         multiply(memory.matrix, gradient, product, n)
         for i in range(n):
-            direction[i] += product[i]
+            product[i] *= growth
+            direction[i] = growth * direction[i] + product[i]
     yu = dot(memory.y, direction, n)           # `direction` is u now
     copy_scaled(1.0, direction, w, n)
     share = 0.5 * (1 + yu / curvature)
@@ -126,12 +138,22 @@ cdef void update_matrix(InverseHessian* memory, double curvature, const double* 
     along_w = dot(w, gradient, n)
     for i in range(n):
         direction[i] = -(product[i] + s[i] * along_w + w[i] * along_s)
-    add_outer_products(memory.matrix, s, w, n)
+    add_outer_products(memory.matrix, growth, s, w, n)
 
 
-cdef void add_outer_products(double* matrix, const double* s, const double* w,
+cdef double scale_up(const InverseHessian* memory, double curvature, const double* gradient,
+                     const double* direction) noexcept nogil:
+    """max(1, s'Bs / s'y): with s = a d and d = -H g_prev, s'Bs is -a s'g_prev."""
+    cdef Py_ssize_t n = memory.n
+    cdef double step = dot(memory.s, direction, n) / dot(direction, direction, n)
+    cdef double before = dot(memory.s, gradient, n) - curvature
+    cdef double ratio = -step * before / curvature
+    return ratio if 1 < ratio < INFINITY else 1
+
+
+cdef void add_outer_products(double* matrix, double growth, const double* s, const double* w,
                              Py_ssize_t n) noexcept nogil:
-    """H += s w' + w s', two rows at a time as in `multiply`."""
+    """H = growth H + s w' + w s', two rows at a time as in `multiply`."""
     cdef double* a = matrix
     cdef double* b
     cdef double s_a, s_b, w_a, w_b
@@ -141,14 +163,14 @@ cdef void add_outer_products(double* matrix, const double* s, const double* w,
         s_a, s_b = s[i], s[i + 1]
         w_a, w_b = w[i], w[i + 1]
         for j in range(i + 1):
-            a[j] += s_a * w[j] + w_a * s[j]
-            b[j] += s_b * w[j] + w_b * s[j]
-        b[i + 1] += 2 * s_b * w_b
+            a[j] = growth * a[j] + (s_a * w[j] + w_a * s[j])
+            b[j] = growth * b[j] + (s_b * w[j] + w_b * s[j])
+        b[i + 1] = growth * b[i + 1] + 2 * s_b * w_b
         a = b + i + 2
         i += 2
     if i < n:
         for j in range(i + 1):
-            a[j] += s[i] * w[j] + w[i] * s[j]
+            a[j] = growth * a[j] + (s[i] * w[j] + w[i] * s[j])
 
 
 cdef void set_diagonal(double* matrix, double scale, Py_ssize_t n) noexcept nogil:

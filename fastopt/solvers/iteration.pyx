@@ -4,14 +4,15 @@ Owns evaluation, acceptance, termination and the best point seen. Knows nothing 
 steps, nor of how a solver chooses them.
 """
 
+from libc.float cimport DBL_EPSILON
 from libc.math cimport INFINITY, NAN, fabs, isfinite
 
 from fastopt.core.abi cimport (
-    FTOL, GTOL, MAXFEV, MAXITER, NOT_FINITE, RAISED, REPLY_DONE, REPLY_RAISED, REPLY_STOP, RUNNING,
-    ROUNDOFF, STOPPED, STOPVAL, UNBOUNDED, XTOL,
+    FTOL, GTOL, MAXFEV, MAXITER, NOISY_DIFFERENCES, NOT_FINITE, RAISED, REPLY_DONE, REPLY_RAISED,
+    REPLY_STOP, ROUNDOFF, RUNNING, STOPPED, STOPVAL, UNBOUNDED, XTOL,
 )
 from fastopt.core.check cimport check
-from fastopt.core.vector cimport all_finite, norm_order, norm_two
+from fastopt.core.vector cimport all_finite, norm_max, norm_order, norm_two
 
 
 cdef StatusCode advance(const Method* method, void* address, const Objective* objective,
@@ -25,6 +26,8 @@ cdef StatusCode advance(const Method* method, void* address, const Objective* ob
             method.prepare(address)
     while status == RUNNING:
         status = test_termination(state)
+        if status == GTOL and is_blind(state, objective):
+            status = NOISY_DIFFERENCES
         if status != RUNNING or k == 0:
             break
         status = method.iterate(address, objective)
@@ -79,6 +82,14 @@ cdef StatusCode test_termination(const Iteration* state) noexcept nogil:
     if state.nfev >= limits.maxfev:
         return MAXFEV
     return RUNNING
+
+
+cdef bint is_blind(const Iteration* state, const Objective* objective) noexcept nogil:
+    """Whether a gradient of zero says nothing: f is the same at all points of its differences, and
+    its rounding errors alone could hide slopes above gtol."""
+    if objective.difference_step == 0 or norm_max(state.current.gradient, state.n) > 0:
+        return False
+    return DBL_EPSILON * fabs(state.current.value) > state.limits.gtol * objective.difference_step
 
 
 cdef void settle(Iteration* state, StatusCode status) noexcept nogil:

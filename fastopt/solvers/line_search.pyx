@@ -29,9 +29,10 @@ cdef double TRUSTED_DIFFERENCE = 1e-12
 cdef double MARGIN = 0.0001
 # A bracket that shrinks less than this by interpolation is bisected (Hager & Zhang's gamma).
 cdef double SHRINKAGE = 0.66
-# While the slope stays steep the step grows by a factor between these (Moré & Thuente).
+# While the slope stays steep the step grows by its last change times a factor between these:
+# Moré & Thuente's, but for the larger one, theirs being 4; 10 costs fewer evaluations.
 cdef double LEAST_GROWTH = 1.1
-cdef double MOST_GROWTH = 4.0
+cdef double MOST_GROWTH = 10.0
 # Below this a function has no bottom in double precision.
 cdef double BOTTOM = -1e300
 

@@ -4,11 +4,12 @@ Own the iteration and its recovery. Know nothing of Wolfe tests, of how curvatur
 Python. Order of calls in an iteration: search, note the pair, accept, learn, look downhill.
 """
 
+from libc.float cimport DBL_EPSILON
 from libc.math cimport INFINITY, fabs
 
 from fastopt.core.abi cimport (
-    DOMAIN_EDGE, GRADIENT_MISMATCH, RAISED, REPLY_DONE, REPLY_STOP, ROUNDOFF, RUNNING, UNBOUNDED,
-    Objective, StatusCode,
+    DOMAIN_EDGE, GRADIENT_MISMATCH, NOISY_DIFFERENCES, RAISED, REPLY_DONE, REPLY_STOP, ROUNDOFF,
+    RUNNING, UNBOUNDED, Objective, StatusCode,
 )
 from fastopt.core.vector cimport add_scaled, dot, norm_max, norm_two, subtract
 from fastopt.solvers.inverse_hessian cimport (
@@ -23,19 +24,18 @@ from fastopt.solvers.line_search cimport (
     search_line,
 )
 
-cdef double EPS = 2.220446049250313e-16
 # A lower point found by a search that failed is taken if it is lower by more than this many ulps.
-cdef double REAL_DECREASE = 16 * EPS
+cdef double REAL_DECREASE = 16 * DBL_EPSILON
 # What is left to gain counts as rounding errors below this, relative to |f|.
-cdef double NOISE = 100 * EPS
+cdef double NOISE = 100 * DBL_EPSILON
+# So does, with differences, a gradient of so many rounding errors of f divided by their step.
+cdef double DIFFERENCE_NOISE = 10
 # So many iterations in which neither f nor the gradient shrinks end the solve; fewer where the
-# gradient, made of differences, cannot be trusted to get anywhere by itself.
+# gradient is made of differences, which cannot be trusted to get anywhere by itself.
 cdef int PATIENCE = 20
-cdef int PATIENCE_WITH_DIFFERENCES = 3
+cdef int PATIENCE_WITH_DIFFERENCES = 5
 # So near, relative to |x|, a point where f is not finite is where the domain ends.
 cdef double EDGE = 1e-8
-# With differences for a gradient: below this many of their steps, relative to |f|.
-cdef double DIFFERENCE_NOISE = 10
 
 
 cdef struct Line:
@@ -87,9 +87,13 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
     accept_trial(iteration, norm_two(state.memory.s, iteration.n))
     learn(&state.memory, iteration.current.gradient, state.direction)
     look_downhill(state, dot(iteration.current.gradient, state.direction, iteration.n))
-    if is_idle(state, PATIENCE if objective.difference_step == 0 else PATIENCE_WITH_DIFFERENCES):
+    if objective.difference_step == 0:
+        return ROUNDOFF if is_idle(state, PATIENCE) else RUNNING
+    if not is_idle(state, PATIENCE_WITH_DIFFERENCES):
+        return RUNNING
+    if is_rounding_error(&iteration.current, objective, iteration.n):
         return ROUNDOFF
-    return RUNNING
+    return NOISY_DIFFERENCES
 
 
 cdef bint is_idle(QuasiNewton* state, int patience) noexcept nogil:
@@ -197,9 +201,22 @@ cdef StatusCode diagnose(const QuasiNewton* state, const Objective* objective,
     cdef double edge = search.ceiling * norm_max(state.direction, iteration.n)
     if edge <= EDGE * max(1.0, norm_max(current.x, iteration.n)):
         return DOMAIN_EDGE
-    if promised <= max(NOISE, DIFFERENCE_NOISE * objective.difference_step) * fabs(current.value):
+    if objective.difference_step == 0:
+        return ROUNDOFF if promised <= NOISE * fabs(current.value) else GRADIENT_MISMATCH
+    if is_rounding_error(current, objective, iteration.n):
         return ROUNDOFF
-    return GRADIENT_MISMATCH
+    return NOISY_DIFFERENCES
+
+
+cdef bint is_rounding_error(const Point* point, const Objective* objective,
+                            Py_ssize_t n) noexcept nogil:
+    """Whether a gradient made of differences is nothing but the rounding errors of f."""
+    cdef double error = DIFFERENCE_NOISE * DBL_EPSILON * fabs(point.value) / objective.difference_step
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not fabs(point.gradient[i]) * max(1.0, fabs(point.x[i])) <= error:
+            return False
+    return True
 
 
 cdef Py_ssize_t count_doubles(const void* address) noexcept nogil:

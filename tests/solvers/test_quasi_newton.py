@@ -6,6 +6,7 @@ from scipy.optimize import rosen, rosen_der
 
 from fastopt.core.abi import Status
 from fastopt.objectives.python import PythonObjective
+from fastopt.testing import problem
 
 from .conftest import UNLIMITED
 
@@ -84,7 +85,7 @@ def test_lbfgs_with_full_memory_matches_bfgs_on_a_quadratic(make_state):
 def test_bfgs_recovers_the_inverse_hessian_of_a_quadratic(make_state):
     n = 8
     fun, hessian, _ = quadratic(n)
-    state = make_state("bfgs", np.zeros(n), **EXACT_SEARCH)
+    state = make_state("bfgs", np.zeros(n), hess_inv0=np.eye(n), **EXACT_SEARCH)
     state.advance(PythonObjective(fun, True, (), n), UNLIMITED)
     assert state.nit == n
     np.testing.assert_allclose(state.hess_inv(), np.linalg.inv(hessian), rtol=1e-3, atol=1e-5)
@@ -116,24 +117,35 @@ def test_bfgs_inverse_stays_symmetric_and_positive_definite(make_state, chained_
         assert np.linalg.eigvalsh(inverse)[0] > 0
 
 
-def test_bfgs_follows_the_update_formula_of_the_textbook(make_state, chained_start):
-    """Equations 6.17 and 6.20 of Nocedal and Wright, on the pairs that the solver made."""
+@pytest.mark.parametrize("given", [False, True])
+def test_bfgs_follows_the_update_formula_of_the_textbook(make_state, chained_start, given):
+    """Equation 6.17 of Nocedal and Wright, on the pairs that the solver made.
+
+    Unless a matrix is given, it begins by 6.20 and is scaled up to s'Bs / s'y in its first n
+    updates, B being its inverse.
+    """
     n = 6
     objective = PythonObjective(rosen, rosen_der, (), n)
-    state = make_state("bfgs", chained_start(n))
+    start = np.diag(np.linspace(1e-3, 1e-2, n)) if given else None
+    state = make_state("bfgs", chained_start(n), hess_inv0=start)
     state.advance(objective, 0)
     x, gradient = state.x, state.jac
-    inverse = None
+    inverse = start
+    updates = 0
     while state.advance(objective, 1):
         s, y = state.x - x, state.jac - gradient
         x, gradient = state.x, state.jac
         rho = 1 / (s @ y)
+        updates += 1
         if inverse is None:
             inverse = (s @ y) / (y @ y) * np.eye(n)
+        elif not given and updates <= n:
+            inverse = inverse * max(1, rho * s @ np.linalg.solve(inverse, s))
         left = np.eye(n) - rho * np.outer(s, y)
         inverse = left @ inverse @ left.T + rho * np.outer(s, s)
         scale = np.abs(inverse).max()
         np.testing.assert_allclose(state.hess_inv(), inverse, atol=1e-6 * scale)
+    assert updates > 2 * n
 
 
 def test_lbfgs_remembers_only_the_last_pairs(make_state, chained_start):
@@ -196,6 +208,35 @@ def test_a_gradient_that_lies_is_named_as_the_cause(make_state, method):
     state.advance(objective, UNLIMITED)
     assert state.status == Status.GRADIENT_MISMATCH
     np.testing.assert_array_equal(state.x, np.ones(3))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("offset", [1e8, 1e10])
+def test_differences_that_rounding_hides_are_no_proof_of_a_minimum(make_state, method, offset):
+    """f + 1e10 is the same at all points of the differences, a long way from the minimum."""
+    objective = PythonObjective(lambda x: rosen(x) + offset, "2-point", (), 2)
+    state = make_state(method, [-1.2, 1.0])
+    state.advance(objective, UNLIMITED)
+    assert state.status == Status.NOISY_DIFFERENCES
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", [0.0, 5.0])
+def test_a_constant_function_is_at_its_minimum_by_differences_too(make_state, method, value):
+    state = make_state(method, [-1.2, 1.0])
+    state.advance(PythonObjective(lambda x: value, "2-point", (), 2), UNLIMITED)
+    assert (state.status, state.nfev) == (Status.GTOL, 3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scheme", ["2-point", "3-point"])
+def test_a_valley_too_fine_for_differences_is_not_called_converged(make_state, method, scheme):
+    """Meyer's problem by differences: steps that gain nothing, some of them far above 87.9."""
+    p = problem("Meyer")
+    state = make_state(method, p.x0, maxiter=1000)
+    state.advance(PythonObjective(p.fun, scheme, (), 3), UNLIMITED)
+    assert state.status in (Status.NOISY_DIFFERENCES, Status.MAXITER)
+    assert state.fun < p.fun(p.x0)
 
 
 @pytest.mark.parametrize("method", METHODS)
