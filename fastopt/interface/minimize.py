@@ -174,7 +174,7 @@ def minimize(
         ``"adam"`` also if `jac` is None. The default suits the scheme.
     workers : map-like callable or int, optional
         Evaluates the points of a difference, as ``workers(function, points)``; a number is that of
-        processes to start, -1 one a core.
+        processes to start, -1 one a core. To reach them, `fun` and `args` have to pickle.
     disp : bool, default False
         Print a summary at the end.
     return_all : bool, default False

@@ -23,7 +23,7 @@ from fastopt.core.validate import UNLIMITED, check_callable, real_vector
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, closest, find_method
 from fastopt.interface.options import read_options
 from fastopt.interface.progress import History, ProgressBar, observer_of, print_summary
-from fastopt.interface.workers import ProcessPool
+from fastopt.interface.workers import ProcessPool, check_sendable
 from fastopt.objectives.python import PythonObjective
 from fastopt.solvers.state import SolverState
 
@@ -81,7 +81,8 @@ class Solver:
     Notes
     -----
     Cutting a solve into slices changes no bit of it. A solver pickles, at any time between two
-    iterations, if `fun`, `jac` and `args` do; the copy goes on with the same bits.
+    iterations, if `fun`, `jac` and `args` do; the copy goes on with the same bits. Functions that
+    are defined at module level pickle, lambdas and functions inside functions do not.
 
     What `fun` or `jac` raises comes out of `advance` and `run` unchanged. The solver is then at
     its last accepted iterate, and can be advanced again.
@@ -125,6 +126,7 @@ class Solver:
         jac = check_jac(jac)
         start = real_vector("x0", x0)
         settings, controls = read_options(row, options, tol, start.size)
+        args = args if isinstance(args, tuple) else (args,)
 
         self._row = row
         self._controls = controls
@@ -132,11 +134,15 @@ class Solver:
         self._pool: ProcessPool | None = None
         workers = controls.workers
         if isinstance(workers, int):
-            workers = self._pool = ProcessPool(workers) if workers != 1 else None
+            if workers == 1 or not (jac is None or isinstance(jac, str)):
+                workers = None
+            else:
+                check_sendable(fun, args)
+                workers = self._pool = ProcessPool(workers)
         self._objective = PythonObjective(
             fun,
             "2-point" if jac is None else jac,
-            args if isinstance(args, tuple) else (args,),
+            args,
             start.size,
             # As in SciPy: relative with a scheme by name, absolute without one.
             controls.eps if jac is None else None,

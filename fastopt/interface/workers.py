@@ -5,11 +5,28 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.pool
 import os
+import signal
 import weakref
 from collections.abc import Callable, Iterable
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-__all__ = ["ProcessPool"]
+__all__ = ["ProcessPool", "check_sendable"]
+
+
+def check_sendable(fun: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Refuse what does not pickle: processes cannot have it."""
+    thread_pool = "pass a thread pool's map as `workers`"
+    for name, value, remedy in (
+        ("fun", fun, f"define it at module level, or {thread_pool}"),
+        ("args", args, thread_pool),
+    ):
+        try:
+            ForkingPickler.dumps(value)
+        except Exception as error:  # an object's own __reduce__ may raise anything
+            raise TypeError(
+                f"`{name}` cannot be sent to worker processes: it does not pickle; {remedy}"
+            ) from error
 
 
 class ProcessPool:
@@ -24,7 +41,10 @@ class ProcessPool:
 
     def __call__(self, function: Callable[..., Any], items: Iterable[Any]) -> list[Any]:
         if self._finalizer is None:
-            self._pool = multiprocessing.Pool(self._processes)
+            # Ctrl-C goes to every process of a terminal; the solve ends them when it has its own.
+            self._pool = multiprocessing.Pool(
+                self._processes, signal.signal, (signal.SIGINT, signal.SIG_IGN)
+            )
             self._finalizer = weakref.finalize(self, _shut_down, self._pool)
         return self._pool.map(function, items)
 
