@@ -77,7 +77,8 @@ ENDINGS: dict[Status, Ending] = {
         False,
         None,
         "The number of function evaluations reached maxfev. "
-        "Raise maxfev (maxfun), or supply a gradient: differences take n evaluations or more.",
+        "Raise maxfev (maxfun); with differences for a gradient, supplying one saves n evaluations "
+        "each.",
     ),
     Status.GRADIENT_MISMATCH: Ending(
         2,
@@ -85,8 +86,8 @@ ENDINGS: dict[Status, Ending] = {
         None,
         "The function does not decrease along a direction that its gradient calls downhill: "
         "the two are inconsistent at x. "
-        "Check the gradient against differences; if it is one of differences, use "
-        "jac='3-point' or a larger step.",
+        "Check the gradient against differences; with jac='cs', check that the function is "
+        "analytic.",
     ),
     Status.NOISY_DIFFERENCES: Ending(
         2,
@@ -118,14 +119,16 @@ ENDINGS: dict[Status, Ending] = {
         None,
         "The function seems unbounded below: it went to -inf, or kept falling along ever longer "
         "steps. "
-        "Check its sign, or add bounds, a penalty, or a stopval to stop at.",
+        "Check its sign; or add a penalty, a stopval to stop at, or bounds, with method='l-bfgs' or "
+        "none (SciPy then solves it).",
     ),
     Status.DOMAIN_EDGE: Ending(
         5,
         False,
         None,
         "Every step downhill leaves the region where the function is finite: x is at its edge. "
-        "Add bounds, or transform the variables so that the edge moves to infinity.",
+        "Transform the variables so that the edge moves to infinity; or add bounds, with "
+        "method='l-bfgs' or none (SciPy then solves it).",
     ),
     Status.MAXTIME: Ending(
         6,
