@@ -131,7 +131,7 @@ cdef class PythonObjective(BoundObjective):
         cdef const double[::1] relative = self.rel_step
         cdef double[::1] steps = np.empty(self.n)
         cdef Py_ssize_t i
-        cdef object values
+        cdef list values
         for i in range(self.n):
             steps[i] = difference_step(self.scheme, x[i], relative[i], absolute[i])
         base = np.empty(self.n, dtype=np.complex128 if self.scheme == COMPLEX_STEP else np.float64)
@@ -139,19 +139,20 @@ cdef class PythonObjective(BoundObjective):
             base[i] = x[i]
         points = perturbed(base, np.asarray(steps), self.scheme)
         if self.workers is None:
-            values = map(self.fun, points) if not self.args else (
-                self.fun(point, *self.args) for point in points)
+            values = [self.fun(point, *self.args) for point in points]
         else:
-            values = iter(self.workers(partial(call_at, self.fun, self.args), points))
+            values = list(self.workers(partial(call_at, self.fun, self.args), points))
+            if len(values) != self.objective.gradient_cost:
+                raise ValueError(f"`workers` must return a value for each of the "
+                                 f"{self.objective.gradient_cost} points, got {len(values)}")
         for i in range(self.n):
             if self.scheme == TWO_POINT:
-                grad[i] = (as_value(next(values)) - self.value) / ((x[i] + steps[i]) - x[i])
+                grad[i] = (as_value(values[i]) - self.value) / ((x[i] + steps[i]) - x[i])
             elif self.scheme == THREE_POINT:
-                grad[i] = as_value(next(values))
-                grad[i] -= as_value(next(values))
+                grad[i] = as_value(values[2 * i]) - as_value(values[2 * i + 1])
                 grad[i] /= (x[i] + steps[i]) - (x[i] - steps[i])
             else:
-                grad[i] = as_imaginary(next(values)) / steps[i]
+                grad[i] = as_imaginary(values[i]) / steps[i]
         return 0
 
 
@@ -160,6 +161,8 @@ cdef int evaluate(const double* x, double* value, double* grad, Py_ssize_t n,
     """The objective's `value_grad_fn`."""
     cdef PythonObjective self = <PythonObjective>context
     try:
+        if n != self.n:
+            raise ValueError(f"the objective has {self.n} variables, the solver {n}")
         if value != NULL and self.deadline < INFINITY and perf_counter() > self.deadline:
             return REPLY_STOP
         if self.jac is True:

@@ -25,7 +25,7 @@ cdef Method first_order_method() noexcept nogil:
     return method
 
 
-cdef void prepare(void* address) noexcept nogil:
+cdef void prepare(void* address, const Objective* objective) noexcept nogil:
     pass
 
 

@@ -30,6 +30,7 @@ cdef struct InverseHessian:
 cdef Py_ssize_t memory_size(const InverseHessian* memory) noexcept nogil
 cdef void lay_out_memory(InverseHessian* memory, double* vectors) noexcept nogil
 cdef void forget(InverseHessian* memory) noexcept nogil
-cdef bint learn(InverseHessian* memory, const double* gradient, double* direction) noexcept nogil
+cdef bint learn(InverseHessian* memory, double length, bint along, const double* gradient,
+                double* direction) noexcept nogil
 cdef void point_downhill(InverseHessian* memory, const double* gradient,
                          double* direction) noexcept nogil

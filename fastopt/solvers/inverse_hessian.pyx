@@ -20,12 +20,11 @@ from libc.math cimport INFINITY
 from libc.string cimport memset
 
 from fastopt.core.check cimport check
-from fastopt.core.vector cimport axpy, copy_scaled, dot
+from fastopt.core.vector cimport axpy, copy_scaled, dot, norm_two
 
-# A pair is refused if s'y <= eps y'y: relative, and tiny, for the search has seen to s'y > 0.
+# A pair is refused if s'y <= eps |s| |y|: free of the scales of x and f, and tiny, for the search
+# has seen to s'y > 0.
 cdef double LEAST_CURVATURE = DBL_EPSILON
-# Below this y'y has lost its digits to underflow; the scale stays what it was.
-cdef double LEAST_CHANGE = 1e-290
 
 
 cdef Py_ssize_t memory_size(const InverseHessian* memory) noexcept nogil:
@@ -58,27 +57,32 @@ cdef void point_to_next_pair(InverseHessian* memory) noexcept nogil:
 
 
 cdef void forget(InverseHessian* memory) noexcept nogil:
-    """Back to `scale` times the identity; the scale, the latest one, is kept."""
+    """Back to `scale` times the identity; the scale, the latest one, is kept.
+
+    What was learnt can still be read, until the next pair replaces it.
+    """
     memory.empty = True
-    memory.pairs = 0
 
 
-cdef bint learn(InverseHessian* memory, const double* gradient, double* direction) noexcept nogil:
+cdef bint learn(InverseHessian* memory, double length, bint along, const double* gradient,
+                double* direction) noexcept nogil:
     """Take in the pair at (s, y), if its curvature is positive, and turn the direction.
 
-    `direction` is -H g of the gradient before and becomes -H+ g of the one given.
+    `length` is |s|; `along` says that s leads along `direction`. `direction` is -H g of the
+    gradient before and becomes -H+ g of the one given.
     """
     cdef Py_ssize_t n = memory.n
     cdef double curvature = dot(memory.s, memory.y, n)
-    cdef double change = dot(memory.y, memory.y, n)
-    if not curvature > LEAST_CURVATURE * change:
+    cdef double change = norm_two(memory.y, n)
+    if not curvature > LEAST_CURVATURE * length * change:
+        if memory.kind == LIMITED:
+            memory.pairs = min(memory.pairs, memory.m - 1)    # the oldest was written over
         point_downhill(memory, gradient, direction)
         return False
-    if change > LEAST_CHANGE:
-        memory.scale = curvature / change
-    memory.pairs += 1
+    memory.scale = curvature / change / change
+    memory.pairs = 1 if memory.empty else memory.pairs + 1
     if memory.kind == DENSE:
-        update_matrix(memory, curvature, gradient, direction)
+        update_matrix(memory, curvature, along, gradient, direction)
     else:
         memory.curvatures[memory.next] = curvature
         memory.next = memory.next + 1 if memory.next + 1 < memory.m else 0
@@ -105,8 +109,8 @@ cdef void point_downhill(InverseHessian* memory, const double* gradient,
 
 # --- DENSE -----------------------------------------------------------------------------------
 
-cdef void update_matrix(InverseHessian* memory, double curvature, const double* gradient,
-                        double* direction) noexcept nogil:
+cdef void update_matrix(InverseHessian* memory, double curvature, bint along,
+                        const double* gradient, double* direction) noexcept nogil:
     """One product with H serves both u = H y and the new direction: y = g - g_prev, and
     `direction` is -H g_prev already."""
     cdef Py_ssize_t n = memory.n
@@ -123,7 +127,7 @@ cdef void update_matrix(InverseHessian* memory, double curvature, const double* 
         memory.empty = False
         memory.guessed = True
     else:
-        if memory.guessed and memory.pairs <= n:
+        if along and memory.guessed and memory.pairs <= n:
             growth = scale_up(memory, curvature, gradient, direction)
         multiply(memory.matrix, gradient, product, n)
         for i in range(n):

@@ -45,7 +45,8 @@ cdef struct Method:
     Py_ssize_t (*count_doubles)(const void* state) noexcept nogil
     void (*lay_out)(void* state, double* vectors) noexcept nogil
     double (*work)(const void* state) noexcept nogil      # operations of its own an iteration
-    void (*prepare)(void* state) noexcept nogil           # once, when x0 has been evaluated
+    # Once, when x0 has been evaluated.
+    void (*prepare)(void* state, const Objective* objective) noexcept nogil
     StatusCode (*iterate)(void* state, const Objective* objective) noexcept nogil
 
 

@@ -9,7 +9,7 @@ from libc.math cimport INFINITY, NAN, fabs, isfinite
 
 from fastopt.core.abi cimport (
     FTOL, GTOL, MAXFEV, MAXITER, NOISY_DIFFERENCES, NOT_FINITE, RAISED, REPLY_DONE, REPLY_RAISED,
-    REPLY_STOP, ROUNDOFF, RUNNING, STOPPED, STOPVAL, UNBOUNDED, XTOL,
+    REPLY_STOP, RUNNING, STOPPED, STOPVAL, UNBOUNDED, XTOL,
 )
 from fastopt.core.check cimport check
 from fastopt.core.vector cimport all_finite, norm_max, norm_order, norm_two
@@ -23,7 +23,7 @@ cdef StatusCode advance(const Method* method, void* address, const Objective* ob
     if not state.started:
         status = start(state, objective)
         if status == RUNNING:
-            method.prepare(address)
+            method.prepare(address, objective)
     while status == RUNNING:
         status = test_termination(state)
         if status == GTOL and is_blind(state, objective):
@@ -71,7 +71,7 @@ cdef StatusCode test_termination(const Iteration* state) noexcept nogil:
     if state.nit > 0:
         if limits.ftol > 0:
             scale = max(1.0, max(fabs(state.current.value), fabs(state.previous_value)))
-            if state.decrease <= limits.ftol * scale:
+            if fabs(state.decrease) <= limits.ftol * scale:
                 return FTOL
         if limits.xtol > 0:
             scale = limits.xtol + norm_two(state.current.x, state.n)
@@ -96,7 +96,7 @@ cdef void settle(Iteration* state, StatusCode status) noexcept nogil:
     """End the solve: unless a test was passed at the current point, the best point comes back."""
     cdef Point best = state.best
     state.status = status
-    if status in (GTOL, FTOL, XTOL, STOPVAL, ROUNDOFF):
+    if status in (GTOL, FTOL, XTOL, STOPVAL):
         return
     if best.value < state.current.value or (state.started and not isfinite(state.current.value)
                                             and isfinite(best.value)):
@@ -123,15 +123,15 @@ cdef int evaluate(Iteration* state, const Objective* objective, Point* point) no
     is of no use there, and the user's function need not be able to give one.
     """
     cdef int reply
-    if state.nfev >= state.limits.maxfev:
+    if state.started and state.nfev >= state.limits.maxfev:
         return REPLY_STOP
+    reply = objective.value_grad(point.x, &point.value, point.gradient if objective.joint else NULL,
+                                 state.n, objective.context)
+    if reply == REPLY_STOP:
+        return reply
     state.nfev += 1
-    if objective.joint:
-        state.njev += 1
-        return objective.value_grad(point.x, &point.value, point.gradient, state.n,
-                                    objective.context)
-    reply = objective.value_grad(point.x, &point.value, NULL, state.n, objective.context)
-    if reply != REPLY_DONE or not isfinite(point.value):
+    state.njev += objective.joint
+    if reply != REPLY_DONE or objective.joint or not isfinite(point.value):
         return reply
     state.njev += 1
     state.nfev += objective.gradient_cost

@@ -22,6 +22,7 @@ cdef struct SearchSettings:
     double c1                     # sufficient decrease (Armijo)
     double c2                     # curvature (Wolfe)
     double max_step
+    double resolution             # values closer than this, relative to |f|, cannot be ranked
     Py_ssize_t max_evaluations
 
 

@@ -12,7 +12,7 @@ function they see has one variable. phi(a) = f(x + a d); `start` is phi(0), its 
     paper                          here
     -----                          ----
     delta / mu, sigma / eta        c1, c2
-    epsilon_k                      tolerance
+    epsilon                        resolution
     [a, b], [alpha_l, alpha_u]     Bracket.low, Bracket.high; Interval.best, Interval.other
 """
 
@@ -21,8 +21,6 @@ from libc.math cimport INFINITY, fabs, isfinite, sqrt
 from fastopt.core.abi cimport REPLY_DONE, REPLY_RAISED, REPLY_STOP
 from fastopt.core.check cimport check
 
-# Hager & Zhang's epsilon: values closer than this, relative to |f|, cannot rank two points.
-cdef double VALUE_RESOLUTION = 1e-6
 # Differences of f keep this many ulps of f at least, or a cubic through them means nothing.
 cdef double TRUSTED_DIFFERENCE = 1e-12
 # Steps inside a bracket keep this share of its width from both ends.
@@ -58,7 +56,7 @@ cdef Outcome search_line(line_fn line, void* context, const SearchSettings* sett
     walk.context = context
     walk.settings = settings
     walk.search = search
-    walk.tolerance = VALUE_RESOLUTION * fabs(search.start.value)
+    walk.tolerance = settings.resolution * fabs(search.start.value)
     search.evaluations = 0
     search.not_finite = 0
     search.ceiling = INFINITY
@@ -370,7 +368,7 @@ OUTCOMES = {ACCEPTED: "accepted", NO_STEP: "no step", BOTTOMLESS: "bottomless"}
 
 def search(function, double value, double slope, double first_step=1.0, *,
            kind="hager-zhang", double c1=1e-4, double c2=0.9, double max_step=INFINITY,
-           Py_ssize_t max_evaluations=50):
+           double resolution=1e-6, Py_ssize_t max_evaluations=50):
     """Search for a step along a line.
 
     Parameters
@@ -387,6 +385,8 @@ def search(function, double value, double slope, double first_step=1.0, *,
         Constants of the Wolfe conditions, 0 < c1 < c2 < 1.
     max_step : float
         The largest step allowed.
+    resolution : float
+        Values closer than this, relative to the one at 0, cannot be ranked.
     max_evaluations : int
         How often `function` may be called.
 
@@ -410,6 +410,7 @@ def search(function, double value, double slope, double first_step=1.0, *,
     settings.c1 = c1
     settings.c2 = c2
     settings.max_step = max_step
+    settings.resolution = resolution
     settings.max_evaluations = max_evaluations
     found.start.step = 0
     found.start.value = value

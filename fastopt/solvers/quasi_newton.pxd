@@ -11,7 +11,9 @@ cdef struct QuasiNewton:
     InverseHessian memory
     double* direction
     double slope              # of f along the direction
+    double promised           # what the model at this iterate says is to be gained, twice over
     double first_step         # what the next search tries first
+    double first_gradient     # norm of the gradient at x0
     double least_value        # the marks that an iteration has to beat to count as progress
     double least_gradient
     int idle                  # iterations since one did

@@ -4,7 +4,7 @@ Own the iteration and its recovery. Know nothing of Wolfe tests, of how curvatur
 Python. Order of calls in an iteration: search, note the pair, accept, learn, look downhill.
 """
 
-from libc.float cimport DBL_EPSILON
+from libc.float cimport DBL_EPSILON, DBL_MIN
 from libc.math cimport INFINITY, fabs
 
 from fastopt.core.abi cimport (
@@ -20,12 +20,19 @@ from fastopt.solvers.iteration cimport (
     status_of_reply,
 )
 from fastopt.solvers.line_search cimport (
-    ACCEPTED, BOTTOMLESS, SEARCH_RAISED, SEARCH_STOPPED, Outcome, Sample, Search,
+    ACCEPTED, BOTTOMLESS, HAGER_ZHANG, SEARCH_RAISED, SEARCH_STOPPED, Outcome, Sample, Search,
     search_line,
 )
 
 # A lower point found by a search that failed is taken if it is lower by more than this many ulps.
 cdef double REAL_DECREASE = 16 * DBL_EPSILON
+# Once a search has failed, values closer than this, relative to |f|, are taken for equal (Hager &
+# Zhang's epsilon): f is noisier than was thought, computed in single precision perhaps.
+cdef double COARSE = 1e-6
+# The first step is visible beside x if it is longer than this share of it.
+cdef double VISIBLE = 1e-8
+# A gradient that has shrunk to this share of the first one counts as small.
+cdef double FALLEN = 1e-4
 # What is left to gain counts as rounding errors below this, relative to |f|.
 cdef double NOISE = 100 * DBL_EPSILON
 # So does, with differences, a gradient of so many rounding errors of f divided by their step.
@@ -55,8 +62,13 @@ cdef Method quasi_newton_method() noexcept nogil:
     return method
 
 
-cdef void prepare(void* address) noexcept nogil:
-    look_downhill(<QuasiNewton*>address, -INFINITY)
+cdef void prepare(void* address, const Objective* objective) noexcept nogil:
+    cdef QuasiNewton* state = <QuasiNewton*>address
+    if objective.difference_step > 0:
+        state.search.resolution = COARSE          # the slopes are noisy from the start
+    state.first_gradient = norm_max(state.iteration.current.gradient, state.iteration.n)
+    look_downhill(state, -INFINITY)
+    state.promised = -state.slope
 
 
 cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogil:
@@ -65,7 +77,6 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
     cdef Iteration* iteration = &state.iteration
     cdef Search search
     cdef Outcome outcome
-    cdef double promised = -state.slope   # what the model says is to be gained, twice over
     while True:
         outcome = search_along(state, objective, &search)
         if outcome == ACCEPTED:
@@ -78,22 +89,24 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
             return UNBOUNDED
         if take_lower_point(iteration):
             break
+        if (state.search.kind == HAGER_ZHANG and state.search.resolution < COARSE
+                and search.not_finite == 0):
+            state.search.resolution = COARSE        # f is noisier than was thought
+            continue
         if state.memory.empty:
-            return diagnose(state, objective, &search, promised)
+            return diagnose(state, objective, &search)
         forget(&state.memory)
         look_downhill(state, -INFINITY)
     subtract(iteration.trial.x, iteration.current.x, state.memory.s, iteration.n)
     subtract(iteration.trial.gradient, iteration.current.gradient, state.memory.y, iteration.n)
     accept_trial(iteration, norm_two(state.memory.s, iteration.n))
-    learn(&state.memory, iteration.current.gradient, state.direction)
+    learn(&state.memory, iteration.step, outcome == ACCEPTED, iteration.current.gradient,
+          state.direction)
     look_downhill(state, dot(iteration.current.gradient, state.direction, iteration.n))
-    if objective.difference_step == 0:
-        return ROUNDOFF if is_idle(state, PATIENCE) else RUNNING
-    if not is_idle(state, PATIENCE_WITH_DIFFERENCES):
-        return RUNNING
-    if is_rounding_error(&iteration.current, objective, iteration.n):
-        return ROUNDOFF
-    return NOISY_DIFFERENCES
+    state.promised = -state.slope
+    if is_idle(state, PATIENCE if objective.difference_step == 0 else PATIENCE_WITH_DIFFERENCES):
+        return tell_noise_from_error(state, objective, state.search.resolution)
+    return RUNNING
 
 
 cdef bint is_idle(QuasiNewton* state, int patience) noexcept nogil:
@@ -129,12 +142,22 @@ cdef void look_downhill(QuasiNewton* state, double slope) noexcept nogil:
             forget(&state.memory)
         point_downhill(&state.memory, gradient, state.direction)
         slope = dot(gradient, state.direction, iteration.n)
+        length = norm_two(gradient, iteration.n)
+        if not -INFINITY < slope < 0 and length > 0:      # g'g left the range of a double
+            forget(&state.memory)
+            state.memory.scale = 1 / max(length, DBL_MIN)
+            point_downhill(&state.memory, gradient, state.direction)
+            slope = dot(gradient, state.direction, iteration.n)
     state.slope = slope
     if state.memory.empty:
-        # Nothing is known of the scale but the last step's; the first has length one.
+        # Nothing is known of the scale but the last step's; the first has length one, or what
+        # can be seen at all beside x.
         length = norm_two(state.direction, iteration.n)
         if length > 0:
-            state.first_step = (1 if iteration.nit == 0 else iteration.step) / length
+            state.first_step = iteration.step / length
+            if iteration.nit == 0:
+                state.first_step = max(1.0, VISIBLE * norm_two(iteration.current.x, iteration.n))
+                state.first_step /= length
 
 
 cdef Outcome search_along(QuasiNewton* state, const Objective* objective,
@@ -194,18 +217,35 @@ cdef bint take_lower_point(Iteration* iteration) noexcept nogil:
 
 
 cdef StatusCode diagnose(const QuasiNewton* state, const Objective* objective,
-                         const Search* search, double promised) noexcept nogil:
+                         const Search* search) noexcept nogil:
     """Why there is no way down from here, not even along the gradient."""
     cdef const Iteration* iteration = &state.iteration
     cdef const Point* current = &iteration.current
     cdef double edge = search.ceiling * norm_max(state.direction, iteration.n)
     if edge <= EDGE * max(1.0, norm_max(current.x, iteration.n)):
         return DOMAIN_EDGE
-    if objective.difference_step == 0:
-        return ROUNDOFF if promised <= NOISE * fabs(current.value) else GRADIENT_MISMATCH
-    if is_rounding_error(current, objective, iteration.n):
+    return tell_noise_from_error(state, objective, NOISE)
+
+
+cdef StatusCode tell_noise_from_error(const QuasiNewton* state, const Objective* objective,
+                                      double noise) noexcept nogil:
+    """Where nothing more is gained: whether there is nothing to gain, or the gradient is wrong.
+
+    What the model promises is not enough to go by, for beside a kink H has collapsed: the
+    gradient has to be small, too, against what it was or against f.
+    """
+    cdef const Point* current = &state.iteration.current
+    cdef Py_ssize_t n = state.iteration.n
+    cdef double norm = norm_max(current.gradient, n)
+    if objective.difference_step > 0:
+        if is_rounding_error(current, objective, n):
+            return ROUNDOFF
+        return NOISY_DIFFERENCES
+    if state.promised <= noise * fabs(current.value) and (
+            norm <= FALLEN * state.first_gradient
+            or norm * max(1.0, norm_max(current.x, n)) <= COARSE * fabs(current.value)):
         return ROUNDOFF
-    return NOISY_DIFFERENCES
+    return GRADIENT_MISMATCH
 
 
 cdef bint is_rounding_error(const Point* point, const Objective* objective,

@@ -23,6 +23,9 @@ from fastopt.solvers.iteration cimport SHARED_VECTORS, Iteration, Method, advanc
 from fastopt.solvers.line_search cimport HAGER_ZHANG, MORE_THUENTE
 from fastopt.solvers.quasi_newton cimport QuasiNewton, quasi_newton_method
 
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+
 cnp.import_array()
 
 # The GIL is let go where the solver's own work between two evaluations is more than this many
@@ -30,6 +33,9 @@ cnp.import_array()
 # default. Beside one busy thread dense BFGS took 2 times as long at n = 4500 without the GIL, but
 # 5 times as long at n = 2300, where holding it costs 2.
 cdef double RELEASE_GIL = 3e7
+
+# What differences of f are trusted to tell apart at first, relative to |f|.
+cdef double FINE = 1e-10
 
 SEARCHES = {"hager-zhang": HAGER_ZHANG, "more-thuente": MORE_THUENTE}
 
@@ -79,6 +85,7 @@ cdef class SolverState:
         memcpy(self.iteration.current.x, &x0[0], n * sizeof(double))
         if solver == "bfgs" and settings["hess_inv0"] is not None:
             self.set_matrix(&(<QuasiNewton*>self.iteration).memory, settings["hess_inv0"])
+            self.settings = {**settings, "hess_inv0": None}      # it need not travel in pickles
 
     def __dealloc__(self):
         free(self.iteration)
@@ -103,6 +110,7 @@ cdef class SolverState:
         state.search.c1 = settings["c1"]
         state.search.c2 = settings["c2"]
         state.search.max_step = INFINITY
+        state.search.resolution = FINE
         state.search.max_evaluations = settings["maxls"]
         state.memory.n = self.iteration.n
         state.memory.empty = True
@@ -114,6 +122,9 @@ cdef class SolverState:
         else:
             state.memory.kind = LIMITED
             state.memory.m = settings["maxcor"]
+            if state.memory.m > PY_SSIZE_T_MAX // (32 * (self.iteration.n + 1)):
+                raise MemoryError(f"`maxcor` must leave room for maxcor pairs of vectors, got "
+                                  f"{settings['maxcor']}")
         return 0
 
     cdef int set_matrix(self, InverseHessian* memory, matrix) except -1:
@@ -121,6 +132,7 @@ cdef class SolverState:
         cdef double* row = memory.matrix
         cdef Py_ssize_t i
         memory.empty = False
+        memory.pairs = 1
         for i in range(memory.n):
             memcpy(row, &source[i, 0], (i + 1) * sizeof(double))
             row += i + 1
@@ -181,8 +193,10 @@ cdef class SolverState:
     def finish(self, StatusCode status):
         """End the solve for a reason from outside; the best point seen becomes the current one."""
         self.take()
-        settle(self.iteration, status)
-        self.lock.release()
+        try:
+            settle(self.iteration, status)
+        finally:
+            self.lock.release()
 
     cdef int take(self) except -1:
         if not self.lock.acquire(blocking=False):
@@ -262,7 +276,7 @@ cdef class SolverState:
         cdef Py_ssize_t i, j, n = memory.n
         cdef const double* row = memory.matrix
         cdef double[:, ::1] full
-        if memory.empty:
+        if memory.pairs == 0:
             return memory.scale * np.eye(n)
         matrix = np.empty((n, n))
         full = matrix
@@ -273,13 +287,10 @@ cdef class SolverState:
         return matrix
 
     cdef object limited_inverse(self, const InverseHessian* memory):
-        start = (SHARED_VECTORS + 1) * memory.n
+        start = memory.steps - <double*>cnp.PyArray_DATA(<cnp.ndarray>self.vectors)
         rings = self.vectors[start:start + 2 * memory.m * memory.n]
-        rings = rings.reshape(2, memory.m, memory.n)[:, :memory.pairs]
-        if memory.pairs == memory.m:
-            pairs = np.roll(rings, -memory.next, axis=1)
-        else:
-            pairs = rings.copy()
+        oldest_first = (memory.next - memory.pairs + np.arange(memory.pairs)) % memory.m
+        pairs = rings.reshape(2, memory.m, memory.n)[:, oldest_first]
         return LbfgsInvHessProduct(pairs[0], pairs[1])
 
     # --- pickling ----------------------------------------------------------------------------

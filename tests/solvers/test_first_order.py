@@ -82,6 +82,13 @@ def test_a_limit_returns_the_best_point_not_the_last(make_state):
     assert (state.fun, state.x[0]) == min(seen)
 
 
+def test_a_rise_of_f_is_not_taken_for_convergence(make_state):
+    objective = PythonObjective(lambda x: (np.abs(x - 0.3).sum(), np.sign(x - 0.3)), True, (), 1)
+    state = make_state("gd", [0.0], hyperparameters=(0.16,), ftol=0.01, maxiter=50)
+    state.advance(objective, UNLIMITED)
+    assert state.status == Status.MAXITER
+
+
 def test_the_value_may_stop_it(make_state, chained_start):
     state = make_state("adam", chained_start(4), stopval=5.0)
     state.advance(PythonObjective(rosen, rosen_der, (), 4), UNLIMITED)

@@ -296,3 +296,105 @@ def test_any_end_but_convergence_returns_the_lowest_point_seen(make_state, chain
         assert state.status == Status.MAXFEV
         assert (state.fun, tuple(state.x)) == min(seen)
         np.testing.assert_array_equal(state.jac, rosen_der(state.x))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scale", [1e-160, 1e-15, 1e15, 1e160])
+def test_the_scale_of_f_does_not_matter(make_state, method, scale):
+    """The same points at every scale, until gradients leave the range where squares are exact."""
+    state = make_state(method, [-1.2, 1.0], gtol=1e-6 * scale)
+    objective = PythonObjective(lambda x: (scale * rosen(x), scale * rosen_der(x)), True, (), 2)
+    state.advance(objective, UNLIMITED)
+    assert state.status == Status.GTOL
+    np.testing.assert_allclose(state.x, [1, 1], atol=1e-5)
+    assert state.nfev < 80
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("line_search", ["hager-zhang", "more-thuente"])
+def test_gradients_whose_squares_underflow_still_point_downhill(make_state, method, line_search):
+    state = make_state(method, [1e-200, 3e-201], gtol=1e-300, line_search=line_search)
+    state.advance(PythonObjective(lambda x: (x @ x, 2 * x), True, (), 2), 50)
+    assert state.status in (Status.GTOL, Status.ROUNDOFF, Status.GRADIENT_MISMATCH)
+    assert np.isfinite(state.x).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", range(20))
+def test_hills_on_a_high_plateau_are_not_climbed(make_state, method, seed):
+    """Variation a millionth or less of f is real, if f is computed accurately: no end above x0."""
+    rng = np.random.default_rng(seed)
+    offset, amplitude = 10 ** rng.uniform(3, 6), 10 ** rng.uniform(-3, 0)
+    waves = rng.uniform(0.5, 3, 4)
+
+    def fun(x):
+        value = offset + amplitude * (np.sin(waves * x).sum() + 0.02 * x @ x)
+        return value, amplitude * (waves * np.cos(waves * x) + 0.04 * x)
+
+    x0 = rng.uniform(-5, 5, 4)
+    state = make_state(method, x0, gtol=1e-7 * amplitude)
+    state.advance(PythonObjective(fun, True, (), 4), 500)
+    assert state.fun <= fun(x0)[0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_kink_is_not_called_converged(make_state, method):
+    def fun(x):
+        bend = x[0] ** 2 - x[1]
+        gradient = 8 * np.sign(bend) * np.array([2 * x[0], -1.0])
+        return 8 * abs(bend) + (1 - x[0]) ** 2, gradient + np.array([-2 * (1 - x[0]), 0])
+
+    for seed in range(30):
+        start = np.random.default_rng(seed).uniform(-2, 2, 2)
+        state = make_state(method, start)
+        state.advance(PythonObjective(fun, True, (), 2), 1000)
+        if state.status in (Status.GTOL, Status.ROUNDOFF):
+            assert state.fun < 1e-3
+
+
+def test_a_recovery_does_not_wipe_the_inverse_hessian_that_is_reported(make_state):
+    """With values that drown the search gives up; what was learnt before is still there."""
+    fun, hessian, _ = quadratic(5)
+    state = make_state("bfgs", np.zeros(5), gtol=0.0)
+    state.advance(PythonObjective(fun, True, (), 5), UNLIMITED)
+    assert state.status in (Status.ROUNDOFF, Status.GRADIENT_MISMATCH, Status.GTOL)
+    diagonal = np.diag(state.hess_inv())
+    assert np.ptp(diagonal) > 0.1 * diagonal.max()
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_every_pair_that_lbfgs_reports_has_positive_curvature(make_state, seed):
+    """Kinks and noise make it refuse pairs, recover and start over."""
+    rng = np.random.default_rng(seed)
+    planes = rng.standard_normal((6, 3))
+
+    def fun(x):
+        at = np.argmax(planes @ x + 0.1)
+        noise = 1e-9 * rng.standard_normal()
+        return np.max(planes @ x + 0.1) + 0.1 * x @ x + noise, planes[at] + 0.2 * x
+
+    state = make_state("l-bfgs", rng.uniform(-3, 3, 3), maxcor=3)
+    objective = PythonObjective(fun, True, (), 3)
+    while state.advance(objective, 1) and state.nit < 60:
+        inverse = state.hess_inv()
+        assert (np.sum(inverse.sk * inverse.yk, axis=1) > 0).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_start_far_from_the_origin_takes_a_step_that_can_be_seen(make_state, method):
+    state = make_state(method, [1e40])
+    state.advance(PythonObjective(lambda x: ((x[0] - 1) ** 2, 2 * (x - 1)), True, (), 1), 500)
+    assert state.fun < 1e40
+
+
+def test_a_memory_too_large_is_refused(make_state):
+    with pytest.raises(MemoryError, match="maxcor"):
+        make_state("l-bfgs", np.zeros(3), maxcor=2**62)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maxfev_zero_still_evaluates_the_start(make_state, chained_start, method):
+    state = make_state(method, chained_start(3), maxfev=0)
+    state.advance(PythonObjective(rosen, rosen_der, (), 3), UNLIMITED)
+    assert (state.status, state.nfev) == (Status.MAXFEV, 1)
+    assert state.fun == rosen(chained_start(3))
