@@ -119,8 +119,8 @@ ENDINGS: dict[Status, Ending] = {
         None,
         "The function seems unbounded below: it went to -inf, or kept falling along ever longer "
         "steps. "
-        "Check its sign; or add a penalty, a stopval to stop at, or bounds, with method='l-bfgs' or "
-        "none (SciPy then solves it).",
+        "Check its sign; or add a penalty, a stopval to stop at, or bounds, with method='l-bfgs' "
+        "or none (SciPy then solves it).",
     ),
     Status.DOMAIN_EDGE: Ending(
         5,

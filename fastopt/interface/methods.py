@@ -34,6 +34,7 @@ __all__ = [
     "PerVariable",
     "closest",
     "find_method",
+    "unknown_method",
 ]
 
 
@@ -356,3 +357,14 @@ def closest(name: object, known: Iterable[str]) -> str | None:
     """The one of `known` that `name` is most likely a misspelling of, if any is."""
     matches = difflib.get_close_matches(str(name).lower(), known, n=1)
     return matches[0] if matches else None
+
+
+def unknown_method(name: str, known: Iterable[str]) -> ValueError:
+    """What to raise for a method that is none of `known`."""
+    known = [*known]
+    names = f"one of {', '.join(map(repr, known))}"
+    hint = closest(name, known)
+    if hint is None:
+        return ValueError(f"`method` must be {names}, got {name!r}")
+    # First, because the list is long.
+    return ValueError(f"`method`: did you mean {hint!r}? It must be {names}, got {name!r}")

@@ -23,7 +23,7 @@ from scipy.optimize import (
 )
 
 from fastopt.core.validate import check_callable, real_vector, warn_caller
-from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, closest, find_method
+from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import check_tol, scipy_options
 from fastopt.interface.solver import DIFFERENCES, Solver, check_jac
 
@@ -393,9 +393,4 @@ def _check_known_to_scipy(method: str) -> None:
     try:
         scipy.optimize.show_options("minimize", method.lower(), disp=False)
     except ValueError:
-        known = (*METHODS, *SCIPY_METHODS)
-        hint = closest(method, known)
-        raise ValueError(
-            f"`method` must be one of {', '.join(map(repr, known))}, got {method!r}"
-            + (f"; did you mean {hint!r}?" if hint else "")
-        ) from None
+        raise unknown_method(method, (*METHODS, *SCIPY_METHODS)) from None

@@ -20,7 +20,7 @@ from scipy.optimize import OptimizeResult
 from fastopt.core.abi import Status
 from fastopt.core.result import ENDINGS, Ending, paused
 from fastopt.core.validate import UNLIMITED, check_callable, real_vector
-from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, closest, find_method
+from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import read_options
 from fastopt.interface.progress import History, ProgressBar, observer_of, print_summary
 from fastopt.interface.workers import ProcessPool, check_sendable
@@ -458,8 +458,9 @@ def _find_row(method: Any) -> Method:
     row = find_method(method)
     if row is not None:
         return row
-    expected = f"`method` must be one of {', '.join(map(repr, METHODS))}, got {method!r}"
     if method.lower() in SCIPY_METHODS:
-        raise ValueError(f"{expected}, which is SciPy's and cannot be paused: use minimize")
-    hint = closest(method, METHODS)
-    raise ValueError(f"{expected}; did you mean {hint!r}?" if hint else expected)
+        raise ValueError(
+            f"`method` must be one of {', '.join(map(repr, METHODS))}, got {method!r}, which is "
+            "SciPy's and cannot be paused: use minimize"
+        )
+    raise unknown_method(method, METHODS)

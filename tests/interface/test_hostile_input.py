@@ -325,7 +325,10 @@ ROWS = [
     ),
     # --- method ---
     refused(
-        "method unknown", ValueError, "^`method` must be .* did you mean 'bfgs'", methods=("bfsg",)
+        "method unknown",
+        ValueError,
+        "^`method`: did you mean 'bfgs'\\? It must be one of .* got 'bfsg'$",
+        methods=("bfsg",),
     ),
     refused("method empty", ValueError, "^`method` must be one of .* got ''", methods=("",)),
     refused("method a number", TypeError, "^`method` must be .* got int", methods=(3,)),
