@@ -42,6 +42,14 @@ CROWDED = 8.0
 SMALLEST_GAP = 1e-300
 
 
+class Entry(NamedTuple):
+    """One of the results that were passed, and what to call it in an error and in the legend."""
+
+    name: str
+    label: str
+    result: Any
+
+
 class Curve(NamedTuple):
     """What is drawn of one solve: arrays of one length, entry 0 at the start."""
 
@@ -88,7 +96,7 @@ class GapScale:
 
 
 def plot_convergence(
-    results: OptimizeResult | Mapping[str, OptimizeResult],
+    results: OptimizeResult | Sequence[OptimizeResult] | Mapping[str, OptimizeResult],
     path: str | os.PathLike[str] | None = None,
     *,
     reference: float | None = None,
@@ -99,11 +107,12 @@ def plot_convergence(
 
     Parameters
     ----------
-    results : OptimizeResult or mapping of str to OptimizeResult
-        What `fastopt.minimize` returned under ``options={"trace": True}``, alone or by label. Any
-        result serves whose ``trace`` holds one-dimensional arrays ``"time"`` (seconds since the
-        start), ``"nfev"`` and ``"fun"`` of equal length. Results whose ``method`` agrees share
-        a colour and a marker, and differ in their lines.
+    results : OptimizeResult, list or tuple of them, or mapping of str to OptimizeResult
+        What `fastopt.minimize` returned under ``options={"trace": True}``, alone, several, or
+        several by label; without labels, method and library stand for them. Any result serves
+        whose ``trace`` holds one-dimensional arrays ``"time"`` (seconds since the start),
+        ``"nfev"`` and ``"fun"`` of equal length. Results whose ``method`` agrees share a colour
+        and a marker, and differ in their lines.
     path : str or path-like, optional
         Where to save the figure; the suffix chooses the format (``.png``, ``.pdf``, ``.svg``, …).
     reference : float, optional
@@ -125,7 +134,7 @@ def plot_convergence(
         If a result has no ``trace``, or one that cannot be drawn; if `results` is empty; if
         `reference` is not finite or lies above a value that was reached.
     TypeError
-        If `results` is neither a result nor a mapping of labels to results.
+        If `results` is neither a result nor a list, a tuple or a mapping of results.
     ImportError
         If matplotlib is not installed.
 
@@ -146,8 +155,9 @@ def plot_convergence(
     >>> [axes.get_xlabel() for axes in figure.axes]
     ['Time', 'Function evaluations']
     """
-    curves = _curves(results)
-    scale = _gap_scale(results, curves, reference)
+    entries = _entries(results)
+    curves = [_curve(*entry) for entry in entries]
+    scale = _gap_scale([entry.result for entry in entries], curves, reference)
     if figure is None:
         figure = _new_figure(curves)
     elif figure.get_layout_engine() is None:
@@ -158,18 +168,40 @@ def plot_convergence(
     return figure
 
 
-def _curves(results: object) -> list[Curve]:
+def _entries(results: object) -> list[Entry]:
     # OptimizeResult is itself a mapping, so it is asked for first.
     if isinstance(results, OptimizeResult):
-        return [_curve("`results`", str(results.get("method", "result")), results)]
-    if not isinstance(results, Mapping):
+        return [Entry("`results`", str(results.get("method", "result")), results)]
+    if not isinstance(results, Mapping | list | tuple):
         raise TypeError(
-            "`results` must be an OptimizeResult or a mapping of labels to them, "
-            f"got {type(results).__name__}"
+            "`results` must be an OptimizeResult, a list or tuple of them or a mapping of labels "
+            f"to them, got {type(results).__name__}"
         )
     if not results:
-        raise ValueError("`results` must hold at least one result, got an empty mapping")
-    return [_curve(f"`results[{label!r}]`", str(label), each) for label, each in results.items()]
+        raise ValueError(
+            f"`results` must hold at least one result, got an empty {type(results).__name__}"
+        )
+    if isinstance(results, Mapping):
+        return [
+            Entry(f"`results[{label!r}]`", str(label), result) for label, result in results.items()
+        ]
+    return [
+        Entry(f"`results[{index}]`", label, result)
+        for index, (label, result) in enumerate(zip(_labels(results), results, strict=True))
+    ]
+
+
+def _labels(results: Sequence[object]) -> list[str]:
+    """Method and library of each, and a number where these have been before."""
+    met: Counter[str] = Counter()
+    labels = []
+    for result in results:
+        known = result if isinstance(result, OptimizeResult) else {}
+        parts = [str(known[key]) for key in ("method", "library") if key in known]
+        label = ", ".join(parts) or "result"
+        met[label] += 1
+        labels.append(label if met[label] == 1 else f"{label} ({met[label]})")
+    return labels
 
 
 def _curve(name: str, label: str, result: object) -> Curve:
@@ -193,11 +225,12 @@ def _curve(name: str, label: str, result: object) -> Curve:
     return Curve(label, str(result.get("method", label)), time, nfev, fun)
 
 
-def _gap_scale(results: Any, curves: Sequence[Curve], reference: float | None) -> GapScale:
+def _gap_scale(
+    results: Sequence[OptimizeResult], curves: Sequence[Curve], reference: float | None
+) -> GapScale:
     # The best point seen may lie between two iterations, where only the result knows of it.
-    ends = [results] if isinstance(results, OptimizeResult) else results.values()
     seen = np.concatenate([curve.fun for curve in curves])
-    seen = np.append(seen, [np.min(end.get("fun", math.inf)) for end in ends])
+    seen = np.append(seen, [np.min(result.get("fun", math.inf)) for result in results])
     seen = seen[np.isfinite(seen)]
     if seen.size == 0:
         raise ValueError("`results` must hold a finite function value, got none")

@@ -59,6 +59,25 @@ def test_curves_run_over_time_in_one_panel_and_over_evaluations_in_the_other():
     assert (left.get_xlabel(), right.get_xlabel()) == ("Time", "Function evaluations")
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_results_without_labels_are_told_apart_by_method_library_and_number(kind):
+    results = [
+        traced([5.0, 3.0], method="bfgs", library="fastopt"),
+        traced([5.0, 2.0], method="bfgs", library="scipy"),
+        traced([5.0, 4.0], method="bfgs", library="fastopt"),
+        traced([5.0, 4.5], method="adam"),
+        traced([5.0, 2.5]),
+    ]
+    drawn = curves(fastopt.plot_convergence(kind(results), reference=0.0).axes[0])
+    assert {label: line.get_ydata()[-1] for label, line in drawn.items()} == {
+        "bfgs, fastopt": 3.0,
+        "bfgs, scipy": 2.0,
+        "bfgs, fastopt (2)": 4.0,
+        "adam": 4.5,
+        "result": 2.5,
+    }
+
+
 def test_default_reference_is_the_lowest_value_of_all_traces_and_results():
     low = traced([4.0, 2.0])
     low.fun = 1.0  # the best point lay between two iterations
@@ -256,8 +275,10 @@ def with_trace(**trace):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"results": {}}, ValueError, "`results` must hold at least one result"),
-        ({"results": [traced([1.0])]}, TypeError, "`results` must be an OptimizeResult.*got list"),
+        ({"results": {}}, ValueError, "`results` must hold at least one result, .* empty dict"),
+        ({"results": []}, ValueError, "`results` must hold at least one result, .* empty list"),
+        ({"results": {1.0}}, TypeError, "`results` must be an OptimizeResult.*got set"),
+        ({"results": [traced([1.0]), 3]}, TypeError, r"`results\[1\]` must be an Optim.*got int"),
         ({"results": {"a": 3}}, TypeError, r"`results\['a'\]` must be an Optim.*got int"),
         ({"results": with_trace(time=[0.1], fun=[1.0])}, ValueError, "must hold 'nfev', got "),
         (
