@@ -23,7 +23,7 @@ _quiet = partial(np.errstate, all="ignore")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Problem:
-    r"""A test problem: minimise :math:`f(x) = \sum_{i=1}^m r_i(x)^2` from a standard start.
+    """A test problem: minimise f(x) = r_1(x)^2 + ... + r_m(x)^2 from a standard start.
 
     Made by `problem` and `more_garbow_hillstrom`. Points are promoted to float64; a complex or
     extended-precision point keeps its type, so derivatives can be taken by complex step (not of
