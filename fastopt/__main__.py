@@ -7,36 +7,56 @@ on a bare installation.
 
 from __future__ import annotations
 
-import argparse
-import os
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
-from textwrap import fill
-from typing import Any
 
-import numpy as np
-import scipy.optimize
-from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult
-from scipy.special import expit
+INTERRUPTED = 130  # as shells number an end by SIGINT
 
-import fastopt
-from fastopt.core.system import describe_system
-from fastopt.core.validate import UNLIMITED
-from fastopt.interface.methods import METHODS, Method
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is what it comes from: a module whose loading it stops may raise another."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def report_interrupt() -> int:
+    print("Interrupted.", file=sys.stderr)
+    return INTERRUPTED
+
+
+# For most commands, to load these is most of the time in which Ctrl-C can come.
+try:
+    import argparse
+    import os
+    import statistics
+    import time
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager, contextmanager
+    from dataclasses import dataclass, field
+    from importlib import import_module
+    from importlib.util import find_spec
+    from pathlib import Path
+    from textwrap import fill
+    from typing import Any
+
+    import numpy as np
+    import scipy.optimize
+    from numpy.typing import NDArray
+    from scipy.optimize import OptimizeResult
+    from scipy.special import expit
+
+    import fastopt
+    from fastopt.core.system import describe_system
+    from fastopt.core.validate import UNLIMITED
+    from fastopt.interface.methods import METHODS, Method, find_method
+except BaseException as error:
+    if not is_interrupt(error):
+        raise
+    sys.exit(report_interrupt())
 
 Array = NDArray[np.float64]
 
 Objective = Callable[[Array], tuple[float, Array]]
-
-INTERRUPTED = 130  # as shells number an end by SIGINT
 
 # The demo stops every solve at the same accuracy, so L-BFGS's test on the decrease is turned off.
 GTOL = 1e-6
@@ -50,21 +70,22 @@ class CommandError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     parser = make_parser()
-    options = parser.parse_args(arguments)
     try:
+        options = parser.parse_args(arguments)
         options.command(options)
         # What is still buffered fails here, where it is handled, if the reader has gone.
         sys.stdout.flush()
     except CommandError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         # As in ``python -m fastopt info | head -1``; Python would complain again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except BaseException as error:
+        if not is_interrupt(error):
+            raise
+        return report_interrupt()
     return 0
 
 
@@ -75,7 +96,9 @@ def make_parser() -> argparse.ArgumentParser:
         "way.",
     )
     parser.add_argument("--version", action="version", version=f"fastopt {fastopt.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    # Without a command, which one there are is what the caller wants to know.
+    parser.set_defaults(command=lambda _options: parser.print_help())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     demo = commands.add_parser(
         "demo",
@@ -117,6 +140,7 @@ def make_parser() -> argparse.ArgumentParser:
     methods.add_argument(
         "name",
         nargs="?",
+        type=canonical_name,
         choices=list(METHODS),
         help="a method whose options to list: %(choices)s",
         metavar="METHOD",
@@ -133,6 +157,12 @@ def positive_integer(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}")
     return number
+
+
+def canonical_name(text: str) -> str:
+    """The name of a method by any that `minimize` takes for it."""
+    method = find_method(text)
+    return text if method is None else method.name
 
 
 def run_info(_options: argparse.Namespace) -> None:
@@ -228,13 +258,12 @@ def print_rich(table: Table) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
         # A file or a pipe has no width, and rich would fold at 80 columns.
         console.width = 150
     picture = RichTable(
         *(
-            # Numbers are narrower than the words above them.
-            Column(Text(name.replace(" ", "\n")), justify="right", no_wrap=True)
+            Column(Text(name), justify="right", no_wrap=True)
             if index in table.numbers
             else Column(Text(name), overflow="fold")
             for index, name in enumerate(table.columns)
@@ -256,7 +285,13 @@ def print_rich(table: Table) -> None:
         if grouped and row[0]:
             picture.add_section()
         picture.add_row(Text(row[0], style="bold cyan"), *(Text(cell) for cell in row[1:]))
-    console.print(picture)
+    if console.is_terminal:
+        console.print(picture)
+        return
+    with console.capture() as capture:
+        console.print(picture)
+    # Rich pads each line to the width of the table.
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def run_demo(options: argparse.Namespace) -> None:
@@ -492,28 +527,28 @@ def contest_table(contests: list[Contest], problem: LogisticRegression, repeats:
     best = min((contest.result for contest in contests), key=lambda result: result.fun)
     samples, parameters = problem.signed.shape
     return Table(
-        title="Logistic regression on the Wisconsin breast-cancer table: "
-        f"{samples} samples, {parameters} parameters",
+        title=f"Logistic regression on the Wisconsin breast-cancer data, n = {parameters}",
         columns=(
             "method",
             "library",
             "iters",
             "evals",
-            "time (ms)",
+            "ms",
             "final loss",
             "max |g|",
             "status",
-            "speed up",
+            "gain",
         ),
         rows=rows,
         numbers=frozenset({2, 3, 4, 5, 6, 8}),
         caption="\n".join(
             (
-                f"Loss: mean of log(1 + exp(-y (Xw + b))) + {problem.penalty / 2:g} |w|^2, from "
-                "w = 0, b = 0.",
-                f"Every solve ends where no element of the gradient g exceeds {GTOL:g}.",
-                f"Time: median of {repeats} run{'s' if repeats > 1 else ''}. NumPy computes the "
-                "loss, on one thread.",
+                f"Loss: mean of log(1 + exp(-y (Xw + b))) over {samples} samples, plus "
+                f"{problem.penalty / 2:g} |w|^2.",
+                "Every solve starts at w = 0, b = 0 and ends where no element of the gradient g",
+                f"exceeds {GTOL:g}. ms: median of {repeats} run{'s' if repeats > 1 else ''}. NumPy "
+                "computes the loss, on one thread.",
+                "gain: SciPy's time over fastopt's.",
                 f"gd: lr = 1/L = {1 / problem.lipschitz_constant():.3f}, L the Lipschitz constant "
                 f"of the gradient. adam: lr = {TUNING['adam']['lr']}.",
                 f"The best fit puts {problem.accuracy(best.x):.1%} of the samples on the right "

@@ -14,7 +14,10 @@ import fastopt
 import fastopt.__main__ as command_line
 from fastopt.__main__ import History, LogisticRegression, main
 from fastopt.core.system import describe_system
-from fastopt.interface.methods import METHODS
+from fastopt.interface.methods import METHODS, find_method
+
+# Of the demo: one by fastopt for each method, and one by SciPy where it has an equal.
+SOLVES = len(METHODS) + sum(method.scipy is not None for method in METHODS.values())
 
 
 def run(*arguments, **keywords):
@@ -64,6 +67,29 @@ def test_methods_with_a_name_lists_its_options_with_defaults(name, capsys, outpu
     assert METHODS[name].reference in " ".join(" ".join(lines).split())
 
 
+@pytest.mark.parametrize("name", ["BFGS", "L-BFGS-B", "l-bfgs-b", "Adam"])
+def test_methods_takes_the_names_that_minimize_takes(name, capsys, output):
+    assert main(["methods", name]) == 0
+    assert capsys.readouterr().out.strip().startswith(f"{find_method(name).title}: ")
+
+
+@pytest.mark.parametrize("command", [["methods"], ["methods", "l-bfgs"], ["info"]])
+@pytest.mark.parametrize("columns", [None, 60, 120])
+def test_output_to_a_pipe_fits_the_columns_asked_for_and_is_not_padded(
+    command, columns, capsys, monkeypatch
+):
+    if columns is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    main(command)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rstrip() for line in lines] == lines
+    widest = max(map(len, lines))
+    assert widest <= (columns or 150)
+    assert columns is not None or widest > 80
+
+
 def test_methods_shows_an_unlimited_default_as_inf(capsys, output):
     main(["methods", "bfgs"])
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "maxfev" in line)
@@ -96,7 +122,6 @@ def test_plain_table_is_aligned():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: COMMAND"),
         (["dance"], "invalid choice: 'dance'.*demo.*info.*methods"),
         (["methods", "bgfs"], "invalid choice: 'bgfs'.*bfgs.*adam"),
         (["demo", "--repeats", "0"], "--repeats: must be a positive integer, got '0'"),
@@ -108,6 +133,12 @@ def test_wrong_argument_ends_with_code_2_and_says_what_is_expected(arguments, me
         main(arguments)
     assert ended.value.code == 2
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_no_command_at_all_prints_the_help(capsys):
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert re.search("usage: .*demo.*info.*methods", text, re.DOTALL)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["--version"]])
@@ -124,12 +155,23 @@ def test_demo_prints_every_method_beside_scipys_and_saves_a_picture(tmp_path, ca
     text = capsys.readouterr().out
     assert path.read_bytes().startswith(b"\x89PNG")
     assert str(path) in "".join(text.splitlines())
-    assert text.count("converged") == len(METHODS) + sum(
-        method.scipy is not None for method in METHODS.values()
-    )
+    assert text.count("converged") == SOLVES
     losses = [float(loss) for loss in re.findall(r"\b0\.\d{8}\b", text)]
     assert len(losses) == text.count("converged")
     np.testing.assert_allclose(losses, losses[0], atol=1e-7)
+
+
+def test_demo_fits_a_terminal_of_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["demo", "--repeats", "1", "--no-plot"]) == 0
+    title, _, header, rule, *rows = capsys.readouterr().out.splitlines()
+    assert title.endswith("n = 31")
+    names = "method library iters evals ms final loss max |g| status gain"
+    assert header.split() == names.split()
+    assert set(rule.strip()) == {"\u2500"}
+    assert max(map(len, rows)) <= 80
+    # One line a solve: no cell is folded.
+    assert sum("converged" in row for row in rows) == SOLVES
 
 
 def test_demo_without_a_plot_needs_no_matplotlib_and_writes_nothing(tmp_path, monkeypatch, capsys):
@@ -196,6 +238,32 @@ def test_ctrl_c_in_a_solve_ends_with_code_130_and_one_line(monkeypatch, capsys):
     assert "Traceback" not in captured.err
 
 
+@pytest.mark.parametrize("disguised", [False, True])
+@pytest.mark.parametrize("moment", ["scipy.optimize", "fastopt.core.system", "rich.progress"])
+def test_ctrl_c_in_an_import_ends_with_code_130_and_one_line(moment, disguised):
+    """Extension modules that are stopped as they load raise ImportError from KeyboardInterrupt."""
+    script = f"""
+import runpy, signal, sys
+
+class Interrupting:
+    def find_spec(name, path, target=None):
+        if name != {moment!r}:
+            return
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as interrupt:
+            if {disguised}:
+                raise ImportError("initialization failed") from interrupt
+            raise
+
+sys.meta_path.insert(0, Interrupting)
+sys.argv = ["fastopt", "demo"]
+runpy.run_module("fastopt", run_name="__main__", alter_sys=True)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")
+
+
 def test_reader_that_leaves_is_no_traceback():
     script = [sys.executable, "-m", "fastopt", "methods"]
     with subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -217,6 +285,15 @@ sys.exit(", ".join({"numba", "matplotlib", "sklearn"} & set(sys.modules)) or 0)
 """
     ended = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_error_that_is_no_interrupt_comes_out(monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(command_line, "describe_system", fail)
+    with pytest.raises(ZeroDivisionError):
+        main(["info"])
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
