@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import statistics
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -21,6 +22,11 @@ from docutils.parsers.rst import directives
 from scipy.optimize import rosen, rosen_der
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+try:
+    from threadpoolctl import threadpool_limits
+except ImportError:
+    threadpool_limits = None
 
 import fastopt
 from fastopt.interface.methods import METHODS
@@ -60,6 +66,11 @@ def measure(minimize: Callable, method: str, n: int, repeats: int) -> Measuremen
     )
 
 
+def one_blas_thread() -> AbstractContextManager:
+    """Beside other load, threads that wait for one another cost SciPy's solvers 100 times."""
+    return threadpool_limits(1, user_api="blas") if threadpool_limits else nullcontext()
+
+
 class MeasuredOverhead(SphinxDirective):
     """``.. measured-overhead:: METHOD ...``: fastopt beside SciPy, on this machine."""
 
@@ -79,7 +90,8 @@ class MeasuredOverhead(SphinxDirective):
                 ("fastopt", fastopt.minimize, method),
                 ("SciPy", scipy.optimize.minimize, METHODS[method].scipy),
             ):
-                m = measure(minimize, name, n, repeats)
+                with one_blas_thread():
+                    m = measure(minimize, name, n, repeats)
                 rows.append(
                     (
                         f"{library}, ``{name}``",
@@ -90,9 +102,10 @@ class MeasuredOverhead(SphinxDirective):
                 )
         header = ("", "Evaluations", "Whole solve", "Own time per evaluation")
         text = list_table(header, rows, "34 18 20 28")
+        threads = "BLAS on one thread, " if threadpool_limits else ""
         note = (
             f"\nChained Rosenbrock function, n = {n}, gradient given; medians of {repeats} solves, "
-            f"measured while this page was built ({processor()}, Python "
+            f"{threads}measured while this page was built ({processor()}, Python "
             f"{platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}). "
             "*Own time* is what the library spends outside your function.\n"
         )

@@ -234,7 +234,7 @@ def _bfgs() -> Method:
             None,
             InverseHessian(),
             "Initial inverse Hessian, symmetric positive definite, of shape (n, n); None is a "
-            "multiple of the identity, chosen after the first step.",
+            "multiple of the identity, chosen after the first step and in the first n updates.",
         ),
         **_differences(absolute_step=True),
         **_RUNNING,

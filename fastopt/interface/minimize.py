@@ -203,7 +203,7 @@ def minimize(
         stays at that beyond.
     hess_inv0 : array of shape (n, n), optional; ``"bfgs"`` only
         Initial inverse Hessian, symmetric positive definite. By default a multiple of the
-        identity, chosen after the first step.
+        identity, chosen after the first step and in the first n updates. SciPy's is the identity.
     maxcor : int, default 10; ``"l-bfgs"`` only
         How many pairs of steps and gradient changes to remember.
     iprint : int; ``"l-bfgs"`` only
