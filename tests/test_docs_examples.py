@@ -9,6 +9,7 @@ import pytest
 import fastopt
 import fastopt.testing
 from fastopt.core.result import ENDINGS
+from fastopt.interface.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -96,6 +97,18 @@ def test_page_on_scipy_lists_every_status():
     page = (ROOT / "docs" / "scipy.rst").read_text(encoding="utf-8")
     listed = {int(status) for status in re.findall(r"^   \* - (\d+)$", page, re.MULTILINE)}
     assert listed == {ending.status for ending in ENDINGS.values()}
+
+
+def test_page_on_scipy_lists_the_options_that_scipy_lacks():
+    page = (ROOT / "docs" / "scipy.rst").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"\*\*More options\*\*: (.*?)\n\n", page, re.DOTALL)
+    assert set(re.findall(r"``(\w+)``", listed)) == {
+        name
+        for method in METHODS.values()
+        if method.scipy
+        for name in method.options
+        if name not in method.scipy_options
+    }
 
 
 def test_ci_runs_the_test_command_of_the_readme():

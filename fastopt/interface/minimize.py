@@ -50,7 +50,8 @@ def minimize(
 
     The arguments, their forms and their defaults are SciPy's. The methods of the table below run
     in fastopt. Every other method of SciPy's, and every problem with bounds or constraints, is
-    handed to SciPy; ``result.library`` says which of the two solved it.
+    handed to SciPy; ``result.library`` says which of the two solved it. (``"gd"`` and ``"adam"``,
+    which SciPy does not have, refuse bounds and constraints.)
 
     Parameters
     ----------
@@ -144,9 +145,9 @@ def minimize(
     -----
     **Numerical trouble is never an exception.** It ends the solve with a status and a message, and
     the best finite point seen is returned. Status 0 is success, 1 a limit on iterations or
-    evaluations, 2 a gradient that does not fit its function, 3 a function that is not finite where
-    it has to be, 4 a function unbounded below, 5 the edge of the region where it is finite, 6
-    ``maxtime``, 7 an interrupt, 99 the callback.
+    evaluations, 2 a gradient that does not fit its function or differences too inaccurate to go
+    on with, 3 a function that is not finite where it has to be, 4 a function unbounded below, 5
+    the edge of the region where it is finite, 6 ``maxtime``, 7 an interrupt, 99 the callback.
 
     **Options of every method in fastopt**
 
