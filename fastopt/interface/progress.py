@@ -41,12 +41,12 @@ class History:
 
     def record(self, state: SolverState, time: float) -> None:
         if self._rows is not None:
-            gnorm = float(np.abs(state.jac).max())
+            gnorm = float(np.abs(state.last_jac).max())
             self._rows.append(
-                (state.nit, state.nfev, state.njev, time, state.fun, gnorm, state.step)
+                (state.nit, state.nfev, state.njev, time, state.last_fun, gnorm, state.step)
             )
         if self._points is not None:
-            self._points.append(state.x)
+            self._points.append(state.last_x)
 
     def add_to(self, result: OptimizeResult) -> None:
         if self._rows is not None:
@@ -72,14 +72,14 @@ def observer_of(callback: Callable[..., Any]) -> Callable[[SolverState], None]:
         parameters = set()
     if parameters == {"intermediate_result"}:
         return lambda state: callback(intermediate_result=intermediate_result(state))
-    return lambda state: callback(state.x)
+    return lambda state: callback(state.last_x)
 
 
 def intermediate_result(state: SolverState) -> OptimizeResult:
     return OptimizeResult(
-        x=state.x,
-        fun=state.fun,
-        jac=state.jac,
+        x=state.last_x,
+        fun=state.last_fun,
+        jac=state.last_jac,
         nit=state.nit,
         nfev=state.nfev,
         njev=state.njev,
@@ -101,8 +101,8 @@ class ProgressBar:
         self._bar = tqdm(total=total, initial=done, desc=title, unit="it")
 
     def update(self, state: SolverState) -> None:
-        gnorm = float(np.abs(state.jac).max())
-        self._bar.set_postfix_str(f"f={state.fun:.6g}, |g|={gnorm:.3g}", refresh=False)
+        gnorm = float(np.abs(state.last_jac).max())
+        self._bar.set_postfix_str(f"f={state.last_fun:.6g}, |g|={gnorm:.3g}", refresh=False)
         self._bar.update(state.nit - self._bar.n)
 
     def close(self) -> None:

@@ -56,7 +56,7 @@ cdef enum:
 
 cdef StatusCode advance(const Method* method, void* state, const Objective* objective,
                         long long k) noexcept nogil
-cdef void settle(Iteration* state, StatusCode status) noexcept nogil
+cdef const Point* answer(const Iteration* state) noexcept nogil
 cdef double* lay_out_points(Iteration* state, double* vectors) noexcept nogil
 cdef int evaluate(Iteration* state, const Objective* objective, Point* point) noexcept nogil
 cdef StatusCode status_of_reply(const Iteration* state, int reply) noexcept nogil

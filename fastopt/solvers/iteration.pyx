@@ -32,10 +32,7 @@ cdef StatusCode advance(const Method* method, void* address, const Objective* ob
             break
         status = method.iterate(address, objective)
         k -= 1
-    if status == RUNNING or status == RAISED or status == STOPPED:
-        state.status = status             # the current point stays: the solve can go on from it
-    else:
-        settle(state, status)
+    state.status = status
     return status
 
 
@@ -92,16 +89,14 @@ cdef bint is_blind(const Iteration* state, const Objective* objective) noexcept 
     return DBL_EPSILON * fabs(state.current.value) > state.limits.gtol * objective.difference_step
 
 
-cdef void settle(Iteration* state, StatusCode status) noexcept nogil:
-    """End the solve: unless a test was passed at the current point, the best point comes back."""
-    cdef Point best = state.best
-    state.status = status
-    if status in (GTOL, FTOL, XTOL, STOPVAL):
-        return
-    if best.value < state.current.value or (state.started and not isfinite(state.current.value)
-                                            and isfinite(best.value)):
-        state.best = state.current
-        state.current = best
+cdef const Point* answer(const Iteration* state) noexcept nogil:
+    """The point that a result holds: the current one while the solve can go on or where a test was
+    passed there, otherwise the lowest."""
+    if state.status in (RUNNING, RAISED, STOPPED, GTOL, FTOL, XTOL, STOPVAL):
+        return &state.current
+    if state.best.value < state.current.value:
+        return &state.best
+    return &state.current
 
 
 cdef double* lay_out_points(Iteration* state, double* vectors) noexcept nogil:

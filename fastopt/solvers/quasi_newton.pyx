@@ -251,7 +251,8 @@ cdef StatusCode tell_noise_from_error(const QuasiNewton* state, const Objective*
 cdef bint is_rounding_error(const Point* point, const Objective* objective,
                             Py_ssize_t n) noexcept nogil:
     """Whether a gradient made of differences is nothing but the rounding errors of f."""
-    cdef double error = DIFFERENCE_NOISE * DBL_EPSILON * fabs(point.value) / objective.difference_step
+    cdef double rounding = DBL_EPSILON * fabs(point.value) / objective.difference_step
+    cdef double error = DIFFERENCE_NOISE * rounding
     cdef Py_ssize_t i
     for i in range(n):
         if not fabs(point.gradient[i]) * max(1.0, fabs(point.x[i])) <= error:

@@ -19,7 +19,7 @@ from fastopt.core.abi cimport MAXTIME, RAISED, RUNNING, STOPPED, StatusCode, rul
 from fastopt.objectives.objective cimport BoundObjective
 from fastopt.solvers.first_order cimport MOST_HYPERPARAMETERS, FirstOrder, first_order_method
 from fastopt.solvers.inverse_hessian cimport DENSE, LIMITED, InverseHessian
-from fastopt.solvers.iteration cimport SHARED_VECTORS, Iteration, Method, advance, settle
+from fastopt.solvers.iteration cimport SHARED_VECTORS, Iteration, Method, Point, advance, answer
 from fastopt.solvers.line_search cimport HAGER_ZHANG, MORE_THUENTE
 from fastopt.solvers.quasi_newton cimport QuasiNewton, quasi_newton_method
 
@@ -185,18 +185,16 @@ cdef class SolverState:
             if status == RAISED:
                 objective.raise_error()
             if status == STOPPED:
-                settle(self.iteration, MAXTIME)     # so far, only a deadline stops an objective
+                self.iteration.status = MAXTIME     # so far, only a deadline stops an objective
         finally:
             self.lock.release()
         return status == RUNNING
 
     def finish(self, StatusCode status):
-        """End the solve for a reason from outside; the best point seen becomes the current one."""
+        """End the solve for a reason from outside."""
         self.take()
-        try:
-            settle(self.iteration, status)
-        finally:
-            self.lock.release()
+        self.iteration.status = status
+        self.lock.release()
 
     cdef int take(self) except -1:
         if not self.lock.acquire(blocking=False):
@@ -223,20 +221,33 @@ cdef class SolverState:
 
     @property
     def x(self):
-        """A copy of the current point."""
-        return self.read(self.iteration.current.x)
+        """A copy of the point to return: the last iterate, or the best point if it ended badly."""
+        return self.read(answer(self.iteration).x)
 
     @property
     def fun(self):
         """The value there; NaN before the first evaluation."""
-        return self.iteration.current.value
+        return answer(self.iteration).value
 
     @property
     def jac(self):
         """A copy of the gradient there; NaN before the first evaluation."""
-        if not self.iteration.started:
-            return np.full(self.iteration.n, NAN)
-        return self.read(self.iteration.current.gradient)
+        return self.read_gradient(answer(self.iteration))
+
+    @property
+    def last_x(self):
+        """A copy of the last iterate."""
+        return self.read(self.iteration.current.x)
+
+    @property
+    def last_fun(self):
+        """The value there; NaN before the first evaluation."""
+        return self.iteration.current.value
+
+    @property
+    def last_jac(self):
+        """A copy of the gradient there; NaN before the first evaluation."""
+        return self.read_gradient(&self.iteration.current)
 
     @property
     def nit(self):
@@ -257,6 +268,11 @@ cdef class SolverState:
     def step(self):
         """Euclidean length of the last step; NaN before the first."""
         return self.iteration.step
+
+    cdef object read_gradient(self, const Point* point):
+        if not self.iteration.started:
+            return np.full(self.iteration.n, NAN)
+        return self.read(point.gradient)
 
     cdef object read(self, const double* vector):
         cdef cnp.npy_intp shape = self.iteration.n

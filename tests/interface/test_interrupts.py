@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import gc
 import signal
 import subprocess
 import sys
@@ -18,6 +19,16 @@ from fastopt.interface.methods import METHODS
 
 START = np.array([-1.2, 1.0])
 OWN = pytest.mark.parametrize("method", METHODS)
+
+
+@pytest.fixture(autouse=True)
+def no_callbacks_of_the_garbage_collector():
+    """Python drops an exception, KeyboardInterrupt too, that is raised in one; and hypothesis
+    leaves one there once it has run a test."""
+    callbacks = gc.callbacks[:]
+    gc.callbacks.clear()
+    yield
+    gc.callbacks.extend(callbacks)
 
 
 def options_of(method, **options):

@@ -89,6 +89,15 @@ def test_a_rise_of_f_is_not_taken_for_convergence(make_state):
     assert state.status == Status.MAXITER
 
 
+def test_the_last_iterate_can_be_read_where_another_point_is_returned(make_state):
+    state = make_state("gd", [1.05], hyperparameters=(0.4,), maxiter=4)
+    state.advance(PythonObjective(lambda x: (np.abs(x).sum(), np.sign(x)), True, (), 1), UNLIMITED)
+    assert state.x[0] == pytest.approx(-0.15)
+    assert state.last_x[0] == pytest.approx(0.25)
+    assert (state.fun, state.last_fun) == (abs(state.x[0]), abs(state.last_x[0]))
+    assert (state.jac[0], state.last_jac[0]) == (-1, 1)
+
+
 def test_the_value_may_stop_it(make_state, chained_start):
     state = make_state("adam", chained_start(4), stopval=5.0)
     state.advance(PythonObjective(rosen, rosen_der, (), 4), UNLIMITED)

@@ -354,7 +354,7 @@ def test_a_kink_is_not_called_converged(make_state, method):
 
 def test_a_recovery_does_not_wipe_the_inverse_hessian_that_is_reported(make_state):
     """With values that drown the search gives up; what was learnt before is still there."""
-    fun, hessian, _ = quadratic(5)
+    fun, _, _ = quadratic(5)
     state = make_state("bfgs", np.zeros(5), gtol=0.0)
     state.advance(PythonObjective(fun, True, (), 5), UNLIMITED)
     assert state.status in (Status.ROUNDOFF, Status.GRADIENT_MISMATCH, Status.GTOL)
