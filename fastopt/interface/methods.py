@@ -285,7 +285,7 @@ def _lbfgs() -> Method:
         tol_options=("ftol", "gtol"),
         reference=(
             "Nocedal & Wright, Numerical Optimization (2nd ed., 2006), algorithm 7.5; "
-            "Byrd, Nocedal & Schnabel, Math. Program. 63 (1994) 129-156"
+            "Liu & Nocedal, Math. Program. 45 (1989) 503-528"
         ),
         when="the function is smooth and has many variables: memory and work grow as n.",
         aliases=("l-bfgs-b",),

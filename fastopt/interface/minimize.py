@@ -322,7 +322,7 @@ def minimize(
 
 def _is_constrained(constraints: Any) -> bool:
     """Whether there are constraints; checks that they are something SciPy takes."""
-    if constraints is None or (isinstance(constraints, tuple | list) and not constraints):
+    if constraints is None or (isinstance(constraints, tuple | list | dict) and not constraints):
         return False
     kinds = (dict, LinearConstraint, NonlinearConstraint)
     each = [constraints] if isinstance(constraints, kinds) else constraints

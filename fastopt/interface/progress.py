@@ -38,8 +38,12 @@ class History:
     def __init__(self, *, trace: bool, return_all: bool) -> None:
         self._rows: list[tuple[float, ...]] | None = [] if trace else None
         self._points: list[NDArray[np.float64]] | None = [] if return_all else None
+        self._nit = -1  # of the last row
 
     def record(self, state: SolverState, time: float) -> None:
+        """Add a row for the last iterate, unless it has one."""
+        if not state.started or state.nit == self._nit:
+            return
         if self._rows is not None:
             gnorm = float(np.abs(state.last_jac).max())
             self._rows.append(
@@ -47,6 +51,7 @@ class History:
             )
         if self._points is not None:
             self._points.append(state.last_x)
+        self._nit = state.nit
 
     def add_to(self, result: OptimizeResult) -> None:
         if self._rows is not None:

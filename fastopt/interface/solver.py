@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import operator
-import threading
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
@@ -155,7 +154,7 @@ class Solver:
             self._history = History(trace=controls.trace, return_all=controls.return_all)
         self._elapsed = 0.0
         self._span_start: float | None = None
-        self._lock = threading.Lock()
+        self._running: dict[str, object] = {}
 
     def advance(self, k: int = 1) -> bool:
         """Run at most `k` more iterations.
@@ -190,13 +189,14 @@ class Solver:
             raise TypeError(f"`k` must be a nonnegative integer, got {type(k).__name__}") from None
         if k < 0:
             raise ValueError(f"`k` must be a nonnegative integer, got {k}")
-        self._enter()
+        ticket = object()
         try:
+            self._enter(ticket)
             if self._history is None:
                 return self._advance_in_slices(k, None)
             return self._advance_by_steps(k, None, None)
         finally:
-            self._leave()
+            self._leave(ticket)
 
     def run(self, callback: Callable[..., Any] | None = None) -> OptimizeResult:
         """Run to the end.
@@ -229,8 +229,9 @@ class Solver:
         observe = None if callback is None else observer_of(callback)
         controls = self._controls
         bar = None
-        self._enter()
+        ticket = object()
         try:
+            self._enter(ticket)
             if controls.progress:
                 bar = ProgressBar(self._row.name, self._state.nit, self._maxiter)
             if observe is None and self._history is None:
@@ -246,7 +247,7 @@ class Solver:
                 bar.close()
             if self._pool is not None:
                 self._pool.close()
-            self._leave()
+            self._leave(ticket)
         result = self.result()
         if controls.disp:
             print_summary(result)
@@ -335,7 +336,7 @@ class Solver:
 
     def __getstate__(self) -> dict[str, Any]:
         attributes = self.__dict__.copy()
-        del attributes["_lock"]
+        attributes["_running"] = {}
         # The copy may wake on another clock.
         attributes["_elapsed"] = self._time()
         attributes["_span_start"] = None
@@ -345,24 +346,29 @@ class Solver:
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
         self._row = METHODS[attributes["_row"]]
-        self._lock = threading.Lock()
 
     def _ending(self) -> Ending:
         state = self._state
         return ENDINGS.get(state.status) or paused(state.nit, state.started)
 
-    def _enter(self) -> None:
-        if not self._lock.acquire(blocking=False):
+    def _enter(self, ticket: object) -> None:
+        # A lock could be lost to a signal between its acquisition and a `try`; a ticket that was
+        # made before is found again by `_leave`, whenever the signal comes.
+        if self._running.setdefault("ticket", ticket) is not ticket:
             raise RuntimeError(
                 "this solver is running already: it cannot be advanced from inside its own "
                 "function or callback, nor by two threads at once"
             )
         self._span_start = perf_counter()
 
-    def _leave(self) -> None:
+    def _leave(self, ticket: object) -> None:
+        if self._running.get("ticket") is not ticket:
+            return
+        if self._history is not None:
+            self._history.record(self._state, self._time())  # Ctrl-C may have come before it
         self._elapsed = self._time()
         self._span_start = None
-        self._lock.release()
+        del self._running["ticket"]
 
     def _time(self) -> float:
         """Seconds that the solve has been running, pauses left out."""
@@ -394,9 +400,8 @@ class Solver:
         """At most `k` iterations one by one, each recorded, shown and reported."""
         state = self._state
         history = self._history
-        fresh = not state.started
         going = self._slice(0)
-        if history is not None and fresh and state.started:
+        if history is not None:
             history.record(state, self._time())
         while going and k > 0:
             k -= 1
@@ -430,7 +435,7 @@ class Solver:
             going = state.advance(objective, k)
         finally:
             objective.deadline = math.inf
-        if state.status == Status.STOPPED or (going and self._time() >= maxtime):
+        if going and self._time() >= maxtime:
             state.finish(Status.MAXTIME)
             return False
         return going

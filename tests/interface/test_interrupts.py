@@ -69,6 +69,8 @@ def test_interrupt_returns_the_best_point_if_asked_to(method, at, trace):
     assert result.fun == rosen(result.x) <= rosen(START)
     np.testing.assert_array_equal(result.jac, rosen_der(result.x))
     assert result.nfev == at
+    if trace:
+        assert result.trace["nit"].tolist() == list(range(result.nit + 1))
 
 
 @OWN

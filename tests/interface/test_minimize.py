@@ -503,3 +503,21 @@ def test_minimize_may_be_called_from_inside_its_own_function():
 
     result = fastopt.minimize(inner_minimum, [5.0])
     np.testing.assert_allclose(result.x, [1.0], atol=1e-4)
+
+
+def test_an_empty_dict_is_no_constraint():
+    result = fastopt.minimize(rosen, START, jac=rosen_der, constraints={})
+    assert (result.library, result.success) == ("fastopt", True)
+
+
+def test_the_last_row_of_a_trace_is_the_last_iterate_whatever_point_is_returned():
+    result = fastopt.minimize(
+        lambda x: float(np.abs(x).sum()),
+        [1.05],
+        jac=np.sign,
+        method="gd",
+        options={"lr": 0.4, "maxiter": 4, "trace": True, "return_all": True},
+    )
+    np.testing.assert_allclose(np.ravel(result.allvecs), [1.05, 0.65, 0.25, -0.15, 0.25])
+    np.testing.assert_allclose(result.trace["fun"], [1.05, 0.65, 0.25, 0.15, 0.25])
+    assert result.x[0] == pytest.approx(-0.15)
