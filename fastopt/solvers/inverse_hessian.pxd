@@ -17,6 +17,10 @@ cdef struct InverseHessian:
     bint guessed              # the matrix began as a multiple of the identity, not as one given
     double* matrix            # n (n + 1) / 2: the lower triangle, row after row
     double* product           # n
+    bint pending              # H is growth matrix + pending_s pending_w' + pending_w pending_s'
+    double growth
+    double* pending_s         # n
+    double* pending_w         # n
     Py_ssize_t pairs          # how many it has learnt from; LIMITED: how many it holds
     # LIMITED
     Py_ssize_t m

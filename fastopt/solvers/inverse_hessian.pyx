@@ -5,13 +5,13 @@ Own the pairs and what is made of them. Know nothing of the loop, the objective 
 * DENSE: the BFGS update of the inverse (Nocedal & Wright 2006, equation 6.17) as one symmetric
   rank-two correction, O(n^2): with u = H y,
 
-      H+ = H + s w' + w s',    w = ((1 + y'u / s'y) / 2 s - u) / s'y.
+      H+ = H + s w' + w s',    w = ((1 + y'u / s'y) / 2 s - u) / s'y,
 
-  H begins as s'y / y'y times the identity (their equation 6.20): about right for the stiffest
-  direction, too small for all others. So as long as H has learnt from fewer than n pairs it is
-  scaled up by s'Bs / s'y, B its inverse, before an update that finds this above 1: Oren and
-  Luenberger's self-scaling as restricted by Al-Baali (Comput. Optim. Appl. 9, 1998).Over the whole
-  solve it would spoil what H has learnt; a matrix that was given is left as it is.
+  made when H is needed next. H begins as s'y / y'y times the identity (their equation 6.20): about
+  right for the stiffest direction, too small for all others. So as long as H has learnt from fewer
+  than n pairs it is scaled up by s'Bs / s'y, B its inverse, before an update that finds this above
+  1: Oren and Luenberger's self-scaling as restricted by Al-Baali (Comput. Optim. Appl. 9, 1998).
+  Over the whole solve it would spoil what H has learnt; a matrix that was given is left as it is.
 * LIMITED: the two-loop recursion (algorithm 7.4) over the last m pairs.
 """
 
@@ -31,7 +31,7 @@ cdef Py_ssize_t memory_size(const InverseHessian* memory) noexcept nogil:
     """How many doubles the memory takes."""
     cdef Py_ssize_t n = memory.n
     if memory.kind == DENSE:
-        return n * (n + 1) // 2 + 3 * n
+        return n * (n + 1) // 2 + 5 * n
     return 2 * memory.m * (n + 1)
 
 
@@ -41,7 +41,9 @@ cdef void lay_out_memory(InverseHessian* memory, double* vectors) noexcept nogil
         memory.s = vectors
         memory.y = vectors + n
         memory.product = vectors + 2 * n
-        memory.matrix = vectors + 3 * n
+        memory.pending_s = vectors + 3 * n
+        memory.pending_w = vectors + 4 * n
+        memory.matrix = vectors + 5 * n
         return
     memory.steps = vectors
     memory.changes = vectors + memory.m * n
@@ -100,7 +102,7 @@ cdef void point_downhill(InverseHessian* memory, const double* gradient,
     if memory.empty:
         copy_scaled(-memory.scale, gradient, direction, memory.n)
     elif memory.kind == DENSE:
-        multiply(memory.matrix, gradient, direction, memory.n)
+        multiply(memory, gradient, direction)
         for i in range(memory.n):
             direction[i] = -direction[i]
     else:
@@ -117,7 +119,7 @@ cdef void update_matrix(InverseHessian* memory, double curvature, bint along,
     cdef Py_ssize_t i
     cdef const double* s = memory.s
     cdef double* product = memory.product      # H g, H the matrix before the update
-    cdef double* w = memory.y                  # y is not needed after u
+    cdef double* w = memory.pending_w
     cdef double share, along_s, along_w, yu
     cdef double growth = 1                     # what H is scaled by
     if memory.empty:
@@ -126,23 +128,25 @@ cdef void update_matrix(InverseHessian* memory, double curvature, bint along,
         copy_scaled(memory.scale, memory.y, direction, n)
         memory.empty = False
         memory.guessed = True
+        memory.pending = False
     else:
         if along and memory.guessed and memory.pairs <= n:
             growth = scale_up(memory, curvature, gradient, direction)
-        multiply(memory.matrix, gradient, product, n)
+        multiply(memory, gradient, product)
         for i in range(n):
             product[i] *= growth
             direction[i] = growth * direction[i] + product[i]
     yu = dot(memory.y, direction, n)           # `direction` is u now
-    copy_scaled(1.0, direction, w, n)
     share = 0.5 * (1 + yu / curvature)
     for i in range(n):
-        w[i] = (share * s[i] - w[i]) / curvature
+        w[i] = (share * s[i] - direction[i]) / curvature
     along_s = dot(s, gradient, n)
     along_w = dot(w, gradient, n)
     for i in range(n):
         direction[i] = -(product[i] + s[i] * along_w + w[i] * along_s)
-    add_outer_products(memory.matrix, growth, s, w, n)
+    copy_scaled(1.0, s, memory.pending_s, n)
+    memory.growth = growth
+    memory.pending = True
 
 
 cdef double scale_up(const InverseHessian* memory, double curvature, const double* gradient,
@@ -155,28 +159,6 @@ cdef double scale_up(const InverseHessian* memory, double curvature, const doubl
     return ratio if 1 < ratio < INFINITY else 1
 
 
-cdef void add_outer_products(double* matrix, double growth, const double* s, const double* w,
-                             Py_ssize_t n) noexcept nogil:
-    """H = growth H + s w' + w s', two rows at a time as in `multiply`."""
-    cdef double* a = matrix
-    cdef double* b
-    cdef double s_a, s_b, w_a, w_b
-    cdef Py_ssize_t i = 0, j
-    while i + 2 <= n:
-        b = a + i + 1
-        s_a, s_b = s[i], s[i + 1]
-        w_a, w_b = w[i], w[i + 1]
-        for j in range(i + 1):
-            a[j] = growth * a[j] + (s_a * w[j] + w_a * s[j])
-            b[j] = growth * b[j] + (s_b * w[j] + w_b * s[j])
-        b[i + 1] = growth * b[i + 1] + 2 * s_b * w_b
-        a = b + i + 2
-        i += 2
-    if i < n:
-        for j in range(i + 1):
-            a[j] = growth * a[j] + (s[i] * w[j] + w[i] * s[j])
-
-
 cdef void set_diagonal(double* matrix, double scale, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     cdef double* row = matrix
@@ -186,17 +168,22 @@ cdef void set_diagonal(double* matrix, double scale, Py_ssize_t n) noexcept nogi
         row += i + 1
 
 
-cdef void multiply(const double* matrix, const double* x, double* out, Py_ssize_t n) noexcept nogil:
+cdef void multiply(InverseHessian* memory, const double* x, double* out) noexcept nogil:
     """out = H x from the lower triangle: row i serves as row and, above the diagonal, as column.
 
-    Two rows at a time, since the loop waits for loads: those of `out` then serve both.
+    The update that is pending is made on the way, while a row is in cache: at large n the bound is
+    the traffic of H, which so is read once and written once an iteration. Two rows at a time, since
+    the loops wait for loads: those of `out` and of the update's vectors then serve both.
     """
-    cdef const double* a = matrix
-    cdef const double* b
+    cdef Py_ssize_t n = memory.n
+    cdef double* a = memory.matrix
+    cdef double* b
     cdef double x_a, x_b
     cdef Py_ssize_t i = 0, j
     while i + 2 <= n:
         b = a + i + 1
+        if memory.pending:
+            update_rows(memory, a, b, i)
         x_a, x_b = x[i], x[i + 1]
         for j in range(i):
             out[j] += x_a * a[j] + x_b * b[j]
@@ -205,8 +192,33 @@ cdef void multiply(const double* matrix, const double* x, double* out, Py_ssize_
         a = b + i + 2
         i += 2
     if i < n:
+        if memory.pending:
+            update_row(memory, a, i)
         axpy(x[i], a, out, i)
         out[i] = dot(a, x, i + 1)
+    memory.pending = False
+
+
+cdef inline void update_rows(const InverseHessian* memory, double* a, double* b,
+                             Py_ssize_t i) noexcept nogil:
+    """Rows i and i + 1 of growth H + s w' + w s'."""
+    cdef const double* s = memory.pending_s
+    cdef const double* w = memory.pending_w
+    cdef double growth = memory.growth
+    cdef double s_a = s[i], s_b = s[i + 1], w_a = w[i], w_b = w[i + 1]
+    cdef Py_ssize_t j
+    for j in range(i + 1):
+        a[j] = growth * a[j] + (s_a * w[j] + w_a * s[j])
+        b[j] = growth * b[j] + (s_b * w[j] + w_b * s[j])
+    b[i + 1] = growth * b[i + 1] + 2 * s_b * w_b
+
+
+cdef inline void update_row(const InverseHessian* memory, double* a, Py_ssize_t i) noexcept nogil:
+    cdef const double* s = memory.pending_s
+    cdef const double* w = memory.pending_w
+    cdef Py_ssize_t j
+    for j in range(i + 1):
+        a[j] = memory.growth * a[j] + (s[i] * w[j] + w[i] * s[j])
 
 
 # --- LIMITED ---------------------------------------------------------------------------------

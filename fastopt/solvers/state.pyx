@@ -291,6 +291,8 @@ cdef class SolverState:
     cdef object dense_inverse(self, const InverseHessian* memory):
         cdef Py_ssize_t i, j, n = memory.n
         cdef const double* row = memory.matrix
+        cdef const double* s = memory.pending_s
+        cdef const double* w = memory.pending_w
         cdef double[:, ::1] full
         if memory.pairs == 0:
             return memory.scale * np.eye(n)
@@ -298,7 +300,10 @@ cdef class SolverState:
         full = matrix
         for i in range(n):
             for j in range(i + 1):
-                full[i, j] = full[j, i] = row[j]
+                full[i, j] = row[j]
+                if memory.pending:
+                    full[i, j] = memory.growth * row[j] + (s[i] * w[j] + w[i] * s[j])
+                full[j, i] = full[i, j]
             row += i + 1
         return matrix
 
