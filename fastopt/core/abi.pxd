@@ -37,6 +37,7 @@ cdef struct Objective:
     bint joint                  # value and gradient come from one call of the user's function
     Py_ssize_t gradient_cost    # calls of the function that a gradient takes: 0 if it is exact
     double difference_step      # relative step of the gradient's differences; 0 if it is exact
+    int stop                    # set from another thread, to end the solve at the next evaluation
 
 
 # Why a solve ended; `fastopt.core.abi.Status` is its Python side. The numbers are internal:
@@ -61,3 +62,4 @@ cdef enum StatusCode:
     NOISY_DIFFERENCES = 16   # no way down along a gradient made of differences
     RAISED = 17              # transient: the exception is on its way, the solve can go on
     STOPPED = 18             # transient: an objective answered REPLY_STOP
+    ENDED_BY_OBJECTIVE = 19  # it did so of its own accord

@@ -22,3 +22,4 @@ class Status(enum.IntEnum):
     NOISY_DIFFERENCES = 16
     RAISED = 17
     STOPPED = 18
+    ENDED_BY_OBJECTIVE = 19

@@ -30,3 +30,4 @@ class Status(enum.IntEnum):
     NOISY_DIFFERENCES = StatusCode.NOISY_DIFFERENCES
     RAISED = StatusCode.RAISED
     STOPPED = StatusCode.STOPPED
+    ENDED_BY_OBJECTIVE = StatusCode.ENDED_BY_OBJECTIVE

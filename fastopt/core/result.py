@@ -143,6 +143,13 @@ ENDINGS: dict[Status, Ending] = {
         None,
         "Interrupted from the keyboard; x is the best point seen. Restart from x to go on.",
     ),
+    Status.ENDED_BY_OBJECTIVE: Ending(
+        8,
+        False,
+        None,
+        "The objective itself, a C function, answered that the solve is to end; x is the best "
+        "point seen.",
+    ),
     Status.CALLBACK: Ending(
         99,
         False,

@@ -32,6 +32,7 @@ __all__ = [
     "NormOrder",
     "Real",
     "Steps",
+    "Switch",
     "Workers",
     "check_callable",
     "real_vector",
@@ -248,6 +249,26 @@ class Choice:
         if not isinstance(value, str):
             _wrong_type(name, self.expected, value)
         if value not in self.values:
+            _out_of_range(name, self.expected, value)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """True, False or one of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return ", ".join(map(repr, (True, False, *self.words[:-1]))) + f" or {self.words[-1]!r}"
+
+    def __call__(self, name: str, value: Any, n: int) -> bool | str:
+        if isinstance(value, bool | np.bool_):
+            return bool(value)
+        if not isinstance(value, str):
+            _wrong_type(name, self.expected, value)
+        if value not in self.words:
             _out_of_range(name, self.expected, value)
         return value
 

@@ -22,6 +22,7 @@ from fastopt.core.validate import (
     NormOrder,
     Real,
     Steps,
+    Switch,
     Workers,
 )
 from fastopt.rules.table import RULES
@@ -194,6 +195,12 @@ _WOLFE = {
 }
 
 _RUNNING = {
+    "compile": Option(
+        "auto",
+        Switch(("auto",)),
+        "Whether an @njit function is evaluated without the interpreter: True, False, or 'auto', "
+        "when that pays for compiling it.",
+    ),
     "disp": Option(False, Flag(), "Print a summary at the end."),
     "return_all": Option(
         False,

@@ -176,6 +176,10 @@ def minimize(
     workers : map-like callable or int, optional
         Evaluates the points of a difference, as ``workers(function, points)``; a number is that of
         processes to start, -1 one a core. To reach them, `fun` and `args` have to pickle.
+    compile : {"auto", True, False}, default "auto"
+        Whether an ``@njit`` function is evaluated without the interpreter, which takes some tenths
+        of a second to prepare: at once, never, or as soon as its calls have cost as much. The
+        result is the same to the bit. With True, what cannot be compiled is a TypeError.
     disp : bool, default False
         Print a summary at the end.
     return_all : bool, default False

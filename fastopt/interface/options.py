@@ -61,6 +61,7 @@ class Controls(NamedTuple):
     eps: Steps = None
     finite_diff_rel_step: Steps = None
     workers: int | Callable[..., Any] | None = None
+    compile: bool | str = "auto"
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,6 @@ _ALIASES: dict[object, str] = {
 }
 # Known to no method of SciPy's, whatever it does.
 _ONLY_FASTOPT = frozenset(
-    ("maxtime", "stopval", "trace", "progress", "on_interrupt", "line_search")
+    ("maxtime", "stopval", "trace", "progress", "on_interrupt", "line_search", "compile")
 )
 _DEFAULTS = {name: _defaults(row) for name, row in METHODS.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import threading
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
@@ -23,15 +24,22 @@ from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_metho
 from fastopt.interface.options import read_options
 from fastopt.interface.progress import History, ProgressBar, observer_of, print_summary
 from fastopt.interface.workers import ProcessPool, check_sendable
+from fastopt.objectives.objective import BoundObjective
 from fastopt.objectives.python import PythonObjective
+from fastopt.objectives.source import ObjectiveSource, is_c_function
 from fastopt.solvers.state import SolverState
 
 __all__ = ["DIFFERENCES", "Solver", "check_jac"]
 
 # Between two slices the interpreter runs signal handlers. An objective in Python runs them as it
-# goes; with one in C, Ctrl-C waits for the end of the slice.
+# goes; with a compiled one, Ctrl-C waits for the end of the slice.
 SLICE_SECONDS = 0.05
 SLICE_GROWTH = 64
+# A slice that is expected to take longer than this runs in a thread of its own, which Ctrl-C can
+# stop at any evaluation; to start one takes 0.1 ms.
+THREAD_SECONDS = 0.005
+# Below this the GIL is kept: to get it back beside a busy thread takes up to 5 ms.
+RELEASE_SECONDS = 0.001
 
 DIFFERENCES = ("2-point", "3-point", "cs")
 
@@ -121,7 +129,8 @@ class Solver:
         options: Mapping[str, Any] | None = None,
     ) -> None:
         row = _find_row(method)
-        check_callable("fun", fun)
+        if not is_c_function(fun):
+            check_callable("fun", fun)
         jac = check_jac(jac)
         start = real_vector("x0", x0)
         settings, controls = read_options(row, options, tol, start.size)
@@ -138,7 +147,7 @@ class Solver:
             else:
                 check_sendable(fun, args)
                 workers = self._pool = ProcessPool(workers)
-        self._objective = PythonObjective(
+        self._source = ObjectiveSource(
             fun,
             "2-point" if jac is None else jac,
             args,
@@ -147,7 +156,9 @@ class Solver:
             controls.eps if jac is None else None,
             None if jac is None and row.has_absolute_step else controls.finite_diff_rel_step,
             workers,
+            controls.compile,
         )
+        self._seconds_per_iteration = 0.0
         self._state = SolverState(row.solver, start, settings)
         self._history: History | None = None
         if controls.trace or controls.return_all:
@@ -424,21 +435,76 @@ class Solver:
     def _slice(self, k: int) -> bool:
         """At most `k` iterations, and none after `maxtime`."""
         state = self._state
-        objective = self._objective
         maxtime = self._controls.maxtime
-        if maxtime == math.inf:
-            return state.advance(objective, k)
-        if not state.started and not state.advance(objective, 0):
-            return False  # without a deadline: however short the time, there is a point to return
-        objective.deadline = perf_counter() + (maxtime - self._time())
-        try:
-            going = state.advance(objective, k)
-        finally:
-            objective.deadline = math.inf
+        with self._source.turn():
+            going = True
+            if not state.started:
+                # Without a deadline: however short the time, there is a point to return.
+                going = self._run_slice(0, math.inf)
+            if going and k > 0:
+                going = self._run_slice(k, maxtime - self._time())
         if going and self._time() >= maxtime:
             state.finish(Status.MAXTIME)
             return False
+        if going and state.stopped:
+            state.finish(Status.ENDED_BY_OBJECTIVE)
+            return False
         return going
+
+    def _run_slice(self, k: int, seconds: float) -> bool:
+        """At most `k` iterations, cut short after so many seconds."""
+        state, source = self._state, self._source
+        objective = source.objective
+        if isinstance(objective, PythonObjective):
+            objective.deadline = perf_counter() + seconds
+            calls = state.nfev + state.njev
+            try:
+                return state.advance(objective, k)
+            finally:
+                objective.deadline = math.inf
+                source.note_calls(state.nfev + state.njev - calls)
+
+        expected = k * self._seconds_per_iteration
+        start, nit = perf_counter(), state.nit
+        if expected > THREAD_SECONDS:
+            going = interruptible(state, objective, k, seconds)
+        else:
+            going = state.advance(objective, k, expected > RELEASE_SECONDS)
+        # An evaluation at x0 counts as an iteration.
+        self._seconds_per_iteration = (perf_counter() - start) / max(1, state.nit - nit)
+        return going
+
+
+def interruptible(state: SolverState, objective: BoundObjective, k: int, seconds: float) -> bool:
+    """`state.advance` in a thread of its own, stopped by any exception here and after `seconds`."""
+    going = False
+    error: BaseException | None = None
+
+    def advance() -> None:
+        nonlocal going, error
+        try:
+            going = state.advance(objective, k, release=True)
+        except BaseException as raised:
+            error = raised
+
+    thread = threading.Thread(target=advance, name="fastopt", daemon=True)
+    end = perf_counter() + seconds
+    try:
+        thread.start()
+        # In short waits, since on Windows a signal does not end one.
+        while thread.is_alive() and (left := end - perf_counter()) > 0:
+            thread.join(min(left, 0.1))
+    finally:
+        objective.stop()
+        while thread.is_alive():
+            try:
+                thread.join()
+            except KeyboardInterrupt:
+                continue  # it ends at its next evaluation; the first one is on its way
+        objective.stop(False)
+    if error is not None:
+        raise error
+    return going
 
 
 def check_jac(jac: Any) -> Any:

@@ -12,6 +12,7 @@ from fastopt.core.abi cimport (
     REPLY_STOP, RUNNING, STOPPED, STOPVAL, UNBOUNDED, XTOL,
 )
 from fastopt.core.check cimport check
+from fastopt.core.flag cimport is_set
 from fastopt.core.vector cimport all_finite, norm_max, norm_order, norm_two
 
 
@@ -118,7 +119,7 @@ cdef int evaluate(Iteration* state, const Objective* objective, Point* point) no
     is of no use there, and the user's function need not be able to give one.
     """
     cdef int reply
-    if state.started and state.nfev >= state.limits.maxfev:
+    if is_set(&objective.stop) or state.started and state.nfev >= state.limits.maxfev:
         return REPLY_STOP
     reply = objective.value_grad(point.x, &point.value, point.gradient if objective.joint else NULL,
                                  state.n, objective.context)

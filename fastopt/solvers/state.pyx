@@ -15,7 +15,7 @@ from libc.string cimport memcpy
 
 from fastopt.core.abi import Status
 
-from fastopt.core.abi cimport MAXTIME, RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn
+from fastopt.core.abi cimport RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn
 from fastopt.objectives.objective cimport BoundObjective
 from fastopt.solvers.first_order cimport MOST_HYPERPARAMETERS, FirstOrder, first_order_method
 from fastopt.solvers.inverse_hessian cimport DENSE, LIMITED, InverseHessian
@@ -155,13 +155,15 @@ cdef class SolverState:
 
     # --- running -----------------------------------------------------------------------------
 
-    def advance(self, BoundObjective objective not None, long long k):
+    def advance(self, BoundObjective objective not None, long long k, bint release=False):
         """Run at most `k` more iterations; the first call also evaluates at x0.
+
+        With `release`, without the GIL; where an iteration is long, without it in any case.
 
         Returns
         -------
         bool
-            Whether there is more to do.
+            Whether there is more to do; also if the objective has cut it short (`stopped`).
 
         Raises
         ------
@@ -177,18 +179,16 @@ cdef class SolverState:
             status = self.iteration.status
             if status != RUNNING and status != RAISED and status != STOPPED:
                 return False
-            if self.method.work(self.iteration) > RELEASE_GIL:
+            if release or self.method.work(self.iteration) > RELEASE_GIL:
                 with nogil:
                     status = advance(&self.method, self.iteration, &objective.objective, k)
             else:
                 status = advance(&self.method, self.iteration, &objective.objective, k)
             if status == RAISED:
                 objective.raise_error()
-            if status == STOPPED:
-                self.iteration.status = MAXTIME     # so far, only a deadline stops an objective
         finally:
             self.lock.release()
-        return status == RUNNING
+        return status == RUNNING or status == STOPPED
 
     def finish(self, StatusCode status):
         """End the solve for a reason from outside."""
@@ -208,6 +208,11 @@ cdef class SolverState:
     def status(self):
         """Why it ended, or `Status.RUNNING`."""
         return Status(self.iteration.status)
+
+    @property
+    def stopped(self):
+        """Whether the objective cut the last `advance` short."""
+        return self.iteration.status == STOPPED
 
     @property
     def started(self):

@@ -1,0 +1,300 @@
+"""What generated code does that Numba's language has no words for.
+
+Reading and writing C memory, calling the user's function and finding out whether it raised, and
+raising its exception later. Importing this module imports Numba.
+
+A wrapper never raises. `guarded` turns an exception into a flag and leaves it in the context (see
+`context.pxd`), from where `reraise` takes it: the user gets the exception itself, not that of a
+second run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types  # type: ignore[attr-defined]  # public, but not in __all__
+from numba.core import cgutils
+from numba.core.callconv import Status, excinfo_ptr_t
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
+
+__all__ = [
+    "ARGUMENTS",
+    "COMPLEX_VECTOR",
+    "NOT_A_GRADIENT",
+    "NOT_A_SCALAR",
+    "NO_MEMORY",
+    "POINTER",
+    "VECTOR",
+    "abs_step_of",
+    "as_number",
+    "complain",
+    "element",
+    "empty_vector",
+    "given",
+    "guarded",
+    "imaginary_part",
+    "loader",
+    "point_of",
+    "rel_step_of",
+    "reraise",
+    "stopped",
+    "value_of",
+    "view",
+]
+
+# The struct `Context`: offsets of its members, and of the arguments behind it.
+_VALUE, _POINT, _ABS_STEP, _REL_STEP, _STOP, _EXCEPTION, _CODE, _DETAIL = range(0, 64, 8)
+ARGUMENTS = 64
+
+# The enum `Complaint`.
+NO_MEMORY, NOT_A_SCALAR, NOT_A_GRADIENT = -1001, -1002, -1003
+
+POINTER = types.CPointer(types.float64)  # type: ignore[no-untyped-call]
+VECTOR = types.Array(types.float64, 1, "C")
+COMPLEX_VECTOR = types.Array(types.complex128, 1, "C")
+
+_int32 = ir.IntType(32)
+_double_pointer = ir.DoubleType().as_pointer()
+
+
+def _member(context: Any, builder: Any, address: Any, offset: int, type_: Any) -> Any:
+    """A pointer to the member of the struct at `address`."""
+    place = builder.gep(address, [context.get_constant(types.intp, offset)])
+    return builder.bitcast(place, type_.as_pointer())
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def guarded(typing: Any, function: Any, leading: Any, args: Any, address: Any) -> Any:
+    """``function(*leading, *args)``, as the pair (raised, what it returned)."""
+    arguments = (*leading, *args)
+    called = typing.resolve_function_type(function, arguments, {})
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        compiled = function.dispatcher.get_compile_result(called)
+        context.add_linking_libs([compiled.library])
+        passed = [
+            *cgutils.unpack_tuple(builder, values[1], len(leading)),
+            *cgutils.unpack_tuple(builder, values[2], len(args)),
+        ]
+        folded = _fold(context, builder, called.args, arguments, passed)
+        status, result = context.call_internal_no_propagate(
+            builder, compiled.fndesc, called, folded
+        )
+        with builder.if_then(status.is_error, likely=False):
+            exception = _member(context, builder, values[3], _EXCEPTION, excinfo_ptr_t)
+            builder.store(status.excinfoptr, exception)
+            builder.store(status.code, _member(context, builder, values[3], _CODE, _int32))
+        return context.make_tuple(builder, signature.return_type, (status.is_error, result))
+
+    result = types.Tuple((types.boolean, called.return_type))
+    return result(function, leading, args, address), generate
+
+
+def _fold(context: Any, builder: Any, targets: Any, sources: Any, values: Any) -> list[Any]:
+    """The values in the form of a function's own parameters: defaults filled in, `*args` packed."""
+    pairs = iter(zip(sources, values, strict=True))
+    folded = []
+    for target in targets:
+        if isinstance(target, types.Omitted):
+            folded.append(context.get_constant_generic(builder, target, None))
+        elif isinstance(target, types.StarArgTuple | types.StarArgUniTuple):
+            rest = [
+                context.cast(builder, value, source, element)
+                for element, (source, value) in zip(target, pairs, strict=True)
+            ]
+            folded.append(context.make_tuple(builder, target, rest))
+        else:
+            source, value = next(pairs)
+            folded.append(context.cast(builder, value, source, target))
+    return folded
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def reraise(typing: Any, address: Any) -> Any:
+    """Raise what `guarded` left in the context at `address`, a pointer or an integer."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = values[0]
+        if isinstance(address, types.Integer):
+            place = builder.inttoptr(place, cgutils.voidptr_t)
+        exception = _member(context, builder, place, _EXCEPTION, excinfo_ptr_t)
+        code = _member(context, builder, place, _CODE, _int32)
+        flags = dict.fromkeys(Status._fields, cgutils.true_bit)
+        flags |= {"code": builder.load(code), "excinfoptr": builder.load(exception)}
+        context.call_conv.return_status_propagate(builder, Status(**flags))
+        return context.get_dummy_value()
+
+    return types.void(address), generate
+
+
+def loader(type_: Any) -> Any:
+    """An intrinsic that loads the arguments, of this type, from behind a context."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def load(typing: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            kind = context.get_value_type(type_)
+            value = builder.load(_member(context, builder, values[0], ARGUMENTS, kind))
+            context.nrt.incref(builder, type_, value)
+            return value
+
+        return type_(address), generate
+
+    return load
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def complain(typing: Any, address: Any, complaint: Any, detail: Any) -> Any:
+    """Note in the context what is wrong with what the user's function returned."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        code = builder.trunc(values[1], _int32)
+        builder.store(code, _member(context, builder, values[0], _CODE, _int32))
+        kind = context.get_value_type(types.intp)
+        builder.store(values[2], _member(context, builder, values[0], _DETAIL, kind))
+        return context.get_dummy_value()
+
+    return types.void(address, types.intp, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def stopped(typing: Any, address: Any) -> Any:
+    """Whether somebody has asked for the end."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        flag = builder.load(_member(context, builder, values[0], _STOP, _int32.as_pointer()))
+        found = builder.load_atomic(flag, "monotonic", align=4)
+        return builder.icmp_signed("!=", found, _int32(0))
+
+    return types.boolean(address), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def value_of(typing: Any, address: Any) -> Any:
+    """A pointer to the context's `value`."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _member(context, builder, values[0], _VALUE, ir.DoubleType())
+
+    return POINTER(address), generate
+
+
+def _vector_member(offset: int) -> Any:
+    def typed(typing: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.load(_member(context, builder, values[0], offset, _double_pointer))
+
+        return POINTER(address), generate
+
+    return typed
+
+
+point_of = intrinsic(_vector_member(_POINT))
+abs_step_of = intrinsic(_vector_member(_ABS_STEP))
+rel_step_of = intrinsic(_vector_member(_REL_STEP))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def element(typing: Any, pointer: Any, i: Any) -> Any:
+    """A pointer to the i-th of the numbers at `pointer`."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.gep(values[0], [values[1]])
+
+    return POINTER(pointer, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def given(typing: Any, pointer: Any) -> Any:
+    """Whether a pointer is not NULL."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return cgutils.is_not_null(builder, values[0])
+
+    return types.boolean(pointer), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def view(typing: Any, pointer: Any, n: Any) -> Any:
+    """The n numbers at `pointer` as an array that owns nothing."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array = make_array(VECTOR)(context, builder)
+        size = context.get_constant(types.intp, 8)
+        populate_array(array, values[0], [values[1]], [size], size, meminfo=None)
+        return array._getvalue()
+
+    return VECTOR(pointer, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def empty_vector(typing: Any, n: Any, like: Any) -> Any:
+    """An array of n numbers of the type of `like`, or of none where memory has run out.
+
+    `numpy.empty` would raise there, which a wrapper must not.
+    """
+    result = COMPLEX_VECTOR if isinstance(like, types.Complex) else VECTOR
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = context.get_value_type(result.dtype)
+        itemsize = context.get_constant(types.intp, context.get_abi_sizeof(kind))
+        memory = context.nrt.meminfo_alloc_unchecked(builder, builder.mul(values[0], itemsize))
+        have = cgutils.is_not_null(builder, memory)
+        n = builder.select(have, values[0], values[0].type(0))
+        data = cgutils.alloca_once_value(builder, cgutils.get_null_value(kind.as_pointer()))
+        with builder.if_then(have, likely=True):
+            start = context.nrt.meminfo_data(builder, memory)
+            builder.store(builder.bitcast(start, kind.as_pointer()), data)
+        array = make_array(result)(context, builder)
+        populate_array(array, builder.load(data), [n], [itemsize], itemsize, meminfo=memory)
+        return array._getvalue()
+
+    return result(types.intp, like), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def as_number(typing: Any, found: Any) -> Any:
+    """What a function returned, as the pair (how many numbers that is, the first as a double)."""
+
+    def from_scalar(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        number = context.cast(builder, values[0], found, types.float64)
+        one = context.get_constant(types.intp, 1)
+        return context.make_tuple(builder, signature.return_type, (one, number))
+
+    def from_array(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array = make_array(found)(context, builder, values[0])
+        number = cgutils.alloca_once_value(builder, context.get_constant(types.float64, 0.0))
+        with builder.if_then(cgutils.is_not_null(builder, array.nitems)):
+            first = context.unpack_value(builder, found.dtype, array.data)
+            builder.store(context.cast(builder, first, found.dtype, types.float64), number)
+        pair = (array.nitems, builder.load(number))
+        return context.make_tuple(builder, signature.return_type, pair)
+
+    generate = from_array if isinstance(found, types.Array) else from_scalar
+    return types.Tuple((types.intp, types.float64))(found), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def imaginary_part(typing: Any, found: Any) -> Any:
+    """As `as_number`, of a complex result's imaginary part."""
+    scalar = found.dtype if isinstance(found, types.Array) else found
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        number = cgutils.alloca_once_value(builder, context.get_constant(types.float64, 0.0))
+        size = context.get_constant(types.intp, 1)
+        value = values[0]
+        if scalar is not found:
+            array = make_array(found)(context, builder, value)
+            size = array.nitems
+        with builder.if_then(cgutils.is_not_null(builder, size)):
+            if scalar is not found:
+                value = context.unpack_value(builder, scalar, array.data)
+            parts = context.make_complex(builder, scalar, value)
+            real = context.cast(builder, parts.imag, scalar.underlying_float, types.float64)
+            builder.store(real, number)
+        pair = (size, builder.load(number))
+        return context.make_tuple(builder, signature.return_type, pair)
+
+    return types.Tuple((types.intp, types.float64))(found), generate

@@ -1,0 +1,20 @@
+"""Machine code as a C objective, and the arguments that it reads."""
+
+from fastopt.objectives.context cimport Context, Slot
+from fastopt.objectives.objective cimport BoundObjective
+
+
+cdef class CompiledObjective(BoundObjective):
+
+    cdef Context* context
+    cdef Slot* slots           # where the batched arguments go; NULL: they are those of one problem
+    cdef Py_ssize_t slot_count
+    cdef object wrapper        # keeps the machine code alive,
+    cdef tuple args            # what the arguments point to,
+    cdef object keep           # the step arrays and the scratch vector,
+    cdef object packer         # and what was stored with a reference count
+    cdef readonly Py_ssize_t n
+
+    cdef int set_steps(self, scheme, scratch, abs_step, rel_step) except -1
+    cdef int pack(self, layout, tuple batched) except -1
+    cdef void select(self, Py_ssize_t i) noexcept nogil

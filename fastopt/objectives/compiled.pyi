@@ -1,0 +1,23 @@
+from typing import Any, Self
+
+from numpy.typing import ArrayLike
+
+from fastopt.objectives.objective import BoundObjective
+from fastopt.objectives.packing import Layout
+from fastopt.objectives.wrappers import Wrapper
+
+class CompiledObjective(BoundObjective):
+    n: int
+    def __new__(
+        cls,
+        wrapper: Wrapper,
+        layout: Layout,
+        args: tuple[Any, ...],
+        n: int,
+        abs_step: ArrayLike | None = None,
+        rel_step: ArrayLike | None = None,
+        batched: tuple[bool, ...] = (),
+    ) -> Self: ...
+
+class CFunctionObjective(BoundObjective):
+    def __init__(self, capsule: Any, owner: Any) -> None: ...

@@ -1,0 +1,219 @@
+"""Machine code as a C objective, and the arguments that it reads.
+
+Owns the context that a wrapper gets with every call: its own scratch memory and the arguments, laid
+out as its machine code expects them. Knows nothing of how a wrapper was made.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer
+from cpython.ref cimport PyObject
+from libc.stdint cimport int64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from fastopt.core.abi cimport value_grad_fn
+from fastopt.objectives.context cimport (
+    ARGUMENTS, NO_MEMORY, NOT_A_GRADIENT, NOT_A_SCALAR, Context, Slot,
+)
+from fastopt.objectives.differences cimport COMPLEX_STEP, THREE_POINT, TWO_POINT, default_step
+from fastopt.objectives.objective cimport BoundObjective
+
+cdef extern from "Python.h":
+    PyObject* PyErr_Occurred()
+
+cnp.import_array()
+
+SCHEMES = {"2-point": TWO_POINT, "3-point": THREE_POINT, "cs": COMPLEX_STEP}
+
+# Kinds of leaves; `packing.py` has them as well.
+cdef enum:
+    ARRAY = 0
+    SCALAR = 1
+    POINTER = 2
+
+
+cdef class CompiledObjective(BoundObjective):
+    """A compiled function bound to its arguments, or to those of a batch of problems.
+
+    Parameters
+    ----------
+    wrapper : fastopt.objectives.wrappers.Wrapper
+        The machine code.
+    layout : fastopt.objectives.packing.Layout
+        How it expects its arguments.
+    args : tuple
+        The arguments, of the types that the wrapper was compiled for; of a batch, whole arrays
+        where `batched` says so.
+    n : int
+        The number of variables.
+    abs_step, rel_step : float or ndarray of shape (n,), optional
+        Steps of the differences, as in `PythonObjective`.
+    batched : tuple of bool, optional
+        Which arguments are arrays whose first axis counts the problems; problem 0 is selected.
+    """
+
+    def __cinit__(self, wrapper, layout, tuple args not None, Py_ssize_t n, abs_step=None,
+                  rel_step=None, tuple batched=()):
+        cdef cnp.ndarray scratch = np.zeros((3, n))
+        cdef double* vectors = <double*>cnp.PyArray_DATA(scratch)
+        self.n = n
+        self.wrapper = wrapper
+        self.args = args
+        self.keep = scratch
+        self.context = <Context*>calloc(1, ARGUMENTS + max(1, <Py_ssize_t>layout.size))
+        if self.context == NULL:
+            raise MemoryError
+        self.context.point = vectors
+        self.context.stop = &self.objective.stop
+        self.objective.value_grad = <value_grad_fn><size_t>wrapper.address
+        self.objective.context = self.context
+        self.objective.joint = wrapper.form in ("joint", "inplace")
+        if wrapper.form in SCHEMES:
+            self.set_steps(SCHEMES[wrapper.form], scratch, abs_step, rel_step)
+        self.pack(layout, batched)
+
+    def __dealloc__(self):
+        if self.packer is not None:
+            self.packer.release(<size_t>self.context + ARGUMENTS)
+        free(self.slots)
+        free(self.context)
+
+    cdef int set_steps(self, scheme, scratch, abs_step, rel_step) except -1:
+        cdef double* vectors = <double*>cnp.PyArray_DATA(<cnp.ndarray>scratch)
+        scratch[1] = 0.0 if abs_step is None else abs_step
+        scratch[2] = 0.0 if rel_step is None else rel_step
+        self.context.abs_step = vectors + self.n
+        self.context.rel_step = vectors + 2 * self.n
+        self.objective.gradient_cost = 2 * self.n if scheme == THREE_POINT else self.n
+        if scheme != COMPLEX_STEP:
+            given = np.abs(scratch[1:])
+            self.objective.difference_step = (
+                given[given > 0].min() if given.any() else default_step(scheme))
+        return 0
+
+    # --- arguments -----------------------------------------------------------------------------
+
+    cdef int pack(self, layout, tuple batched) except -1:
+        cdef char* start = <char*>self.context + ARGUMENTS
+        cdef Py_ssize_t i
+        first = tuple([arg[0] if i < len(batched) and batched[i] else arg
+                       for i, arg in enumerate(self.args)]) if any(batched) else self.args
+        if layout.tree is None:
+            layout.store(<size_t>start, first)
+            self.packer = layout
+        else:
+            put_all(start, layout.tree, first)
+        if any(batched):
+            self.slots = <Slot*>calloc(len(batched), sizeof(Slot))
+            if self.slots == NULL:
+                raise MemoryError
+            for i in range(len(batched)):
+                if batched[i]:
+                    set_slot(&self.slots[self.slot_count], start, layout.top[i], self.args[i])
+                    self.slot_count += 1
+        return 0
+
+    cdef void select(self, Py_ssize_t i) noexcept nogil:
+        """Turn to the arguments of problem i of the batch."""
+        cdef Py_ssize_t k
+        cdef const char* source
+        for k in range(self.slot_count):
+            source = self.slots[k].source + i * self.slots[k].stride
+            if self.slots[k].size == 0:
+                (<const char**>self.slots[k].target)[0] = source
+            else:
+                memcpy(self.slots[k].target, source, self.slots[k].size)
+
+    # --- errors --------------------------------------------------------------------------------
+
+    cdef int raise_error(self) except -1:
+        cdef int code = self.context.code
+        if PyErr_Occurred() != NULL:      # code that went back to the interpreter has left it there
+            return -1
+        if code == NO_MEMORY:
+            raise MemoryError(f"no memory for a copy of x, {self.context.detail} numbers")
+        if code == NOT_A_SCALAR:
+            raise ValueError("`fun` must return a scalar, got an array of "
+                             f"{self.context.detail} numbers")
+        if code == NOT_A_GRADIENT:
+            name = "`fun` (jac=True)" if self.wrapper.form == "joint" else "`jac`"
+            raise ValueError(f"{name} must return an array of shape ({self.n},), got one of "
+                             f"{self.context.detail} numbers")
+        from fastopt.objectives.wrappers import raise_from      # loads Numba, which is loaded
+        raise_from(<size_t>self.context)
+
+
+cdef int put_all(char* start, tuple tree, args) except -1:
+    """Write arguments to where their leaves are, tuples within tuples included."""
+    for leaf, value in zip(tree, args):
+        if type(leaf) is tuple:
+            put_all(start, leaf, value)
+        else:
+            put(start + <Py_ssize_t>leaf.offset, leaf.kind, leaf.dtype, value)
+    return 0
+
+
+cdef int put(char* target, int kind, dtype, value) except -1:
+    cdef cnp.ndarray array
+    cdef int64_t* fields = <int64_t*>target
+    cdef int i, dimensions
+    if kind == ARRAY:
+        # Numba's array: owner, parent, number of items, their size, data, shape, strides. Without
+        # an owner it is not counted; `args` of the objective keeps it.
+        array = <cnp.ndarray?>value
+        dimensions = cnp.PyArray_NDIM(array)
+        fields[0] = 0
+        fields[1] = 0
+        fields[2] = cnp.PyArray_SIZE(array)
+        fields[3] = cnp.PyArray_ITEMSIZE(array)
+        fields[4] = <int64_t><size_t>cnp.PyArray_DATA(array)
+        for i in range(dimensions):
+            fields[5 + i] = cnp.PyArray_DIM(array, i)
+            fields[5 + dimensions + i] = cnp.PyArray_STRIDE(array, i)
+    elif kind == SCALAR:
+        array = np.array(value, dtype=dtype)
+        memcpy(target, cnp.PyArray_DATA(array), cnp.PyArray_ITEMSIZE(array))
+    elif kind == POINTER:
+        fields[0] = value.__array_interface__["data"][0]
+    return 0
+
+
+cdef int set_slot(Slot* slot, char* start, leaf, value) except -1:
+    """Where a batched argument's part for problem i goes, and where it comes from."""
+    cdef cnp.ndarray array = <cnp.ndarray?>value
+    slot.source = <const char*>cnp.PyArray_DATA(array)
+    slot.stride = cnp.PyArray_STRIDE(array, 0)
+    slot.target = start + <Py_ssize_t>leaf.offset
+    if leaf.kind == ARRAY:
+        slot.target += 4 * sizeof(int64_t)
+    elif leaf.kind == SCALAR:
+        slot.size = cnp.PyArray_ITEMSIZE(array)
+    return 0
+
+
+cdef class CFunctionObjective(BoundObjective):
+    """A C function of the user's own, of type `value_grad_fn`.
+
+    Parameters
+    ----------
+    capsule : PyCapsule
+        The function; the capsule's context is what it gets as its last argument.
+    owner : object
+        Kept alive for as long as this.
+    """
+
+    cdef object owner
+
+    def __init__(self, capsule, owner):
+        cdef const char* name = PyCapsule_GetName(capsule)
+        self.owner = owner
+        self.objective.value_grad = <value_grad_fn>PyCapsule_GetPointer(capsule, name)
+        self.objective.context = PyCapsule_GetContext(capsule)
+        self.objective.joint = True
+
+    cdef int raise_error(self) except -1:
+        if PyErr_Occurred() != NULL:
+            return -1
+        raise RuntimeError("the C function that is `fun` answered 1: its code has failed")

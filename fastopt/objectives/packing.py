@@ -1,0 +1,149 @@
+"""How a tuple of arguments lies in memory, as the machine code of a wrapper reads it.
+
+Numbers, arrays of numbers, records and tuples of these are laid out here, each leaf at its offset:
+that takes a microsecond, needs no machine code, and the arrays carry no reference count, so that
+threads which share them do not wait for each other. Anything else (typed lists and dicts, strings,
+instances of jitted classes) is stored by Numba itself, with its reference counts. Importing this
+module imports Numba.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numba
+from numba import types  # type: ignore[attr-defined]  # public, but not in __all__
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+from numba.np.numpy_support import as_dtype
+
+__all__ = ["Layout", "Leaf", "layout_of"]
+
+# Kinds of leaves.
+ARRAY, SCALAR, POINTER, NOTHING = range(4)
+
+
+class Leaf(NamedTuple):
+    """A value without parts: where it lies, and for a scalar its NumPy dtype."""
+
+    kind: int
+    offset: int
+    dtype: Any = None
+
+
+class Layout(NamedTuple):
+    """Where the arguments lie.
+
+    ``top`` has a `Leaf` for each argument that is one, None for the others. ``tree`` mirrors the
+    nesting of the tuple; it is None if the arguments hold something that has to be stored by
+    ``store(address, args)``, and given back by ``release(address)``.
+    """
+
+    size: int
+    top: tuple[Any, ...]
+    tree: tuple[Any, ...] | None
+    store: Callable[..., None] | None = None
+    release: Callable[..., None] | None = None
+
+
+@cache
+def layout_of(arguments: Any) -> Layout:
+    """The layout of arguments of a Numba tuple type.
+
+    Examples
+    --------
+    >>> import numba
+    >>> layout_of(numba.typeof((1.0, (True, 2j)))).size
+    32
+    """
+    size = _size(arguments)
+    places = zip(arguments, _places(arguments), strict=True)
+    tree = tuple(_tree(type_, place) for type_, place in places)
+    top = tuple(leaf if isinstance(leaf, Leaf) else None for leaf in tree)
+    if _is_complete(tree):
+        return Layout(size, top, tree)
+    return Layout(size, top, None, *_counted(arguments))
+
+
+def _is_complete(tree: Any) -> bool:
+    """Whether every value has a leaf."""
+    if isinstance(tree, Leaf):
+        return True
+    return tree is not None and all(map(_is_complete, tree))
+
+
+def _size(type_: Any) -> int:
+    context = cpu_target.target_context
+    return context.get_abi_sizeof(context.get_value_type(type_))  # type: ignore[no-any-return]
+
+
+def _tree(type_: Any, offset: int) -> Any:
+    """The leaves of a type, each at its offset; None where a value holds references."""
+    if isinstance(type_, types.BaseTuple):
+        return tuple(
+            _tree(element, offset + place)
+            for element, place in zip(type_, _places(type_), strict=True)
+        )
+    if isinstance(type_, types.Array) and _is_plain(type_.dtype):
+        return Leaf(ARRAY, offset)
+    if isinstance(type_, types.Record):
+        return Leaf(POINTER, offset)
+    if isinstance(type_, types.NoneType | types.Dispatcher):
+        return Leaf(NOTHING, offset)
+    if _is_plain(type_):
+        return Leaf(SCALAR, offset, as_dtype(type_))
+    return None
+
+
+def _is_plain(type_: Any) -> bool:
+    return isinstance(
+        type_, types.Number | types.Boolean | types.NPDatetime | types.NPTimedelta | types.Record
+    )
+
+
+def _places(type_: Any) -> list[int]:
+    """The offsets of a tuple's elements."""
+    context = cpu_target.target_context
+    if isinstance(type_, types.UniTuple | types.NamedUniTuple):
+        step = _size(type_.dtype)
+        return [step * i for i in range(len(type_))]
+    struct = context.get_value_type(type_)
+    return [struct.get_element_offset(context.target_data, i) for i in range(len(type_))]
+
+
+def _counted(arguments: Any) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Functions that store arguments with a reference count, and that give it back."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def put(typing: Any, address: Any, args: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            context.nrt.incref(builder, arguments, values[1])
+            builder.store(values[1], _place(context, builder, values[0], arguments))
+            return context.get_dummy_value()
+
+        return types.void(types.intp, arguments), generate
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def drop(typing: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            value = builder.load(_place(context, builder, values[0], arguments))
+            context.nrt.decref(builder, arguments, value)
+            return context.get_dummy_value()
+
+        return types.void(types.intp), generate
+
+    @numba.njit  # type: ignore[untyped-decorator]
+    def store(address, args):  # type: ignore[no-untyped-def]
+        put(address, args)
+
+    @numba.njit  # type: ignore[untyped-decorator]
+    def release(address):  # type: ignore[no-untyped-def]
+        drop(address)
+
+    return store, release
+
+
+def _place(context: Any, builder: Any, address: Any, type_: Any) -> Any:
+    return builder.inttoptr(address, context.get_value_type(type_).as_pointer())

@@ -1,0 +1,452 @@
+"""From @njit functions to the C function that solvers call.
+
+Owns the bodies of these functions, one for each form in which a gradient can come, and where they
+are kept: with the user's function itself, so that they die with it. Importing this module imports
+Numba.
+
+A body gets C pointers, calls the user's function on a fresh array and copies what it returns. It
+must not raise: an exception in a C function would be printed and dropped, and the solver would see
+whatever the memory held. `calls.guarded` sees to that.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types  # type: ignore[attr-defined]  # public, but not in __all__
+from numba._dispatcher import compute_fingerprint
+from numba.core.registry import CPUDispatcher
+from numba.extending import register_jitable
+
+from fastopt.objectives.calls import (
+    COMPLEX_VECTOR,
+    NO_MEMORY,
+    NOT_A_GRADIENT,
+    NOT_A_SCALAR,
+    POINTER,
+    VECTOR,
+    abs_step_of,
+    as_number,
+    complain,
+    element,
+    empty_vector,
+    given,
+    guarded,
+    imaginary_part,
+    loader,
+    point_of,
+    rel_step_of,
+    reraise,
+    stopped,
+    value_of,
+    view,
+)
+
+__all__ = ["SIGNATURE", "Wrapper", "compile_wrapper", "is_compilable", "known_wrapper"]
+
+# `value_grad_fn` in core/abi.pxd.
+SIGNATURE = types.int32(POINTER, POINTER, POINTER, types.intp, types.voidptr)
+
+_DONE, _RAISED, _STOP = 0, 1, 2  # `Reply` in core/abi.pxd
+
+# How many of a function's wrappers are kept: for its argument types, gradients and forms.
+_KEPT = 32
+# The attribute of a dispatcher that holds them. A registry of our own, however weak its keys, would
+# keep functions alive: a wrapper's machine code refers to its function.
+_ATTRIBUTE = "_fastopt_wrappers"
+
+
+@dataclass(frozen=True, eq=False)
+class Wrapper:
+    """A compiled `value_grad_fn`.
+
+    ``callback`` owns the machine code, which lives as long as it does.
+    """
+
+    callback: Any
+    form: str
+    arguments: Any
+
+    @property
+    def address(self) -> int:
+        return self.callback.address  # type: ignore[no-any-return]
+
+
+def is_compilable(function: object) -> bool:
+    """Whether Numba compiles `function` to machine code for this processor."""
+    return isinstance(function, CPUDispatcher)
+
+
+# --- the bodies ------------------------------------------------------------------------------
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _copy_of(x, n, context):  # type: ignore[no-untyped-def]
+    """A fresh array for the user's function, which is its to write to and to keep."""
+    point = empty_vector(n, 0.0)
+    for i in range(point.size):
+        point[i] = x[i]
+    if point.size != n:
+        complain(context, NO_MEMORY, n)
+    return point
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _complex_copy_of(x, n, context):  # type: ignore[no-untyped-def]
+    point = empty_vector(n, 0j)
+    for i in range(point.size):
+        point[i] = x[i]
+    if point.size != n:
+        complain(context, NO_MEMORY, n)
+    return point
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _put_value(found, value, context):  # type: ignore[no-untyped-def]
+    size, number = as_number(found)
+    if size != 1:
+        complain(context, NOT_A_SCALAR, size)
+        return False
+    value[0] = number
+    return True
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _put_gradient(found, grad, n, context):  # type: ignore[no-untyped-def]
+    if found.size != n:
+        complain(context, NOT_A_GRADIENT, found.size)
+        return False
+    for i in range(n):
+        grad[i] = found[i]
+    return True
+
+
+def _joint(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
+    def value_grad(x, value, grad, n, context):  # type: ignore[no-untyped-def]
+        args = load(context)
+        point = _copy_of(x, n, context)
+        if point.size != n:
+            return _RAISED
+        raised, found = guarded(fun, (point,), args, context)
+        if raised:
+            return _RAISED
+        if given(value) and not _put_value(found[0], value, context):
+            return _RAISED
+        if given(grad) and not _put_gradient(found[1], grad, n, context):
+            return _RAISED
+        return _DONE
+
+    return value_grad
+
+
+def _inplace(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
+    def value_grad(x, value, grad, n, context):  # type: ignore[no-untyped-def]
+        args = load(context)
+        point = view(point_of(context), n)
+        for i in range(n):
+            point[i] = x[i]
+        filled = view(grad, n if given(grad) else 0)
+        for i in range(filled.size):
+            filled[i] = np.nan
+        raised, found = guarded(fun, (point, filled), args, context)
+        if raised or (given(value) and not _put_value(found, value, context)):
+            return _RAISED
+        return _DONE
+
+    return value_grad
+
+
+def _separate(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
+    def value_grad(x, value, grad, n, context):  # type: ignore[no-untyped-def]
+        args = load(context)
+        if given(value):
+            point = _copy_of(x, n, context)
+            if point.size != n:
+                return _RAISED
+            raised, found = guarded(fun, (point,), args, context)
+            if raised or not _put_value(found, value, context):
+                return _RAISED
+        if given(grad):
+            point = _copy_of(x, n, context)
+            if point.size != n:
+                return _RAISED
+            raised, slopes = guarded(jac, (point,), args, context)
+            if raised or not _put_gradient(slopes, grad, n, context):
+                return _RAISED
+        return _DONE
+
+    return value_grad
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _sign(x):  # type: ignore[no-untyped-def]
+    return 1.0 if x >= 0.0 else -1.0
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _difference_step(i, x, default, context):  # type: ignore[no-untyped-def]
+    """`difference_step` of differences.pxd, to the bit."""
+    absolute, relative = abs_step_of(context), rel_step_of(context)
+    step = 0.0
+    if given(absolute) and absolute[i] != 0.0:
+        step = absolute[i]
+    elif given(relative) and relative[i] != 0.0:
+        step = relative[i] * _sign(x) * abs(x)
+    if (x + step) - x == 0.0:
+        step = default * _sign(x) * max(1.0, abs(x))
+    return step
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _imaginary_step(i, x, default, context):  # type: ignore[no-untyped-def]
+    """As `_difference_step`: a complex step is never lost beside x."""
+    absolute, relative = abs_step_of(context), rel_step_of(context)
+    step = 0.0
+    if given(absolute) and absolute[i] != 0.0:
+        step = absolute[i]
+    elif given(relative) and relative[i] != 0.0:
+        step = relative[i] * _sign(x) * abs(x)
+    return step if step != 0.0 else default * max(1.0, abs(x))
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _value_near(fun, x, i, step, n, value, args, context):  # type: ignore[no-untyped-def]
+    """The value where variable i is `step` further."""
+    point = _copy_of(x, n, context)
+    if point.size != n:
+        return False
+    point[i] += step
+    raised, found = guarded(fun, (point,), args, context)
+    return not raised and _put_value(found, value, context)
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _keep_value(fun, x, n, value, args, context):  # type: ignore[no-untyped-def]
+    """The value at x, kept in the context."""
+    point = _copy_of(x, n, context)
+    if point.size != n:
+        return False
+    raised, found = guarded(fun, (point,), args, context)
+    if raised or not _put_value(found, value, context):
+        return False
+    value_of(context)[0] = value[0]
+    return True
+
+
+def _two_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
+    default = 1.4901161193847656e-08
+
+    def value_grad(x, value, grad, n, context):  # type: ignore[no-untyped-def]
+        args = load(context)
+        if given(value) and not _keep_value(fun, x, n, value, args, context):
+            return _RAISED
+        if not given(grad):
+            return _DONE
+        here = value_of(context)[0]
+        for i in range(n):
+            if stopped(context):
+                return _STOP
+            step = _difference_step(i, x[i], default, context)
+            if not _value_near(fun, x, i, step, n, element(grad, i), args, context):
+                return _RAISED
+            grad[i] = (grad[i] - here) / ((x[i] + step) - x[i])
+        return _DONE
+
+    return value_grad
+
+
+def _three_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
+    default = 6.055454452393343e-06
+
+    def value_grad(x, value, grad, n, context):  # type: ignore[no-untyped-def]
+        args = load(context)
+        if given(value) and not _keep_value(fun, x, n, value, args, context):
+            return _RAISED
+        if not given(grad):
+            return _DONE
+        for i in range(n):
+            if stopped(context):
+                return _STOP
+            step = _difference_step(i, x[i], default, context)
+            if not _value_near(fun, x, i, step, n, element(grad, i), args, context):
+                return _RAISED
+            ahead = grad[i]
+            if not _value_near(fun, x, i, -step, n, element(grad, i), args, context):
+                return _RAISED
+            grad[i] = (ahead - grad[i]) / ((x[i] + step) - (x[i] - step))
+        return _DONE
+
+    return value_grad
+
+
+def _complex_step(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
+    default = 1e-20
+
+    def value_grad(x, value, grad, n, context):  # type: ignore[no-untyped-def]
+        args = load(context)
+        if given(value) and not _keep_value(fun, x, n, value, args, context):
+            return _RAISED
+        if not given(grad):
+            return _DONE
+        for i in range(n):
+            if stopped(context):
+                return _STOP
+            step = _imaginary_step(i, x[i], default, context)
+            point = _complex_copy_of(x, n, context)
+            if point.size != n:
+                return _RAISED
+            point[i] += step * 1j
+            raised, found = guarded(fun, (point,), args, context)
+            if raised:
+                return _RAISED
+            size, slope = imaginary_part(found)
+            if size != 1:
+                complain(context, NOT_A_SCALAR, size)
+                return _RAISED
+            grad[i] = slope / step
+        return _DONE
+
+    return value_grad
+
+
+_BODIES = {
+    "joint": _joint,
+    "inplace": _inplace,
+    "separate": _separate,
+    "2-point": _two_point,
+    "3-point": _three_point,
+    "cs": _complex_step,
+}
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _raise_from(address):  # type: ignore[no-untyped-def]
+    reraise(address)
+
+
+def raise_from(address: int) -> None:
+    """Raise what a wrapper left in the context at `address`."""
+    _raise_from(address)
+
+
+# --- compiling and keeping -------------------------------------------------------------------
+
+
+def form_of(jac: Any) -> str:
+    """The form in which a gradient comes: a body's name."""
+    if jac is True:
+        return "joint"
+    return jac if isinstance(jac, str) else "separate"
+
+
+def known_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper | None:
+    """The wrapper for functions and arguments of these types, if there is one already."""
+    kept = fun.__dict__.get(_ATTRIBUTE)
+    return None if kept is None else kept.get(_key(jac, args))
+
+
+def compile_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper:
+    """The wrapper for functions and arguments of these types, compiled if there is none.
+
+    Parameters
+    ----------
+    fun : Numba dispatcher
+        The user's function.
+    jac : Numba dispatcher, True, "inplace", "2-point", "3-point" or "cs"
+        Its gradient, or where it comes from.
+    args : tuple
+        Arguments of the types to compile for.
+
+    Raises
+    ------
+    numba.errors.TypingError
+        The user's function does not compile for these arguments.
+    TypeError
+        It does, but what it returns is not a value or a gradient.
+    """
+    wrapper = known_wrapper(fun, jac, args)
+    if wrapper is None:
+        wrapper = build_wrapper(fun, jac, numba.typeof(args))
+        kept = fun.__dict__.setdefault(_ATTRIBUTE, OrderedDict())
+        while len(kept) >= _KEPT:
+            kept.popitem(last=False)
+        # Threads may get here at once; all of them go on with the first one's.
+        wrapper = kept.setdefault(_key(jac, args), wrapper)
+    return wrapper
+
+
+def build_wrapper(fun: Any, jac: Any, arguments: Any) -> Wrapper:
+    """As `compile_wrapper`, from the Numba type of the arguments, and not kept."""
+    form = form_of(jac)
+    _check_results(fun, jac, form, tuple(arguments))
+    body = _BODIES[form](fun, jac, loader(arguments))
+    return Wrapper(numba.cfunc(SIGNATURE)(body), form, arguments)
+
+
+def _key(jac: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`numba.typeof` takes 30 us; the fingerprint by which Numba finds its own machine code, one.
+
+    A gradient's own function is part of the key and kept alive by its wrapper.
+    """
+    try:
+        types_of_args = compute_fingerprint(args)
+    except (NotImplementedError, ValueError):
+        types_of_args = numba.typeof(args)
+    return (jac, types_of_args)
+
+
+def _check_results(fun: Any, jac: Any, form: str, arguments: tuple[Any, ...]) -> None:
+    """Compile the user's functions, and see that they return what their form asks for."""
+    found = _returned(fun, (VECTOR, VECTOR) if form == "inplace" else (VECTOR,), arguments)
+    if form == "joint":
+        if not isinstance(found, types.BaseTuple) or len(found) != 2:
+            raise TypeError(
+                f"`fun` must return a pair (value, gradient) when jac=True, got {found}"
+            )
+        found, gradient = found
+        _check_gradient("`fun` (jac=True)", gradient)
+    elif form == "separate":
+        _check_gradient("`jac`", _returned(jac, (VECTOR,), arguments))
+    if not _is_number(found, types.Integer | types.Float | types.Boolean):
+        raise TypeError(f"`fun` must return a real scalar, got {found}")
+    if form == "cs":
+        _check_complex(fun, arguments)
+
+
+def _returned(function: Any, leading: tuple[Any, ...], arguments: tuple[Any, ...]) -> Any:
+    """The type of what a function returns for arguments of these types."""
+    typing = function.typingctx
+    called = typing.resolve_function_type(numba.typeof(function), (*leading, *arguments), {})
+    return called.return_type
+
+
+def _is_number(found: Any, kinds: Any) -> bool:
+    return isinstance(found.dtype if isinstance(found, types.Array) else found, kinds)
+
+
+def _check_gradient(name: str, found: Any) -> None:
+    if isinstance(found, types.Array) and found.ndim == 1 and _is_number(
+        found, types.Integer | types.Float | types.Boolean
+    ):
+        return
+    raise TypeError(f"{name} must return a flat array of real numbers, got {found}")
+
+
+def _check_complex(fun: Any, arguments: tuple[Any, ...]) -> None:
+    instead = "use jac='3-point' or an exact gradient"
+    try:
+        found = _returned(fun, (COMPLEX_VECTOR,), arguments)
+    except numba.errors.NumbaError as error:
+        raise TypeError(
+            f"`fun` must compile for a complex x when jac='cs', and does not; {instead}"
+        ) from error
+    if not _is_number(found, types.Complex):
+        raise TypeError(
+            "`fun` must return a complex number at a complex x when jac='cs', got "
+            f"{found}; {instead}"
+        )
