@@ -147,8 +147,8 @@ ENDINGS: dict[Status, Ending] = {
         8,
         False,
         None,
-        "The objective itself, a C function, answered that the solve is to end; x is the best "
-        "point seen.",
+        "The objective itself, a C function, answered that the solve is to end. "
+        "x is the best point seen; restart from it to go on.",
     ),
     Status.CALLBACK: Ending(
         99,

@@ -437,11 +437,9 @@ class Solver:
         state = self._state
         maxtime = self._controls.maxtime
         with self._source.turn():
-            going = True
-            if not state.started:
-                # Without a deadline: however short the time, there is a point to return.
-                going = self._run_slice(0, math.inf)
-            if going and k > 0:
+            # x0 without a deadline: however short the time, there is a point to return.
+            going = state.started or self._run_slice(0, math.inf)
+            if going:
                 going = self._run_slice(k, maxtime - self._time())
         if going and self._time() >= maxtime:
             state.finish(Status.MAXTIME)

@@ -148,6 +148,7 @@ def test_every_option_reaches_a_reader(row):
         "workers": map,
         "finite_diff_rel_step": 1e-3,
         "maxtime": 60.0,
+        "compile": False,
         "c1": 1e-3,
         "c2": 0.5,
     }

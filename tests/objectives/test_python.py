@@ -348,8 +348,8 @@ def test_a_deadline_ends_the_solve_after_the_evaluation_that_passes_it():
     objective = PythonObjective(slow, rosen_der, (), 4)
     objective.deadline = time.perf_counter() + 0.1
     state = SolverState("bfgs", np.full(4, -3.0), SETTINGS)
-    assert not state.advance(objective, 1000)
-    assert state.status.name == "MAXTIME"
+    assert state.advance(objective, 1000)
+    assert state.stopped
     assert state.nfev == len(calls) <= 8
     assert state.fun == rosen(state.x)
 
