@@ -158,7 +158,6 @@ class Solver:
             workers,
             controls.compile,
         )
-        self._seconds_per_iteration = 0.0
         self._state = SolverState(row.solver, start, settings)
         self._history: History | None = None
         if controls.trace or controls.return_all:
@@ -389,7 +388,8 @@ class Solver:
 
     def _advance_in_slices(self, k: int, bar: ProgressBar | None) -> bool:
         """At most `k` iterations, in slices that take about `SLICE_SECONDS` each."""
-        size = 1
+        pace = self._source.pace
+        size = max(1, int(THREAD_SECONDS / pace)) if pace else 1
         while True:
             size = min(size, k)
             start = perf_counter()
@@ -436,9 +436,9 @@ class Solver:
         """At most `k` iterations, and none after `maxtime`."""
         state = self._state
         maxtime = self._controls.maxtime
-        with self._source.turn():
+        with self._source.turn:
             # x0 without a deadline: however short the time, there is a point to return.
-            going = state.started or self._run_slice(0, math.inf)
+            going = state.started or maxtime == math.inf or self._run_slice(0, math.inf)
             if going:
                 going = self._run_slice(k, maxtime - self._time())
         if going and self._time() >= maxtime:
@@ -462,14 +462,14 @@ class Solver:
                 objective.deadline = math.inf
                 source.note_calls(state.nfev + state.njev - calls)
 
-        expected = k * self._seconds_per_iteration
+        expected = k * source.pace
         start, nit = perf_counter(), state.nit
         if expected > THREAD_SECONDS:
             going = interruptible(state, objective, k, seconds)
         else:
             going = state.advance(objective, k, expected > RELEASE_SECONDS)
         # An evaluation at x0 counts as an iteration.
-        self._seconds_per_iteration = (perf_counter() - start) / max(1, state.nit - nit)
+        source.note_pace((perf_counter() - start) / max(1, state.nit - nit))
         return going
 
 

@@ -11,10 +11,10 @@ cdef class CompiledObjective(BoundObjective):
     cdef Py_ssize_t slot_count
     cdef object wrapper        # keeps the machine code alive,
     cdef tuple args            # what the arguments point to,
-    cdef object keep           # the step arrays and the scratch vector,
+    cdef object keep           # the steps of differences, or the scratch vector,
     cdef object packer         # and what was stored with a reference count
     cdef readonly Py_ssize_t n
 
-    cdef int set_steps(self, scheme, scratch, abs_step, rel_step) except -1
+    cdef int set_steps(self, scheme, abs_step, rel_step) except -1
     cdef int pack(self, layout, tuple batched) except -1
     cdef void select(self, Py_ssize_t i) noexcept nogil

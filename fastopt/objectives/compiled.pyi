@@ -3,7 +3,6 @@ from typing import Any, Self
 from numpy.typing import ArrayLike
 
 from fastopt.objectives.objective import BoundObjective
-from fastopt.objectives.packing import Layout
 from fastopt.objectives.wrappers import Wrapper
 
 class CompiledObjective(BoundObjective):
@@ -11,7 +10,6 @@ class CompiledObjective(BoundObjective):
     def __new__(
         cls,
         wrapper: Wrapper,
-        layout: Layout,
         args: tuple[Any, ...],
         n: int,
         abs_step: ArrayLike | None = None,

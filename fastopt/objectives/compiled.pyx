@@ -40,9 +40,7 @@ cdef class CompiledObjective(BoundObjective):
     Parameters
     ----------
     wrapper : fastopt.objectives.wrappers.Wrapper
-        The machine code.
-    layout : fastopt.objectives.packing.Layout
-        How it expects its arguments.
+        The machine code, and how it expects its arguments.
     args : tuple
         The arguments, of the types that the wrapper was compiled for; of a batch, whole arrays
         where `batched` says so.
@@ -54,24 +52,25 @@ cdef class CompiledObjective(BoundObjective):
         Which arguments are arrays whose first axis counts the problems; problem 0 is selected.
     """
 
-    def __cinit__(self, wrapper, layout, tuple args not None, Py_ssize_t n, abs_step=None,
-                  rel_step=None, tuple batched=()):
-        cdef cnp.ndarray scratch = np.zeros((3, n))
-        cdef double* vectors = <double*>cnp.PyArray_DATA(scratch)
+    def __cinit__(self, wrapper, tuple args not None, Py_ssize_t n, abs_step=None, rel_step=None,
+                  tuple batched=()):
+        cdef str form = wrapper.form
+        layout = wrapper.layout
         self.n = n
         self.wrapper = wrapper
         self.args = args
-        self.keep = scratch
         self.context = <Context*>calloc(1, ARGUMENTS + max(1, <Py_ssize_t>layout.size))
         if self.context == NULL:
             raise MemoryError
-        self.context.point = vectors
         self.context.stop = &self.objective.stop
         self.objective.value_grad = <value_grad_fn><size_t>wrapper.address
         self.objective.context = self.context
-        self.objective.joint = wrapper.form in ("joint", "inplace")
-        if wrapper.form in SCHEMES:
-            self.set_steps(SCHEMES[wrapper.form], scratch, abs_step, rel_step)
+        self.objective.joint = form in ("joint", "inplace")
+        if form in SCHEMES:
+            self.set_steps(SCHEMES[form], abs_step, rel_step)
+        elif form == "inplace":
+            self.keep = np.empty(n)
+            self.context.point = <double*>cnp.PyArray_DATA(<cnp.ndarray>self.keep)
         self.pack(layout, batched)
 
     def __dealloc__(self):
@@ -80,15 +79,17 @@ cdef class CompiledObjective(BoundObjective):
         free(self.slots)
         free(self.context)
 
-    cdef int set_steps(self, scheme, scratch, abs_step, rel_step) except -1:
-        cdef double* vectors = <double*>cnp.PyArray_DATA(<cnp.ndarray>scratch)
-        scratch[1] = 0.0 if abs_step is None else abs_step
-        scratch[2] = 0.0 if rel_step is None else rel_step
-        self.context.abs_step = vectors + self.n
-        self.context.rel_step = vectors + 2 * self.n
+    cdef int set_steps(self, scheme, abs_step, rel_step) except -1:
+        cdef cnp.ndarray steps = np.zeros((2, self.n))
+        cdef double* vectors = <double*>cnp.PyArray_DATA(steps)
+        (<object>steps)[0] = 0.0 if abs_step is None else abs_step
+        (<object>steps)[1] = 0.0 if rel_step is None else rel_step
+        self.keep = steps
+        self.context.abs_step = vectors
+        self.context.rel_step = vectors + self.n
         self.objective.gradient_cost = 2 * self.n if scheme == THREE_POINT else self.n
         if scheme != COMPLEX_STEP:
-            given = np.abs(scratch[1:])
+            given = np.abs(steps)
             self.objective.difference_step = (
                 given[given > 0].min() if given.any() else default_step(scheme))
         return 0

@@ -19,11 +19,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from scipy import LowLevelCallable
+
 from fastopt.objectives.objective import BoundObjective
 from fastopt.objectives.python import PythonObjective
 
 if TYPE_CHECKING:
     from fastopt.objectives.compiled import CompiledObjective
+    from fastopt.objectives.wrappers import Wrapper
 
 __all__ = ["ObjectiveSource", "compilable"]
 
@@ -50,8 +53,10 @@ class ObjectiveSource:
     ----------
     objective : BoundObjective
         What evaluates the function. It may be another after `note_calls`.
-    interpreted : bool
-        Whether that runs in the interpreter: then it needs the GIL, and Ctrl-C reaches it.
+    pace : float
+        Seconds that an iteration takes; 0 if that is not known.
+    turn : context manager
+        To be held while the function is evaluated: some functions must not run twice at once.
     """
 
     def __init__(
@@ -66,27 +71,28 @@ class ObjectiveSource:
         compile: bool | str = "auto",
     ) -> None:
         self._recipe = (fun, jac, args, n, abs_step, rel_step, workers, compile)
+        self._wrapper: Wrapper | None = None
         self._counts = False
-        self.interpreted = True
+        self.pace = 0.0
+        self.turn: AbstractContextManager[Any] = nullcontext()
         self.objective: BoundObjective
         if is_c_function(fun):
             self.objective = _from_c(fun, jac, args)
-            self.interpreted = False
             return
         obstacle = _obstacle(fun, jac, workers)
-        if compile is True:
-            if obstacle:
-                raise TypeError(f"{obstacle}; leave the option `compile` out, or pass False")
-            self._compile()
-        elif compile == "auto" and not obstacle:
+        if compile is True and obstacle:
+            raise TypeError(f"{obstacle}; leave the option `compile` out, or pass False")
+        if not obstacle and (_is_parallel(fun) or _is_parallel(jac)):
+            self.turn = _ONE_AT_A_TIME
+        if not obstacle and compile is not False:
             from fastopt.objectives.wrappers import known_wrapper  # Numba is loaded already
 
-            if known_wrapper(fun, jac, args) is not None:
+            self._wrapper = known_wrapper(fun, jac, args)
+            if self._wrapper is not None or compile is True:
                 self._compile()
-            else:
-                self._counts = True
-        if self.interpreted:
-            self.objective = PythonObjective(fun, jac, args, n, abs_step, rel_step, workers)
+                return
+            self._counts = True
+        self.objective = PythonObjective(fun, jac, args, n, abs_step, rel_step, workers)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ObjectiveSource, self._recipe
@@ -107,17 +113,22 @@ class ObjectiveSource:
             except (NumbaError, TypeError):
                 return
 
-    def turn(self) -> AbstractContextManager[Any]:
-        """To be held while the function is evaluated: some functions must not run twice at once."""
-        fun, jac = self._recipe[:2]
-        if _is_parallel(fun) or _is_parallel(jac):
-            return _ONE_AT_A_TIME
-        return nullcontext()
+    def note_pace(self, seconds: float) -> None:
+        """Take note of what an iteration takes, for this solve and for the next of its size."""
+        self.pace = seconds
+        if self._wrapper is not None:
+            self._wrapper.pace = (self._recipe[3], seconds)
 
     def _compile(self) -> None:
+        from fastopt.objectives.compiled import CompiledObjective
+        from fastopt.objectives.wrappers import compile_wrapper
+
         fun, jac, args, n, abs_step, rel_step, *_ = self._recipe
-        self.objective = compiled_objective(fun, jac, args, n, abs_step, rel_step)
-        self.interpreted = False
+        if self._wrapper is None:
+            self._wrapper = compile_wrapper(fun, jac, args)
+        self.objective = CompiledObjective(self._wrapper, args, n, abs_step, rel_step)
+        if self._wrapper.pace[0] == n:
+            self.pace = self._wrapper.pace[1]
 
 
 def compiled_objective(
@@ -134,7 +145,6 @@ def compiled_objective(
     With `batched`, the arguments that it marks are arrays whose first axis counts the problems.
     """
     from fastopt.objectives.compiled import CompiledObjective
-    from fastopt.objectives.packing import layout_of
     from fastopt.objectives.wrappers import compile_wrapper
 
     first = args
@@ -143,8 +153,7 @@ def compiled_objective(
             arg[0] if each else arg for arg, each in zip(args, batched, strict=True)
         )
     wrapper = compile_wrapper(fun, jac, first)
-    layout = layout_of(wrapper.arguments)
-    return CompiledObjective(wrapper, layout, args, n, abs_step, rel_step, batched)
+    return CompiledObjective(wrapper, args, n, abs_step, rel_step, batched)
 
 
 def compilable(fun: Any, jac: Any, workers: Any = None) -> bool:
@@ -180,8 +189,6 @@ def is_c_function(fun: Any) -> bool:
     ccallback = sys.modules.get("numba.core.ccallback")
     if ccallback is not None and isinstance(fun, ccallback.CFunc):
         return True
-    from scipy import LowLevelCallable
-
     return isinstance(fun, LowLevelCallable)
 
 
@@ -204,8 +211,6 @@ def _from_c(fun: Any, jac: Any, args: tuple[Any, ...]) -> BoundObjective:
             "`args` must be empty when `fun` is a C function, which gets its data through "
             f"the user_data of a LowLevelCallable; got {len(args)}"
         )
-    from scipy import LowLevelCallable
-
     if not isinstance(fun, LowLevelCallable):
         fun = LowLevelCallable(fun.ctypes)
     template, integers = _C_TYPES

@@ -46,6 +46,7 @@ from fastopt.objectives.calls import (
     value_of,
     view,
 )
+from fastopt.objectives.packing import Layout, layout_of
 
 __all__ = ["SIGNATURE", "Wrapper", "compile_wrapper", "is_compilable", "known_wrapper"]
 
@@ -61,16 +62,19 @@ _KEPT = 32
 _ATTRIBUTE = "_fastopt_wrappers"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Wrapper:
     """A compiled `value_grad_fn`.
 
-    ``callback`` owns the machine code, which lives as long as it does.
+    ``callback`` owns the machine code, which lives as long as it does. ``layout`` is how it expects
+    its arguments. ``pace`` is what the last solve with it took: (number of variables, seconds an
+    iteration).
     """
 
     callback: Any
     form: str
-    arguments: Any
+    layout: Layout
+    pace: tuple[int, float] = (0, 0.0)
 
     @property
     def address(self) -> int:
@@ -346,7 +350,7 @@ def form_of(jac: Any) -> str:
 
 def known_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper | None:
     """The wrapper for functions and arguments of these types, if there is one already."""
-    kept = fun.__dict__.get(_ATTRIBUTE)
+    kept = getattr(fun, _ATTRIBUTE, None)
     return None if kept is None else kept.get(_key(jac, args))
 
 
@@ -385,7 +389,7 @@ def build_wrapper(fun: Any, jac: Any, arguments: Any) -> Wrapper:
     form = form_of(jac)
     _check_results(fun, jac, form, tuple(arguments))
     body = _BODIES[form](fun, jac, loader(arguments))
-    return Wrapper(numba.cfunc(SIGNATURE)(body), form, arguments)
+    return Wrapper(numba.cfunc(SIGNATURE)(body), form, layout_of(arguments))
 
 
 def _key(jac: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -313,11 +313,20 @@ cdef class SolverState:
         return matrix
 
     cdef object limited_inverse(self, const InverseHessian* memory):
-        start = memory.steps - <double*>cnp.PyArray_DATA(<cnp.ndarray>self.vectors)
-        rings = self.vectors[start:start + 2 * memory.m * memory.n]
-        oldest_first = (memory.next - memory.pairs + np.arange(memory.pairs)) % memory.m
-        pairs = rings.reshape(2, memory.m, memory.n)[:, oldest_first]
-        return LbfgsInvHessProduct(pairs[0], pairs[1])
+        return LbfgsInvHessProduct(self.unroll(memory, memory.steps),
+                                   self.unroll(memory, memory.changes))
+
+    cdef object unroll(self, const InverseHessian* memory, const double* ring):
+        """The rows of a ring that are in use, the oldest first."""
+        cdef cnp.npy_intp[2] shape = [memory.pairs, memory.n]
+        cdef cnp.ndarray rows = cnp.PyArray_EMPTY(2, shape, cnp.NPY_DOUBLE, 0)
+        cdef double* target = <double*>cnp.PyArray_DATA(rows)
+        cdef Py_ssize_t i
+        cdef Py_ssize_t first = (memory.next - memory.pairs + memory.m) % memory.m
+        for i in range(memory.pairs):
+            memcpy(target + i * memory.n, ring + ((first + i) % memory.m) * memory.n,
+                   memory.n * sizeof(double))
+        return rows
 
     # --- pickling ----------------------------------------------------------------------------
 
