@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from fastopt.objectives.compiled import CompiledObjective
     from fastopt.objectives.wrappers import Wrapper
 
-__all__ = ["ObjectiveSource", "compilable"]
+__all__ = [
+    "PAYS_AFTER",
+    "ObjectiveSource",
+    "compilable",
+    "compiled_objective",
+    "is_c_function",
+    "is_parallel",
+]
 
 # After so many calls through the interpreter a wrapper pays: see asv_benchmarks, `startup`.
 PAYS_AFTER = 100_000
@@ -76,23 +83,25 @@ class ObjectiveSource:
         self.pace = 0.0
         self.turn: AbstractContextManager[Any] = nullcontext()
         self.objective: BoundObjective
-        if is_c_function(fun):
-            self.objective = _from_c(fun, jac, args)
-            return
-        obstacle = _obstacle(fun, jac, workers)
-        if compile is True and obstacle:
-            raise TypeError(f"{obstacle}; leave the option `compile` out, or pass False")
-        if not obstacle and (_is_parallel(fun) or _is_parallel(jac)):
-            self.turn = _ONE_AT_A_TIME
-        if not obstacle and compile is not False:
-            from fastopt.objectives.wrappers import known_wrapper  # Numba is loaded already
+        if compile is not False and _is_dispatcher(fun) and not _is_mapped(jac, workers):
+            from fastopt.objectives.wrappers import known_wrapper  # loads Numba, which is loaded
 
             self._wrapper = known_wrapper(fun, jac, args)
-            if self._wrapper is not None or compile is True:
+        if self._wrapper is not None:
+            self._compile()
+        elif is_c_function(fun):
+            self.objective = _from_c(fun, jac, args)
+        else:
+            obstacle = _obstacle(fun, jac, workers)
+            if obstacle is None and (is_parallel(fun) or is_parallel(jac)):
+                self.turn = _ONE_AT_A_TIME
+            if compile is not True:
+                self._counts = compile == "auto" and obstacle is None
+                self.objective = PythonObjective(fun, jac, args, n, abs_step, rel_step, workers)
+            elif obstacle is None:
                 self._compile()
-                return
-            self._counts = True
-        self.objective = PythonObjective(fun, jac, args, n, abs_step, rel_step, workers)
+            else:
+                raise TypeError(f"{obstacle}; leave the option `compile` out, or pass False")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ObjectiveSource, self._recipe
@@ -126,6 +135,8 @@ class ObjectiveSource:
         fun, jac, args, n, abs_step, rel_step, *_ = self._recipe
         if self._wrapper is None:
             self._wrapper = compile_wrapper(fun, jac, args)
+        if self._wrapper.exclusive:
+            self.turn = _ONE_AT_A_TIME
         self.objective = CompiledObjective(self._wrapper, args, n, abs_step, rel_step)
         if self._wrapper.pace[0] == n:
             self.pace = self._wrapper.pace[1]
@@ -166,8 +177,13 @@ def _is_dispatcher(function: Any) -> bool:
     return registry is not None and isinstance(function, registry.CPUDispatcher)
 
 
-def _is_parallel(function: Any) -> bool:
+def is_parallel(function: Any) -> bool:
     return _is_dispatcher(function) and bool(function.targetoptions.get("parallel"))
+
+
+def _is_mapped(jac: Any, workers: Any) -> bool:
+    """Whether the points of differences go through a map of the user's."""
+    return workers is not None and isinstance(jac, str) and jac != "inplace"
 
 
 def _obstacle(fun: Any, jac: Any, workers: Any) -> str | None:
@@ -176,7 +192,7 @@ def _obstacle(fun: Any, jac: Any, workers: Any) -> str | None:
         return f"`fun` must be an @njit function to be compiled, got {type(fun).__name__}"
     if callable(jac) and not _is_dispatcher(jac):
         return f"`jac` must be an @njit function to be compiled, got {type(jac).__name__}"
-    if workers is not None:
+    if _is_mapped(jac, workers):
         return "`workers` of differences call the function through the interpreter"
     return None
 

@@ -67,13 +67,14 @@ class Wrapper:
     """A compiled `value_grad_fn`.
 
     ``callback`` owns the machine code, which lives as long as it does. ``layout`` is how it expects
-    its arguments. ``pace`` is what the last solve with it took: (number of variables, seconds an
-    iteration).
+    its arguments. ``exclusive`` says that it must not run in two threads at once. ``pace`` is what
+    the last solve with it took: (number of variables, seconds an iteration).
     """
 
     callback: Any
     form: str
     layout: Layout
+    exclusive: bool
     pace: tuple[int, float] = (0, 0.0)
 
     @property
@@ -389,7 +390,12 @@ def build_wrapper(fun: Any, jac: Any, arguments: Any) -> Wrapper:
     form = form_of(jac)
     _check_results(fun, jac, form, tuple(arguments))
     body = _BODIES[form](fun, jac, loader(arguments))
-    return Wrapper(numba.cfunc(SIGNATURE)(body), form, layout_of(arguments))
+    exclusive = any(
+        bool(function.targetoptions.get("parallel"))
+        for function in (fun, jac)
+        if is_compilable(function)
+    )
+    return Wrapper(numba.cfunc(SIGNATURE)(body), form, layout_of(arguments), exclusive)
 
 
 def _key(jac: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
