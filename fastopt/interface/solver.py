@@ -54,7 +54,8 @@ class Solver:
     ----------
     fun : callable
         The function to minimize, ``fun(x, *args) -> float``, where ``x`` is a fresh array of
-        shape (n,). With ``jac=True`` it returns the value and the gradient.
+        shape (n,). With ``jac=True`` it returns the value and the gradient, with
+        ``jac="inplace"`` it is ``fun(x, grad, *args) -> float`` and fills ``grad``.
     x0 : array_like of real numbers, shape (n,)
         Where to start. It is copied and never written to.
     args : tuple, optional
@@ -62,7 +63,7 @@ class Solver:
     method : str, optional
         ``"bfgs"`` (the default), ``"l-bfgs"``, ``"gd"`` or ``"adam"``. Not a method of SciPy's:
         those cannot be paused.
-    jac : {callable, True, "2-point", "3-point", "cs"}, optional
+    jac : {callable, True, "inplace", "2-point", "3-point", "cs"}, optional
         The gradient, as in `minimize`.
     tol : float, optional
         Tolerance, as in `minimize`.
@@ -142,7 +143,7 @@ class Solver:
         self._pool: ProcessPool | None = None
         workers = controls.workers
         if isinstance(workers, int):
-            if workers == 1 or not (jac is None or isinstance(jac, str)):
+            if workers == 1 or not (jac is None or is_difference(jac)):
                 workers = None
             else:
                 check_sendable(fun, args)
@@ -455,12 +456,12 @@ class Solver:
         objective = source.objective
         if isinstance(objective, PythonObjective):
             objective.deadline = perf_counter() + seconds
-            calls = state.nfev + state.njev
+            nfev, njev = state.nfev, state.njev
             try:
                 return state.advance(objective, k)
             finally:
                 objective.deadline = math.inf
-                source.note_calls(state.nfev + state.njev - calls)
+                source.note_calls(state.nfev - nfev, state.njev - njev)
 
         expected = k * source.pace
         start, nit = perf_counter(), state.nit
@@ -505,15 +506,22 @@ def interruptible(state: SolverState, objective: BoundObjective, k: int, seconds
     return going
 
 
+def is_difference(jac: Any) -> bool:
+    """Whether `jac` names a scheme of differences."""
+    return isinstance(jac, str) and jac in DIFFERENCES
+
+
 def check_jac(jac: Any) -> Any:
     """`jac` in the form that objectives take; None where forward differences stand in."""
     if jac is None or callable(jac):
         return jac
     if isinstance(jac, bool | np.bool_):
         return True if jac else None
-    if isinstance(jac, str) and jac in DIFFERENCES:
+    if is_difference(jac) or isinstance(jac, str) and jac == "inplace":
         return jac
-    expected = "`jac` must be callable, True, False, None, '2-point', '3-point' or 'cs'"
+    expected = (
+        "`jac` must be callable, True, False, None, 'inplace', '2-point', '3-point' or 'cs'"
+    )
     if isinstance(jac, str):
         raise ValueError(f"{expected}, got {jac!r}")
     raise TypeError(f"{expected}, got an object of type {type(jac).__name__}")

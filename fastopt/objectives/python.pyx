@@ -12,7 +12,7 @@ import numpy as np
 
 cimport numpy as cnp
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, NAN
 from libc.string cimport memcpy
 
 from fastopt.core.abi cimport REPLY_DONE, REPLY_RAISED, REPLY_STOP
@@ -23,7 +23,7 @@ from fastopt.objectives.objective cimport BoundObjective
 
 cnp.import_array()
 
-SCHEMES = {"2-point": TWO_POINT, "3-point": THREE_POINT, "cs": COMPLEX_STEP}
+SCHEMES = {"inplace": EXACT, "2-point": TWO_POINT, "3-point": THREE_POINT, "cs": COMPLEX_STEP}
 
 
 cdef class PythonObjective(BoundObjective):
@@ -32,9 +32,11 @@ cdef class PythonObjective(BoundObjective):
     Parameters
     ----------
     fun : callable
-        ``fun(x, *args) -> float``, or ``-> (float, array)`` with ``jac=True``.
-    jac : callable, True, "2-point", "3-point" or "cs"
-        The gradient: ``jac(x, *args) -> array``, part of what `fun` returns, or differences.
+        ``fun(x, *args) -> float``; with ``jac=True``, ``-> (float, array)``; with
+        ``jac="inplace"``, ``fun(x, grad, *args) -> float``, which fills ``grad``, an array of shape
+        (n,), or (0,) where the value alone is wanted.
+    jac : callable, True, "inplace", "2-point", "3-point" or "cs"
+        The gradient: ``jac(x, *args) -> array``, part of what `fun` computes, or differences.
     args : tuple
         Further arguments of both.
     n : int
@@ -53,6 +55,7 @@ cdef class PythonObjective(BoundObjective):
     cdef object fun
     cdef object jac
     cdef tuple args
+    cdef bint inplace
     cdef Scheme scheme
     cdef Py_ssize_t n
     cdef object abs_step       # arrays of shape (n,), zero where none is given
@@ -72,7 +75,8 @@ cdef class PythonObjective(BoundObjective):
         self.deadline = INFINITY
         self.objective.value_grad = evaluate
         self.objective.context = <void*>self
-        self.objective.joint = jac is True
+        self.inplace = isinstance(jac, str) and jac == "inplace"
+        self.objective.joint = jac is True or self.inplace
         if self.scheme != EXACT:
             self.abs_step = np.ascontiguousarray(
                 np.broadcast_to(0.0 if abs_step is None else abs_step, n), dtype=np.float64)
@@ -89,9 +93,7 @@ cdef class PythonObjective(BoundObjective):
                                  self.rel_step, self.workers)
 
     cdef object call(self, object function, const double* x):
-        cdef cnp.npy_intp shape = self.n
-        cdef cnp.ndarray point = cnp.PyArray_EMPTY(1, &shape, cnp.NPY_DOUBLE, 0)
-        memcpy(cnp.PyArray_DATA(point), x, self.n * sizeof(double))
+        point = fresh_copy(x, self.n)
         if self.args:
             return function(point, *self.args)
         return function(point)
@@ -112,6 +114,8 @@ cdef class PythonObjective(BoundObjective):
         return 0
 
     cdef str name_of_gradient(self):
+        if self.inplace:
+            return "`fun` (jac='inplace')"
         return "`fun` (jac=True)" if self.jac is True else "`jac`"
 
     cdef int joint(self, const double* x, double* value, double* grad) except -1:
@@ -123,6 +127,21 @@ cdef class PythonObjective(BoundObjective):
             value[0] = as_value(found[0])
         if grad != NULL:
             self.take_gradient(found[1], grad)
+        return 0
+
+    cdef int fill(self, const double* x, double* value, double* grad) except -1:
+        """Value and gradient of a function that writes the gradient where it is told to."""
+        cdef cnp.npy_intp shape = self.n if grad != NULL else 0
+        cdef cnp.ndarray gradient = cnp.PyArray_EMPTY(1, &shape, cnp.NPY_DOUBLE, 0)
+        cdef double* entries = <double*>cnp.PyArray_DATA(gradient)
+        cdef Py_ssize_t i
+        for i in range(shape):
+            entries[i] = NAN       # an entry that the function forgets is no slope to go by
+        found = self.fun(fresh_copy(x, self.n), gradient, *self.args)
+        if value != NULL:
+            value[0] = as_value(found)
+        if grad != NULL:
+            self.take_gradient(gradient, grad)
         return 0
 
     cdef int differences(self, const double* x, double* grad) except -1:
@@ -168,6 +187,9 @@ cdef int evaluate(const double* x, double* value, double* grad, Py_ssize_t n,
         if self.jac is True:
             self.joint(x, value, grad)
             return REPLY_DONE
+        if self.inplace:
+            self.fill(x, value, grad)
+            return REPLY_DONE
         if value != NULL:
             self.value = value[0] = as_value(self.call(self.fun, x))
         if grad != NULL:
@@ -179,6 +201,14 @@ cdef int evaluate(const double* x, double* value, double* grad, Py_ssize_t n,
     except BaseException as error:
         self.error = error
         return REPLY_RAISED
+
+
+cdef object fresh_copy(const double* x, Py_ssize_t n):
+    """x as an array that is the user's to write to and to keep."""
+    cdef cnp.npy_intp shape = n
+    cdef cnp.ndarray point = cnp.PyArray_EMPTY(1, &shape, cnp.NPY_DOUBLE, 0)
+    memcpy(cnp.PyArray_DATA(point), x, n * sizeof(double))
+    return point
 
 
 def perturbed(base, steps, Scheme scheme):
