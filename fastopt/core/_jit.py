@@ -116,7 +116,7 @@ def compile_c_function(
     numba.core.ccallback.CFunc
         Its ``address`` is valid for as long as the object lives.
     """
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # set at import, from a table
+    if numba.config.DISABLE_JIT:  # set at import, from a table
         return _InterpretedCFunction(signature, function)
     own_cache_file(function, *parts)
     return _cached(lambda **flags: numba.cfunc(signature, **flags), function)

@@ -26,6 +26,7 @@ from fastopt.core.validate import check_callable, real_vector, warn_caller
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import check_tol, scipy_options
 from fastopt.interface.solver import DIFFERENCES, Solver, check_jac
+from fastopt.objectives.source import is_c_function
 
 __all__ = ["minimize"]
 
@@ -76,11 +77,13 @@ def minimize(
         By default BFGS, or ``"l-bfgs"`` if `bounds` are given, or SciPy's SLSQP if `constraints`
         are given: as SciPy chooses. A callable is called as SciPy would call it, and what it
         returns is returned unchanged.
-    jac : {callable, True, False, None, "2-point", "3-point", "cs"}, optional
+    jac : {callable, True, False, None, "inplace", "2-point", "3-point", "cs"}, optional
         The gradient. A callable, ``jac(x, *args) -> array_like, shape (n,)``; or True if `fun`
-        returns the pair ``(value, gradient)``; or the scheme of finite differences to take it
-        from, with a relative step. None, the default, and False are forward differences, with the
-        absolute step ``eps`` if that is given.
+        returns the pair ``(value, gradient)``; or ``"inplace"`` if it is
+        ``fun(x, grad, *args) -> float`` and writes the gradient to ``grad``, an array of shape
+        (n,), or of shape (0,) where the value alone is wanted; or the scheme of finite differences
+        to take it from, with a relative step. None, the default, and False are forward
+        differences, with the absolute step ``eps`` if that is given.
     hess, hessp : optional
         The Hessian and its product with a vector, for those of SciPy's methods that use them.
         The methods in fastopt warn that they do not.
@@ -267,6 +270,7 @@ def minimize(
     (array([0.5 , 0.25]), 'scipy')
     """
     if callable(method):
+        fun, jac = _scipy_form(fun, jac)
         return scipy.optimize.minimize(
             fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options
         )
@@ -288,6 +292,10 @@ def minimize(
             _warn_unused(row, hess, hessp)
         return Solver(fun, x0, args, name, jac, tol, options).run(callback)
 
+    if is_c_function(fun):
+        raise TypeError(
+            "`fun` must be callable from Python where SciPy solves the problem, got a C function"
+        )
     check_callable("fun", fun)
     real_vector("x0", x0)
     _check_hessian(hess, hessp)
@@ -304,6 +312,7 @@ def minimize(
         )
     else:
         name = row.scipy
+    fun, jac = _scipy_form(fun, jac)
     result = scipy.optimize.minimize(
         fun,
         x0,
@@ -322,6 +331,18 @@ def minimize(
     result["method"] = name.lower()
     result["library"] = "scipy"
     return result
+
+
+def _scipy_form(fun: Any, jac: Any) -> tuple[Any, Any]:
+    """`fun` and `jac` for SciPy, which knows no gradient that is filled in."""
+    if not isinstance(jac, str) or jac != "inplace":
+        return fun, jac
+
+    def value_and_gradient(x: Vector, *args: Any) -> tuple[Any, Vector]:
+        gradient = np.full(x.size, np.nan)
+        return fun(x, gradient, *args), gradient
+
+    return value_and_gradient, True
 
 
 def _is_constrained(constraints: Any) -> bool:

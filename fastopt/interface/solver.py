@@ -519,9 +519,7 @@ def check_jac(jac: Any) -> Any:
         return True if jac else None
     if is_difference(jac) or isinstance(jac, str) and jac == "inplace":
         return jac
-    expected = (
-        "`jac` must be callable, True, False, None, 'inplace', '2-point', '3-point' or 'cs'"
-    )
+    expected = "`jac` must be callable, True, False, None, 'inplace', '2-point', '3-point' or 'cs'"
     if isinstance(jac, str):
         raise ValueError(f"{expected}, got {jac!r}")
     raise TypeError(f"{expected}, got an object of type {type(jac).__name__}")

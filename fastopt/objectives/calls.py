@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types  # type: ignore[attr-defined]  # public, but not in __all__
+from numba import types
 from numba.core import cgutils
 from numba.core.callconv import Status, excinfo_ptr_t
 from numba.extending import intrinsic
@@ -51,7 +51,7 @@ ARGUMENTS = 64
 # The enum `Complaint`.
 NO_MEMORY, NOT_A_SCALAR, NOT_A_GRADIENT = -1001, -1002, -1003
 
-POINTER = types.CPointer(types.float64)  # type: ignore[no-untyped-call]
+POINTER = types.CPointer(types.float64)
 VECTOR = types.Array(types.float64, 1, "C")
 COMPLEX_VECTOR = types.Array(types.complex128, 1, "C")
 
@@ -65,7 +65,7 @@ def _member(context: Any, builder: Any, address: Any, offset: int, type_: Any) -
     return builder.bitcast(place, type_.as_pointer())
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def guarded(typing: Any, function: Any, leading: Any, args: Any, address: Any) -> Any:
     """``function(*leading, *args)``, as the pair (raised, what it returned)."""
     arguments = (*leading, *args)
@@ -111,7 +111,7 @@ def _fold(context: Any, builder: Any, targets: Any, sources: Any, values: Any) -
     return folded
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def reraise(typing: Any, address: Any) -> Any:
     """Raise what `guarded` left in the context at `address`, a pointer or an integer."""
 
@@ -132,7 +132,7 @@ def reraise(typing: Any, address: Any) -> Any:
 def loader(type_: Any) -> Any:
     """An intrinsic that loads the arguments, of this type, from behind a context."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def load(typing: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             kind = context.get_value_type(type_)
@@ -145,7 +145,7 @@ def loader(type_: Any) -> Any:
     return load
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def complain(typing: Any, address: Any, complaint: Any, detail: Any) -> Any:
     """Note in the context what is wrong with what the user's function returned."""
 
@@ -159,7 +159,7 @@ def complain(typing: Any, address: Any, complaint: Any, detail: Any) -> Any:
     return types.void(address, types.intp, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def stopped(typing: Any, address: Any) -> Any:
     """Whether somebody has asked for the end."""
 
@@ -171,7 +171,7 @@ def stopped(typing: Any, address: Any) -> Any:
     return types.boolean(address), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def value_of(typing: Any, address: Any) -> Any:
     """A pointer to the context's `value`."""
 
@@ -196,7 +196,7 @@ abs_step_of = intrinsic(_vector_member(_ABS_STEP))
 rel_step_of = intrinsic(_vector_member(_REL_STEP))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def element(typing: Any, pointer: Any, i: Any) -> Any:
     """A pointer to the i-th of the numbers at `pointer`."""
 
@@ -206,7 +206,7 @@ def element(typing: Any, pointer: Any, i: Any) -> Any:
     return POINTER(pointer, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def given(typing: Any, pointer: Any) -> Any:
     """Whether a pointer is not NULL."""
 
@@ -216,7 +216,7 @@ def given(typing: Any, pointer: Any) -> Any:
     return types.boolean(pointer), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def view(typing: Any, pointer: Any, n: Any) -> Any:
     """The n numbers at `pointer` as an array that owns nothing."""
 
@@ -229,7 +229,7 @@ def view(typing: Any, pointer: Any, n: Any) -> Any:
     return VECTOR(pointer, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def empty_vector(typing: Any, n: Any, like: Any) -> Any:
     """An array of n numbers of the type of `like`, or of none where memory has run out.
 
@@ -254,7 +254,7 @@ def empty_vector(typing: Any, n: Any, like: Any) -> Any:
     return result(types.intp, like), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def as_number(typing: Any, found: Any) -> Any:
     """What a function returned, as the pair (how many numbers that is, the first as a double)."""
 
@@ -276,7 +276,7 @@ def as_number(typing: Any, found: Any) -> Any:
     return types.Tuple((types.intp, types.float64))(found), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def imaginary_part(typing: Any, found: Any) -> Any:
     """As `as_number`, of a complex result's imaginary part."""
     scalar = found.dtype if isinstance(found, types.Array) else found

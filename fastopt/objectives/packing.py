@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numba
-from numba import types  # type: ignore[attr-defined]  # public, but not in __all__
+from numba import types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np.numpy_support import as_dtype
@@ -76,7 +76,7 @@ def _is_complete(tree: Any) -> bool:
 
 def _size(type_: Any) -> int:
     context = cpu_target.target_context
-    return context.get_abi_sizeof(context.get_value_type(type_))  # type: ignore[no-any-return]
+    return int(context.get_abi_sizeof(context.get_value_type(type_)))
 
 
 def _tree(type_: Any, offset: int) -> Any:
@@ -116,7 +116,7 @@ def _places(type_: Any) -> list[int]:
 def _counted(arguments: Any) -> tuple[Callable[..., None], Callable[..., None]]:
     """Functions that store arguments with a reference count, and that give it back."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def put(typing: Any, address: Any, args: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             context.nrt.incref(builder, arguments, values[1])
@@ -125,7 +125,7 @@ def _counted(arguments: Any) -> tuple[Callable[..., None], Callable[..., None]]:
 
         return types.void(types.intp, arguments), generate
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def drop(typing: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             value = builder.load(_place(context, builder, values[0], arguments))
@@ -134,12 +134,12 @@ def _counted(arguments: Any) -> tuple[Callable[..., None], Callable[..., None]]:
 
         return types.void(types.intp), generate
 
-    @numba.njit  # type: ignore[untyped-decorator]
-    def store(address, args):  # type: ignore[no-untyped-def]
+    @numba.njit
+    def store(address, args):
         put(address, args)
 
-    @numba.njit  # type: ignore[untyped-decorator]
-    def release(address):  # type: ignore[no-untyped-def]
+    @numba.njit
+    def release(address):
         drop(address)
 
     return store, release

@@ -5,8 +5,8 @@ Owns the choice, and when it changes. Loads Numba only where the user's function
 An @njit function can be called through the interpreter, which costs about a microsecond a call, or
 through a wrapper, which costs next to nothing but takes tenths of a second to compile. Who solves
 once should not wait for it, who solves for a long time should not go without it, and which of the
-two it is shows only as time goes by: so the interpreter starts, and the wrapper is compiled when the
-calls have cost as much as it will. Then, whatever comes, no more than twice the least time is spent.
+two it is shows only as time goes by: so the interpreter starts, and the wrapper is compiled when
+the calls have cost as much as it will. Then, whatever comes, at most twice the least time is spent.
 Both give the same bits, so the change may come in the middle of a solve.
 """
 
@@ -106,12 +106,13 @@ class ObjectiveSource:
     def __reduce__(self) -> tuple[Any, ...]:
         return ObjectiveSource, self._recipe
 
-    def note_calls(self, calls: int) -> None:
-        """Take note of so many more calls of the function; compile it if that pays from here on."""
+    def note_calls(self, nfev: int, njev: int) -> None:
+        """Take note of so many more values and gradients; compile if that pays from here on."""
         if not self._counts:
             return
-        attributes = self._recipe[0].__dict__
-        total = attributes[_CALLS] = attributes.get(_CALLS, 0) + calls
+        fun, jac = self._recipe[:2]
+        calls = nfev + njev if callable(jac) else nfev
+        total = fun.__dict__[_CALLS] = fun.__dict__.get(_CALLS, 0) + calls
         if total >= PAYS_AFTER:
             self._counts = False
             # What does not compile goes on as it is: it has run well so far.
@@ -119,7 +120,7 @@ class ObjectiveSource:
 
             try:
                 self._compile()
-            except (NumbaError, TypeError):
+            except (NumbaError, NotImplementedError, TypeError):
                 return
 
     def note_pace(self, seconds: float) -> None:
@@ -160,9 +161,7 @@ def compiled_objective(
 
     first = args
     if any(batched):
-        first = tuple(
-            arg[0] if each else arg for arg, each in zip(args, batched, strict=True)
-        )
+        first = tuple(arg[0] if each else arg for arg, each in zip(args, batched, strict=True))
     wrapper = compile_wrapper(fun, jac, first)
     return CompiledObjective(wrapper, args, n, abs_step, rel_step, batched)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import types  # type: ignore[attr-defined]  # public, but not in __all__
+from numba import types
 from numba._dispatcher import compute_fingerprint
 from numba.core.registry import CPUDispatcher
 from numba.extending import register_jitable
@@ -79,7 +79,7 @@ class Wrapper:
 
     @property
     def address(self) -> int:
-        return self.callback.address  # type: ignore[no-any-return]
+        return int(self.callback.address)
 
 
 def is_compilable(function: object) -> bool:
@@ -90,8 +90,8 @@ def is_compilable(function: object) -> bool:
 # --- the bodies ------------------------------------------------------------------------------
 
 
-@register_jitable  # type: ignore[untyped-decorator]
-def _copy_of(x, n, context):  # type: ignore[no-untyped-def]
+@register_jitable
+def _copy_of(x, n, context):
     """A fresh array for the user's function, which is its to write to and to keep."""
     point = empty_vector(n, 0.0)
     for i in range(point.size):
@@ -101,8 +101,8 @@ def _copy_of(x, n, context):  # type: ignore[no-untyped-def]
     return point
 
 
-@register_jitable  # type: ignore[untyped-decorator]
-def _complex_copy_of(x, n, context):  # type: ignore[no-untyped-def]
+@register_jitable
+def _complex_copy_of(x, n, context):
     point = empty_vector(n, 0j)
     for i in range(point.size):
         point[i] = x[i]
@@ -111,8 +111,8 @@ def _complex_copy_of(x, n, context):  # type: ignore[no-untyped-def]
     return point
 
 
-@register_jitable  # type: ignore[untyped-decorator]
-def _put_value(found, value, context):  # type: ignore[no-untyped-def]
+@register_jitable
+def _put_value(found, value, context):
     size, number = as_number(found)
     if size != 1:
         complain(context, NOT_A_SCALAR, size)
@@ -121,8 +121,8 @@ def _put_value(found, value, context):  # type: ignore[no-untyped-def]
     return True
 
 
-@register_jitable  # type: ignore[untyped-decorator]
-def _put_gradient(found, grad, n, context):  # type: ignore[no-untyped-def]
+@register_jitable
+def _put_gradient(found, grad, n, context):
     if found.size != n:
         complain(context, NOT_A_GRADIENT, found.size)
         return False
@@ -132,7 +132,7 @@ def _put_gradient(found, grad, n, context):  # type: ignore[no-untyped-def]
 
 
 def _joint(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
-    def value_grad(x, value, grad, n, context):  # type: ignore[no-untyped-def]
+    def value_grad(x, value, grad, n, context):
         args = load(context)
         point = _copy_of(x, n, context)
         if point.size != n:
@@ -150,7 +150,7 @@ def _joint(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
 
 
 def _inplace(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
-    def value_grad(x, value, grad, n, context):  # type: ignore[no-untyped-def]
+    def value_grad(x, value, grad, n, context):
         args = load(context)
         point = view(point_of(context), n)
         for i in range(n):
@@ -167,7 +167,7 @@ def _inplace(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
 
 
 def _separate(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
-    def value_grad(x, value, grad, n, context):  # type: ignore[no-untyped-def]
+    def value_grad(x, value, grad, n, context):
         args = load(context)
         if given(value):
             point = _copy_of(x, n, context)
@@ -188,13 +188,13 @@ def _separate(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     return value_grad
 
 
-@register_jitable  # type: ignore[untyped-decorator]
-def _sign(x):  # type: ignore[no-untyped-def]
+@register_jitable
+def _sign(x):
     return 1.0 if x >= 0.0 else -1.0
 
 
-@register_jitable  # type: ignore[untyped-decorator]
-def _difference_step(i, x, default, context):  # type: ignore[no-untyped-def]
+@register_jitable
+def _difference_step(i, x, default, context):
     """`difference_step` of differences.pxd, to the bit."""
     absolute, relative = abs_step_of(context), rel_step_of(context)
     step = 0.0
@@ -207,8 +207,8 @@ def _difference_step(i, x, default, context):  # type: ignore[no-untyped-def]
     return step
 
 
-@register_jitable  # type: ignore[untyped-decorator]
-def _imaginary_step(i, x, default, context):  # type: ignore[no-untyped-def]
+@register_jitable
+def _imaginary_step(i, x, default, context):
     """As `_difference_step`: a complex step is never lost beside x."""
     absolute, relative = abs_step_of(context), rel_step_of(context)
     step = 0.0
@@ -219,8 +219,8 @@ def _imaginary_step(i, x, default, context):  # type: ignore[no-untyped-def]
     return step if step != 0.0 else default * max(1.0, abs(x))
 
 
-@register_jitable  # type: ignore[untyped-decorator]
-def _value_near(fun, x, i, step, n, value, args, context):  # type: ignore[no-untyped-def]
+@register_jitable
+def _value_near(fun, x, i, step, n, value, args, context):
     """The value where variable i is `step` further."""
     point = _copy_of(x, n, context)
     if point.size != n:
@@ -230,8 +230,8 @@ def _value_near(fun, x, i, step, n, value, args, context):  # type: ignore[no-un
     return not raised and _put_value(found, value, context)
 
 
-@register_jitable  # type: ignore[untyped-decorator]
-def _keep_value(fun, x, n, value, args, context):  # type: ignore[no-untyped-def]
+@register_jitable
+def _keep_value(fun, x, n, value, args, context):
     """The value at x, kept in the context."""
     point = _copy_of(x, n, context)
     if point.size != n:
@@ -246,7 +246,7 @@ def _keep_value(fun, x, n, value, args, context):  # type: ignore[no-untyped-def
 def _two_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     default = 1.4901161193847656e-08
 
-    def value_grad(x, value, grad, n, context):  # type: ignore[no-untyped-def]
+    def value_grad(x, value, grad, n, context):
         args = load(context)
         if given(value) and not _keep_value(fun, x, n, value, args, context):
             return _RAISED
@@ -268,7 +268,7 @@ def _two_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
 def _three_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     default = 6.055454452393343e-06
 
-    def value_grad(x, value, grad, n, context):  # type: ignore[no-untyped-def]
+    def value_grad(x, value, grad, n, context):
         args = load(context)
         if given(value) and not _keep_value(fun, x, n, value, args, context):
             return _RAISED
@@ -292,7 +292,7 @@ def _three_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
 def _complex_step(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     default = 1e-20
 
-    def value_grad(x, value, grad, n, context):  # type: ignore[no-untyped-def]
+    def value_grad(x, value, grad, n, context):
         args = load(context)
         if given(value) and not _keep_value(fun, x, n, value, args, context):
             return _RAISED
@@ -329,8 +329,8 @@ _BODIES = {
 }
 
 
-@numba.njit  # type: ignore[untyped-decorator]
-def _raise_from(address):  # type: ignore[no-untyped-def]
+@numba.njit
+def _raise_from(address):
     reraise(address)
 
 
@@ -440,8 +440,10 @@ def _is_number(found: Any, kinds: Any) -> bool:
 
 
 def _check_gradient(name: str, found: Any) -> None:
-    if isinstance(found, types.Array) and found.ndim == 1 and _is_number(
-        found, types.Integer | types.Float | types.Boolean
+    if (
+        isinstance(found, types.Array)
+        and found.ndim == 1
+        and _is_number(found, types.Integer | types.Float | types.Boolean)
     ):
         return
     raise TypeError(f"{name} must return a flat array of real numbers, got {found}")
@@ -451,7 +453,7 @@ def _check_complex(fun: Any, arguments: tuple[Any, ...]) -> None:
     instead = "use jac='3-point' or an exact gradient"
     try:
         found = _returned(fun, (COMPLEX_VECTOR,), arguments)
-    except numba.errors.NumbaError as error:
+    except (numba.errors.NumbaError, NotImplementedError) as error:
         raise TypeError(
             f"`fun` must compile for a complex x when jac='cs', and does not; {instead}"
         ) from error

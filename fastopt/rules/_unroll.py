@@ -6,15 +6,13 @@ of loads or stores without a loop, and the tuples live in registers. Called from
 the same with ordinary tuples, so that everything built on them runs under NUMBA_DISABLE_JIT=1.
 """
 
-# Numba's code generation has few annotations, and an intrinsic's hide its first argument.
-# mypy: disable-error-code="no-untyped-call,call-arg"
-
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba.core import cgutils, types
+from numba import types
+from numba.core import cgutils
 from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import load_item, make_array, store_item

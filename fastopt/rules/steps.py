@@ -12,7 +12,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from numba import carray, types  # type: ignore[attr-defined]  # public, but not in __all__
+from numba import carray, types
 
 from fastopt.core._jit import RULE, compile_c_function, compile_step
 from fastopt.rules._arguments import as_tuple, check_lengths, check_types
@@ -28,7 +28,7 @@ class CStep(Protocol):
         """Where the C function is, valid for as long as this object lives."""
 
 
-_doubles = types.CPointer(types.float64)  # type: ignore[no-untyped-call]
+_doubles = types.CPointer(types.float64)
 _C_SIGNATURE = types.void(
     _doubles,  # x
     _doubles,  # grad

@@ -3,6 +3,7 @@
 import _thread
 import contextlib
 import gc
+import math
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+from numba import njit
 from scipy.optimize import rosen, rosen_der
 
 import fastopt
@@ -114,6 +116,29 @@ ENDLESS_IN_C = {
 }
 ENDLESS = {"lr": 0.0, "maxiter": np.inf}
 
+
+@njit
+def quick(x):
+    return x.max(), np.sign(x)
+
+
+@njit
+def slow(x):
+    """About 20 ms."""
+    total = 0.0
+    for i in range(2_000_000):
+        total += math.sin(i * x[0])
+    return x.max() + 1e-9 * total, np.sign(x)
+
+
+# The same for machine code, which looks for no signals at all.
+ENDLESS_KINDS = {
+    "in C": ENDLESS_IN_C,
+    "compiled": {**ENDLESS_IN_C, "fun": quick, "jac": True},
+    "compiled and slow": {**ENDLESS_IN_C, "fun": slow, "jac": True},
+}
+KINDS = pytest.mark.parametrize("kind", ENDLESS_KINDS)
+
 WATCHERS = pytest.mark.parametrize(
     ("callback", "options"),
     [
@@ -142,34 +167,40 @@ def interrupted_once_it_runs(solver):
         thread.join()
 
 
-def endless_solver(**options):
-    return fastopt.Solver(**ENDLESS_IN_C, options={**ENDLESS, **options})
+def endless_solver(kind, **options):
+    compiled = kind != "in C"
+    return fastopt.Solver(
+        **ENDLESS_KINDS[kind], options={**ENDLESS, "compile": compiled, **options}
+    )
 
 
+@KINDS
 @WATCHERS
-def test_interrupt_from_another_thread_ends_an_endless_solve_in_c(callback, options):
-    solver = endless_solver(on_interrupt="return", **options)
+def test_interrupt_from_another_thread_ends_an_endless_solve(callback, options, kind):
+    solver = endless_solver(kind, on_interrupt="return", **options)
     with interrupted_once_it_runs(solver):
         result = solver.run(callback)
     assert result.status == 7
     assert result.nit > 0
 
 
+@KINDS
 @WATCHERS
-def test_interrupt_ends_a_long_advance_in_c(callback, options):
-    solver = endless_solver(**options)
+def test_interrupt_ends_a_long_advance(callback, options, kind):
+    solver = endless_solver(kind, **options)
     with interrupted_once_it_runs(solver), pytest.raises(KeyboardInterrupt):
         solver.advance(10**12)
     assert solver.status == -1
     assert solver.advance(3)
 
 
+@KINDS
 @WATCHERS
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
-def test_interrupt_takes_effect_within_a_fifth_of_a_second(callback, options):
+def test_interrupt_takes_effect_within_a_fifth_of_a_second(callback, options, kind):
     """Counted in the processor's time, so that a busy machine changes nothing."""
     allowed = 0.1
-    solver = endless_solver(**options)
+    solver = endless_solver(kind, **options)
     solver.advance()
     handler = signal.signal(signal.SIGVTALRM, signal.default_int_handler)
     try:

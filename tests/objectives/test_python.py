@@ -10,6 +10,7 @@ import pytest
 from scipy.optimize import approx_fprime, rosen, rosen_der
 from scipy.optimize._numdiff import approx_derivative
 
+from fastopt.core.abi import Status
 from fastopt.objectives.python import PythonObjective
 from fastopt.solvers.state import SolverState
 from tests.solvers.conftest import OWN, SHARED
@@ -185,13 +186,68 @@ def test_what_is_no_pair_is_refused_by_name(pair, error, message):
         first_evaluation(PythonObjective(lambda x: pair, True, (), 3), np.zeros(3))
 
 
-@pytest.mark.parametrize("where", ["fun", "jac", "joint", "difference"])
+def filling(x, grad):
+    """Rosenbrock's function in the form of `jac="inplace"`."""
+    grad[:] = rosen_der(x)
+    return rosen(x)
+
+
+def test_a_filled_gradient_is_as_good_as_a_returned_one():
+    filled = solve(PythonObjective(filling, "inplace", (), 3), [-1.2, 1.0, 2.0])
+    returned = solve(PythonObjective(lambda x: (rosen(x), rosen_der(x)), True, (), 3),
+                     [-1.2, 1.0, 2.0])  # fmt: skip
+    np.testing.assert_array_equal(filled.x, returned.x)
+    assert (filled.nfev, filled.njev) == (returned.nfev, returned.njev)
+
+
+def test_every_call_gets_a_gradient_of_its_own_to_fill():
+    kept = []
+
+    def fun(x, grad):
+        kept.extend([x, grad])
+        assert np.isnan(grad).all()
+        return filling(x, grad)
+
+    solve(PythonObjective(fun, "inplace", (), 3), [-1.2, 1.0, 2.0])
+    assert len({array.ctypes.data for array in kept}) == len(kept)
+    for array in kept:
+        assert array.dtype == np.float64
+        assert array.shape == (3,)
+        assert array.flags.owndata
+        assert array.flags.writeable
+
+
+def test_an_entry_of_the_gradient_that_is_forgotten_is_not_a_zero():
+    def forgetful(x, grad):
+        grad[:2] = 0.0
+        return 1.0
+
+    state = first_evaluation(PythonObjective(forgetful, "inplace", (), 3), np.zeros(3))
+    assert state.status == Status.NOT_FINITE
+    np.testing.assert_array_equal(state.jac, [0.0, 0.0, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (None, TypeError, r"`fun` must return a real scalar, got None"),
+        ((1.0, np.ones(3)), TypeError, r"`fun` must return a real scalar, got a tuple of length 2"),
+    ],
+    ids=repr,
+)
+def test_a_function_that_fills_the_gradient_returns_the_value(value, error, message):
+    objective = PythonObjective(lambda x, grad: value, "inplace", (), 3)
+    with pytest.raises(error, match=message):
+        first_evaluation(objective, np.zeros(3))
+
+
+@pytest.mark.parametrize("where", ["fun", "jac", "joint", "inplace", "difference"])
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit, StopIteration])
 def test_what_the_users_code_raises_comes_out_as_it_is(where, kind):
     error = kind("mine")
     calls = []
 
-    def broken(x):
+    def broken(x, *grad):
         calls.append(x)
         if where != "difference" or len(calls) == 3:
             raise error
@@ -201,6 +257,7 @@ def test_what_the_users_code_raises_comes_out_as_it_is(where, kind):
         "fun": (broken, rosen_der),
         "jac": (rosen, broken),
         "joint": (broken, True),
+        "inplace": (broken, "inplace"),
         "difference": (broken, "2-point"),
     }[where]
     with pytest.raises(kind) as caught:
@@ -209,15 +266,22 @@ def test_what_the_users_code_raises_comes_out_as_it_is(where, kind):
     assert "broken" in [entry.name for entry in caught.traceback]
 
 
-def test_arguments_reach_both_functions():
+def test_arguments_reach_the_functions():
     def fun(x, scale, shift):
         return scale * (x[0] - shift) ** 2
 
     def jac(x, scale, shift):
         return 2 * scale * (x - shift)
 
-    state = solve(PythonObjective(fun, jac, (3.0, 2.0), 1), [10.0])
-    assert state.x[0] == pytest.approx(2.0)
+    def filling(x, grad, scale, shift):
+        grad[:] = jac(x, scale, shift)
+        return fun(x, scale, shift)
+
+    for objective in (
+        PythonObjective(fun, jac, (3.0, 2.0), 1),
+        PythonObjective(filling, "inplace", (3.0, 2.0), 1),
+    ):
+        assert solve(objective, [10.0]).x[0] == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
@@ -352,6 +416,13 @@ def test_a_deadline_ends_the_solve_after_the_evaluation_that_passes_it():
     assert state.stopped
     assert state.nfev == len(calls) <= 8
     assert state.fun == rosen(state.x)
+
+
+def test_it_pickles_in_every_form():
+    copy = pickle.loads(pickle.dumps(PythonObjective(filling, "inplace", (), 3)))
+    np.testing.assert_array_equal(
+        first_evaluation(copy, [1.0, 2.0, 3.0]).jac, rosen_der(np.array([1.0, 2.0, 3.0]))
+    )
 
 
 def test_it_pickles_with_all_its_settings():
