@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import warnings
 from time import perf_counter
 
 import numpy as np
@@ -177,13 +178,35 @@ def test_names_of_options_are_translated_for_scipy():
 
 
 @SECOND_ORDER
-@pytest.mark.parametrize("jac", [None, False, "2-point", "3-point", "cs", rosen_der, True])
+@pytest.mark.parametrize(
+    "jac", [None, False, "2-point", "3-point", "cs", rosen_der, True, "inplace"]
+)
 def test_every_form_of_jac_leads_to_the_minimum(method, jac, recorder):
-    fun = recorder.pair if jac is True else recorder.fun
+    fun = {True: recorder.pair, "inplace": recorder.filling}.get(jac, recorder.fun)
     result = fastopt.minimize(fun, START, method=method, jac=jac)
     assert result.success
     np.testing.assert_allclose(result.x, [1.0, 1.0], atol=1e-4)
     assert result.nfev == recorder.calls
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"bounds": [(-2, 0.5), (-2, 2)]},
+        {"constraints": HALF_PLANE},
+        {"method": "cg"},
+        {"method": "trust-constr", "hess": "2-point"},
+        {"method": "nelder-mead", "bounds": [(-2, 2), (-2, 2)]},
+        {"method": lambda fun, x0, args, jac, **rest: OptimizeResult(x=fun(x0) * jac(x0))},
+    ],
+    ids=["bounds", "constraints", "cg", "trust-constr", "nelder-mead", "callable"],
+)
+def test_a_gradient_that_is_filled_in_is_a_returned_one_to_scipy(arguments, recorder):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Method nelder-mead does not use", RuntimeWarning)
+        ours = fastopt.minimize(recorder.filling, START, jac="inplace", **arguments)
+        theirs = scipy.optimize.minimize(recorder.pair, START, jac=True, **arguments)
+    np.testing.assert_array_equal(ours.x, theirs.x)
 
 
 @pytest.mark.parametrize("true", [np.True_, True])
