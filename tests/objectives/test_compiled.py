@@ -388,9 +388,15 @@ def test_an_exception_comes_out_of_every_form(form):
         grad[0] = -1.0
         return fun(x, limit)
 
-    fun, jac = (filling, form) if form == "inplace" else (fun, jac if form == "separate" else form)
+    function = filling if form == "inplace" else fun
     with pytest.raises(OwnError, match="beyond"):
-        fastopt.minimize(fun, 0.0, (10.0,), jac=jac, options={"compile": True})
+        fastopt.minimize(
+            function,
+            0.0,
+            (10.0,),
+            jac=jac if form == "separate" else form,
+            options={"compile": True},
+        )
 
 
 def refuse_beyond(limit, number):
