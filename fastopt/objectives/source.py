@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 # After so many calls through the interpreter a wrapper pays: see asv_benchmarks, `startup`.
-PAYS_AFTER = 100_000
+PAYS_AFTER = 150_000
 # The attribute of a dispatcher that counts them, over all solves.
 _CALLS = "_fastopt_calls"
 
