@@ -517,7 +517,7 @@ def check_jac(jac: Any) -> Any:
         return jac
     if isinstance(jac, bool | np.bool_):
         return True if jac else None
-    if is_difference(jac) or isinstance(jac, str) and jac == "inplace":
+    if is_difference(jac) or (isinstance(jac, str) and jac == "inplace"):
         return jac
     expected = "`jac` must be callable, True, False, None, 'inplace', '2-point', '3-point' or 'cs'"
     if isinstance(jac, str):

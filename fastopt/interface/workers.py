@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.pool
 import os
 import signal
 import weakref
 from collections.abc import Callable, Iterable
-from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.pool import Pool
 
 __all__ = ["ProcessPool", "check_sendable"]
 
 
 def check_sendable(fun: Callable[..., Any], args: tuple[Any, ...]) -> None:
     """Refuse what does not pickle: processes cannot have it."""
+    from multiprocessing.reduction import ForkingPickler  # takes a while to load
+
     thread_pool = "pass a thread pool's map as `workers`"
     for name, value, remedy in (
         ("fun", fun, f"define it at module level, or {thread_pool}"),
@@ -41,6 +43,8 @@ class ProcessPool:
 
     def __call__(self, function: Callable[..., Any], items: Iterable[Any]) -> list[Any]:
         if self._finalizer is None:
+            import multiprocessing  # takes a while to load
+
             # Ctrl-C goes to every process of a terminal; the solve ends them when it has its own.
             self._pool = multiprocessing.Pool(
                 self._processes, signal.signal, (signal.SIGINT, signal.SIG_IGN)
@@ -57,6 +61,6 @@ class ProcessPool:
             self._finalizer = None
 
 
-def _shut_down(pool: multiprocessing.pool.Pool) -> None:
+def _shut_down(pool: Pool) -> None:
     pool.terminate()
     pool.join()

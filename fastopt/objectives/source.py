@@ -83,10 +83,15 @@ class ObjectiveSource:
         self.pace = 0.0
         self.turn: AbstractContextManager[Any] = nullcontext()
         self.objective: BoundObjective
-        if compile is not False and _is_dispatcher(fun) and not _is_mapped(jac, workers):
-            from fastopt.objectives.wrappers import known_wrapper  # loads Numba, which is loaded
-
-            self._wrapper = known_wrapper(fun, jac, args)
+        # Where no wrapper has been compiled, the module that does it need not be loaded either.
+        wrappers = sys.modules.get("fastopt.objectives.wrappers")
+        if (
+            compile is not False
+            and wrappers
+            and _is_dispatcher(fun)
+            and not _is_mapped(jac, workers)
+        ):
+            self._wrapper = wrappers.known_wrapper(fun, jac, args)
         if self._wrapper is not None:
             self._compile()
         elif is_c_function(fun):
