@@ -37,6 +37,7 @@ cdef struct Objective:
     bint joint                  # value and gradient come from one call of the user's function
     Py_ssize_t gradient_cost    # calls of the function that a gradient takes: 0 if it is exact
     double difference_step      # relative step of the gradient's differences; 0 if it is exact
+    bint complex_step           # the gradient is by complex steps: to be checked at x0
     int stop                    # set from another thread, to end the solve at the next evaluation
 
 
@@ -63,3 +64,4 @@ cdef enum StatusCode:
     RAISED = 17              # transient: the exception is on its way, the solve can go on
     STOPPED = 18             # transient: an objective answered REPLY_STOP
     ENDED_BY_OBJECTIVE = 19  # it did so of its own accord
+    NOT_ANALYTIC = 20        # transient: complex steps are wrong at x0, an exception says so

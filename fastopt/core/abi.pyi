@@ -23,3 +23,4 @@ class Status(enum.IntEnum):
     RAISED = 17
     STOPPED = 18
     ENDED_BY_OBJECTIVE = 19
+    NOT_ANALYTIC = 20

@@ -31,3 +31,4 @@ class Status(enum.IntEnum):
     RAISED = StatusCode.RAISED
     STOPPED = StatusCode.STOPPED
     ENDED_BY_OBJECTIVE = StatusCode.ENDED_BY_OBJECTIVE
+    NOT_ANALYTIC = StatusCode.NOT_ANALYTIC

@@ -88,6 +88,7 @@ cdef class CompiledObjective(BoundObjective):
         self.context.abs_step = vectors
         self.context.rel_step = vectors + self.n
         self.objective.gradient_cost = 2 * self.n if scheme == THREE_POINT else self.n
+        self.objective.complex_step = scheme == COMPLEX_STEP
         if scheme != COMPLEX_STEP:
             given = np.abs(steps)
             self.objective.difference_step = (

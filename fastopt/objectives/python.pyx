@@ -83,6 +83,7 @@ cdef class PythonObjective(BoundObjective):
             self.rel_step = np.ascontiguousarray(
                 np.broadcast_to(0.0 if rel_step is None else rel_step, n), dtype=np.float64)
             self.objective.gradient_cost = 2 * n if self.scheme == THREE_POINT else n
+            self.objective.complex_step = self.scheme == COMPLEX_STEP
             if self.scheme != COMPLEX_STEP:
                 given = np.abs(np.concatenate((self.abs_step, self.rel_step)))
                 self.objective.difference_step = (

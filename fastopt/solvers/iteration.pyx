@@ -8,12 +8,13 @@ from libc.float cimport DBL_EPSILON
 from libc.math cimport INFINITY, NAN, fabs, isfinite
 
 from fastopt.core.abi cimport (
-    FTOL, GTOL, MAXFEV, MAXITER, NOISY_DIFFERENCES, NOT_FINITE, RAISED, REPLY_DONE, REPLY_RAISED,
-    REPLY_STOP, RUNNING, STOPPED, STOPVAL, UNBOUNDED, XTOL,
+    FTOL, GTOL, MAXFEV, MAXITER, NOISY_DIFFERENCES, NOT_ANALYTIC, NOT_FINITE, RAISED, REPLY_DONE,
+    REPLY_RAISED, REPLY_STOP, RUNNING, STOPPED, STOPVAL, UNBOUNDED, XTOL,
 )
 from fastopt.core.check cimport check
 from fastopt.core.flag cimport is_set
 from fastopt.core.vector cimport all_finite, norm_max, norm_order, norm_two
+from fastopt.objectives.complex_step cimport check_complex_step
 
 
 cdef StatusCode advance(const Method* method, void* address, const Objective* objective,
@@ -39,20 +40,29 @@ cdef StatusCode advance(const Method* method, void* address, const Objective* ob
 
 cdef StatusCode start(Iteration* state, const Objective* objective) noexcept nogil:
     """Evaluate at x0."""
+    cdef Point* current = &state.current
     cdef Py_ssize_t i
     cdef int reply
+    cdef bint finite
+    cdef bint wrong = False
     for i in range(state.n):
-        state.current.gradient[i] = NAN
-    state.current.value = NAN
-    reply = evaluate(state, objective, &state.current)
+        current.gradient[i] = NAN
+    current.value = NAN
+    reply = evaluate(state, objective, current)
     if reply != REPLY_DONE:
         return status_of_reply(state, reply)
+    finite = isfinite(current.value) and all_finite(current.gradient, state.n)
+    if finite and objective.complex_step:
+        reply = check_complex_step(objective, current.x, current.value, current.gradient,
+                                   state.trial.x, state.n, &state.nfev, &wrong)
+        if reply != REPLY_DONE:
+            return status_of_reply(state, reply)
+        if wrong:
+            return NOT_ANALYTIC
     state.started = True
-    if state.current.value == -INFINITY:
+    if current.value == -INFINITY:
         return UNBOUNDED
-    if not (isfinite(state.current.value) and all_finite(state.current.gradient, state.n)):
-        return NOT_FINITE
-    return RUNNING
+    return RUNNING if finite else NOT_FINITE
 
 
 cdef StatusCode test_termination(const Iteration* state) noexcept nogil:

@@ -15,7 +15,9 @@ from libc.string cimport memcpy
 
 from fastopt.core.abi import Status
 
-from fastopt.core.abi cimport RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn
+from fastopt.core.abi cimport (
+    NOT_ANALYTIC, RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn,
+)
 from fastopt.objectives.objective cimport BoundObjective
 from fastopt.solvers.first_order cimport MOST_HYPERPARAMETERS, FirstOrder, first_order_method
 from fastopt.solvers.inverse_hessian cimport DENSE, LIMITED, InverseHessian
@@ -36,6 +38,11 @@ cdef double RELEASE_GIL = 3e7
 
 # What differences of f are trusted to tell apart at first, relative to |f|.
 cdef double FINE = 1e-10
+
+NOT_ANALYTIC_MESSAGE = (
+    "`fun` must be analytic when jac='cs', but at x0 its complex steps disagree with central "
+    "differences: abs, real, conj and norms, for example, lose the step; use jac='3-point', "
+    "jac='2-point' or an exact gradient")
 
 SEARCHES = {"hager-zhang": HAGER_ZHANG, "more-thuente": MORE_THUENTE}
 
@@ -169,6 +176,8 @@ cdef class SolverState:
         ------
         RuntimeError
             If this state is running already, in another thread or in a caller of this one.
+        ValueError
+            If the gradient at x0 is by complex steps and wrong; nothing has been advanced then.
         Exception
             What the user's function raised. The state stays as the last iteration left it and can
             be advanced again.
@@ -177,7 +186,7 @@ cdef class SolverState:
         self.take()
         try:
             status = self.iteration.status
-            if status != RUNNING and status != RAISED and status != STOPPED:
+            if status not in (RUNNING, RAISED, STOPPED, NOT_ANALYTIC):
                 return False
             if release or self.method.work(self.iteration) > RELEASE_GIL:
                 with nogil:
@@ -186,6 +195,8 @@ cdef class SolverState:
                 status = advance(&self.method, self.iteration, &objective.objective, k)
             if status == RAISED:
                 objective.raise_error()
+            if status == NOT_ANALYTIC:
+                raise ValueError(NOT_ANALYTIC_MESSAGE)
         finally:
             self.lock.release()
         return status == RUNNING or status == STOPPED

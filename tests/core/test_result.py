@@ -5,7 +5,7 @@ import pytest
 from fastopt.core.abi import Status
 from fastopt.core.result import ENDINGS, paused
 
-TRANSIENT = {Status.RUNNING, Status.RAISED, Status.STOPPED}
+TRANSIENT = {Status.RUNNING, Status.RAISED, Status.STOPPED, Status.NOT_ANALYTIC}
 
 
 def test_every_status_that_ends_a_solve_has_an_ending():
