@@ -150,7 +150,8 @@ def minimize(
     the best finite point seen is returned. Status 0 is success, 1 a limit on iterations or
     evaluations, 2 a gradient that does not fit its function or differences too inaccurate to go
     on with, 3 a function that is not finite where it has to be, 4 a function unbounded below, 5
-    the edge of the region where it is finite, 6 ``maxtime``, 7 an interrupt, 99 the callback.
+    the edge of the region where it is finite, 6 ``maxtime``, 7 an interrupt, 8 the wish of a C
+    function, 99 the callback.
 
     **Options of every method in fastopt**
 

@@ -57,6 +57,7 @@ cdef class PythonObjective(BoundObjective):
     cdef tuple args
     cdef bint inplace
     cdef Scheme scheme
+    cdef double default        # its relative step
     cdef Py_ssize_t n
     cdef object abs_step       # arrays of shape (n,), zero where none is given
     cdef object rel_step
@@ -71,6 +72,7 @@ cdef class PythonObjective(BoundObjective):
         self.args = args
         self.n = n
         self.scheme = SCHEMES[jac] if isinstance(jac, str) else EXACT
+        self.default = default_step(self.scheme, hasattr(fun, "nopython_signatures"))
         self.workers = workers
         self.deadline = INFINITY
         self.objective.value_grad = evaluate
@@ -153,7 +155,7 @@ cdef class PythonObjective(BoundObjective):
         cdef Py_ssize_t i
         cdef list values
         for i in range(self.n):
-            steps[i] = difference_step(self.scheme, x[i], relative[i], absolute[i])
+            steps[i] = difference_step(self.scheme, x[i], relative[i], absolute[i], self.default)
         base = np.empty(self.n, dtype=np.complex128 if self.scheme == COMPLEX_STEP else np.float64)
         for i in range(self.n):
             base[i] = x[i]

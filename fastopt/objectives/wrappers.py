@@ -290,7 +290,7 @@ def _three_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
 
 
 def _complex_step(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
-    default = 1e-20
+    default = 1.4901161193847656e-08
 
     def value_grad(x, value, grad, n, context):
         args = load(context)

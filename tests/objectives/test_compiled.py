@@ -705,3 +705,16 @@ def test_nothing_is_left_in_numbas_memory():
         _nrt_python.memsys_disable_stats()
     assert after.alloc - before.alloc == after.free - before.free
     assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free
+
+
+def test_complex_steps_survive_numbas_powers():
+    @njit
+    def fun(x):
+        return ((x + 2.0) ** 4).sum() + (x**2).sum()
+
+    for compiled in (False, True):
+        result = fastopt.minimize(
+            fun, [-3.0, -5.0], jac="cs", options={"compile": compiled, "gtol": 1e-7}
+        )
+        assert result.success
+        np.testing.assert_allclose(4 * (result.x + 2.0) ** 3 + 2 * result.x, 0.0, atol=1e-6)
