@@ -12,4 +12,33 @@ the first): they are computed once per step, in double precision, whatever the p
 To add a rule: a module with these two functions, decorated with ``RULE``, and a row in
 ``table.RULES``. The rule holds no number, so that float32 stays float32; numbers belong to the
 coefficients.
+
+Each rule's step over whole vectors is here as well, for training loops of one's own:
+``adam_step``, ``gd_step``, one for each row; see :func:`fastopt.rules.steps.njit_step`. The first
+that is asked for loads Numba.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from fastopt.rules.table import RULES
+
+# For type checkers: a line for each row of the table.
+adam_step: Callable[..., None]
+gd_step: Callable[..., None]
+
+__all__ = [f"{name}_step" for name in RULES]
+
+if not TYPE_CHECKING:  # or any name would pass for a step
+
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return import_module("fastopt.rules.steps").njit_step(name.removesuffix("_step"))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

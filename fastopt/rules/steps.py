@@ -127,7 +127,7 @@ def njit_step(name: str) -> Callable[..., None]:
     --------
     >>> import numpy as np
     >>> from numba import njit
-    >>> adam_step = njit_step("adam")
+    >>> adam_step = njit_step("adam")       # or: from fastopt.rules import adam_step
     >>> @njit
     ... def fit(target, steps, hyperparameters):
     ...     x = np.zeros_like(target)
@@ -142,6 +142,7 @@ def njit_step(name: str) -> Callable[..., None]:
         rule = _row(name)
         functions = rule_functions(name)
         step = make_step(*functions, rule.slots, len(rule.hyperparameters))
+        step.__name__, step.__doc__ = f"{name}_step", _describe(rule)
         _ARRAY_STEPS.setdefault(name, compile_step(step, *functions))
     return _ARRAY_STEPS[name]
 
@@ -274,6 +275,35 @@ def update(
         new = rule(x[i], grad[i], *take(slots, i, slot_count), *shared)
         x[i] = new[0]
         put(slots, i, new[1:])
+
+
+def _describe(rule: Rule) -> str:
+    """The docstring of a rule's step."""
+    return f"""One step of {rule.name} over a vector, in place ({rule.reference}).
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, shape (n,)
+        The parameters; updated.
+    grad : ndarray of the dtype of `x`, shape (n,)
+        Their gradient.
+    slots : ndarray of the dtype of `x`, shape ({rule.slots}, n)
+        What the rule remembers: {", ".join(rule.slot_names) or "nothing"}. Zero before the first
+        step; updated.
+    hyperparameters : tuple of float or ndarray, {len(rule.hyperparameters)} numbers
+        {", ".join(hyperparameter.name for hyperparameter in rule.hyperparameters)}.
+    t : int
+        The number of the step, from 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.rules import {rule.name}_step
+    >>> x, slots = np.array([1.0, -2.0]), np.zeros(({rule.slots}, 2))
+    >>> {rule.name}_step(x, 2 * x, slots, {rule.defaults}, 1)
+    >>> bool(x @ x < 5.0)
+    True
+    """
 
 
 def _row(name: str) -> Rule:
