@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba import njit
+from numba.typed import List
 
 import fastopt
 
@@ -75,7 +77,47 @@ def solve_stopped():
     solver.result()
 
 
+def solve_compiled():
+    fastopt.minimize(jitted, X0, (SHIFT, (1.0, SHIFT)), jac=True, options={"compile": True})
+
+
+def solve_compiled_by_differences():
+    options = {"compile": True, "maxiter": 2}
+    fastopt.minimize(jitted_value, X0, (SHIFT, (1.0, SHIFT)), options=options)
+
+
+def solve_compiled_with_counted_arguments():
+    fastopt.minimize(jitted, X0, (COUNTED, "text"), jac=True, options={"compile": True})
+
+
+def solve_compiled_raising():
+    try:
+        fastopt.minimize(jitted_raising, X0, jac=True, options={"compile": True})
+    except ValueError:
+        return
+    raise AssertionError("it was to raise")
+
+
+@njit
+def jitted(x, shift, other):
+    return ((x - shift[0]) ** 2).sum(), 2 * (x - shift[0])
+
+
+@njit
+def jitted_value(x, shift, other):
+    return ((x - shift[0]) ** 2).sum()
+
+
+@njit
+def jitted_raising(x):
+    if x[0] < 0.5:
+        raise ValueError("refused")
+    return (x**2).sum(), 2 * x
+
+
 X0 = np.ones(2)
+SHIFT = np.array([0.5])
+COUNTED = List([0.5])
 
 
 @pytest.mark.parametrize(
@@ -88,6 +130,10 @@ X0 = np.ones(2)
         solve_raising,
         solve_bad_return,
         solve_stopped,
+        solve_compiled,
+        solve_compiled_by_differences,
+        solve_compiled_with_counted_arguments,
+        solve_compiled_raising,
     ],
 )
 def test_many_solves_leave_memory_flat(run):
