@@ -128,7 +128,10 @@ def minimize(
     ValueError, TypeError
         If an argument is wrong: before anything is evaluated, with the argument's name, what was
         expected and what came. Also if `fun` or `jac` returns something that is not a value or a
-        gradient, and if SciPy is to solve the problem and an option is one that only fastopt has.
+        gradient; if SciPy is to solve the problem and an option is one that only fastopt has; and
+        if ``jac="cs"`` and the gradient at x0 is not that of `fun`. (A function that takes
+        magnitudes, real parts or conjugates, or that calls `norm`, loses the complex step. Two
+        evaluations more than the gradient takes, rarely up to 14, tell; ``nfev`` counts them.)
     KeyboardInterrupt
         On Ctrl-C, unless the option ``on_interrupt`` is ``"return"``.
 

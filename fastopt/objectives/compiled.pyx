@@ -14,6 +14,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from fastopt.core.abi cimport value_grad_fn
+from fastopt.objectives.complex_step cimport is_short
 from fastopt.objectives.context cimport (
     ARGUMENTS, NO_MEMORY, NOT_A_GRADIENT, NOT_A_SCALAR, Context, Slot,
 )
@@ -88,9 +89,10 @@ cdef class CompiledObjective(BoundObjective):
         self.context.abs_step = vectors
         self.context.rel_step = vectors + self.n
         self.objective.gradient_cost = 2 * self.n if scheme == THREE_POINT else self.n
-        self.objective.complex_step = scheme == COMPLEX_STEP
-        if scheme != COMPLEX_STEP:
-            given = np.abs(steps)
+        given = np.abs(steps)
+        if scheme == COMPLEX_STEP:
+            self.objective.complex_step = is_short(given.max())
+        else:
             self.objective.difference_step = (
                 given[given > 0].min() if given.any() else default_step(scheme))
         return 0

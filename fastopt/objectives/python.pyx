@@ -16,6 +16,7 @@ from libc.math cimport INFINITY, NAN
 from libc.string cimport memcpy
 
 from fastopt.core.abi cimport REPLY_DONE, REPLY_RAISED, REPLY_STOP
+from fastopt.objectives.complex_step cimport is_short
 from fastopt.objectives.differences cimport (
     COMPLEX_STEP, EXACT, THREE_POINT, TWO_POINT, Scheme, default_step, difference_step,
 )
@@ -85,9 +86,10 @@ cdef class PythonObjective(BoundObjective):
             self.rel_step = np.ascontiguousarray(
                 np.broadcast_to(0.0 if rel_step is None else rel_step, n), dtype=np.float64)
             self.objective.gradient_cost = 2 * n if self.scheme == THREE_POINT else n
-            self.objective.complex_step = self.scheme == COMPLEX_STEP
-            if self.scheme != COMPLEX_STEP:
-                given = np.abs(np.concatenate((self.abs_step, self.rel_step)))
+            given = np.abs(np.concatenate((self.abs_step, self.rel_step)))
+            if self.scheme == COMPLEX_STEP:
+                self.objective.complex_step = is_short(given.max())
+            else:
                 self.objective.difference_step = (
                     given[given > 0].min() if given.any() else default_step(self.scheme))
 

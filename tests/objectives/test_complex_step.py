@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from numba import njit
 from scipy.optimize import rosen
 
 import fastopt
@@ -42,7 +43,7 @@ NOT_ANALYTIC = {
     "magnitude of one of many": (lambda x: np.sum(x**2) + np.abs(x[7]) ** 2, np.ones(1000)),
     "magnitude of one variable": (lambda x: np.abs(x[0]) ** 3, [2.0]),
     "magnitude far above zero": (lambda x: 1e8 + np.abs(x[0]) ** 2, [3.0]),
-    "magnitude beside curvature": (lambda x: 1e8 * x[0] ** 2 + np.abs(x[1]) ** 2, [0.0, 1.0]),
+    "magnitude beside curvature": (lambda x: 1e4 * x[0] ** 2 + np.abs(x[1]) ** 2, [0.0, 1.0]),
     "magnitude in a steep function": (lambda x: np.exp(1e3 * np.abs(x[0])), [0.5]),
     "norm": (lambda x: np.linalg.norm(x - 1) ** 2 + x[0], [3.0, -2.0, 0.1]),
     "conjugate": (lambda x: np.conj(x) @ [1.0, 2.0, 3.0], [3.0, -2.0, 0.1]),
@@ -101,6 +102,50 @@ ANALYTIC = {
 @pytest.mark.parametrize(("fun", "x0"), ANALYTIC.values(), ids=ANALYTIC)
 def test_a_function_that_keeps_the_step_passes_wherever_it_starts(fun, x0):
     assert start(fun, x0).started
+
+
+@njit
+def chained(x):
+    total = 0 * x[0]
+    for i in range(x.size - 1):
+        total += 100 * (x[i + 1] - x[i] ** 2) ** 2 + (1 - x[i]) ** 2
+    return total
+
+
+@njit
+def steep(x):
+    return np.exp(1e6 * (x[0] - 1))
+
+
+@pytest.mark.parametrize("compile", [True, False])
+@pytest.mark.parametrize(
+    ("fun", "x0"),
+    [
+        (chained, np.ones(2)),
+        (chained, np.zeros(5)),
+        (chained, [-1.2, 1.0, -1.2]),
+        (chained, [1 + 1e-9, 1 - 1e-8]),
+        (steep, [1.0]),
+    ],
+)
+def test_rounding_and_curvature_of_the_longer_steps_in_jitted_code_are_no_reason(fun, x0, compile):
+    solver = fastopt.Solver(fun, x0, jac="cs", options={"compile": compile})
+    solver.advance(0)
+    assert solver.njev == 1
+
+
+def test_steps_that_are_long_by_choice_are_not_checked():
+    """Their gradient is inexact without being wrong; here by a part in a thousand."""
+
+    def fun(x):
+        return np.exp(1e3 * x[0])
+
+    exact = 1e3 * np.exp(500)
+    state = SolverState("bfgs", np.array([0.5]), SETTINGS)
+    state.advance(PythonObjective(fun, "cs", (), 1, abs_step=1e-4), 0)
+    assert state.nfev == 2
+    assert state.jac[0] == pytest.approx(exact, rel=3e-3)
+    assert state.jac[0] != pytest.approx(exact, rel=1e-3)
 
 
 @pytest.mark.parametrize("problem", more_garbow_hillstrom(), ids=lambda problem: problem.name)
