@@ -191,7 +191,23 @@ def _numba() -> dict[str, str]:
     return {
         "threads": str(config.NUMBA_NUM_THREADS),
         "threading layer": str(config.THREADING_LAYER),
-        "SVML": "in use" if config.USING_SVML else "not found",
+        "SVML": _attempt(lambda: _svml(config)),
         "JIT": "disabled" if config.DISABLE_JIT else "enabled",
         "cache": str(config.CACHE_DIR or "beside the source, or in the user's cache folder"),
     }
+
+
+def _svml(config: Any) -> str:
+    """Whether Numba uses Intel's library of vectorised functions, and if not, what keeps it."""
+    if config.USING_SVML:
+        return "in use: exp, log, sin and the like are vectorised in loops"
+    if config.DISABLE_INTEL_SVML:
+        reason = "NUMBA_DISABLE_INTEL_SVML is set"
+    elif not import_module("llvmlite.binding.targets").has_svml():
+        reason = "this llvmlite is built without it (0.44, for Numba 0.61, has it on x86-64)"
+    else:
+        reason = (
+            "the library is not found. pip install intel-cmplr-lib-rt, and have the loader look "
+            f"where it is (on Linux LD_LIBRARY_PATH={sys.prefix}/lib)"
+        )
+    return f"not in use, so loops call exp, log, sin and the like number by number: {reason}"

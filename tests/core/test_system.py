@@ -1,10 +1,14 @@
 """describe_system: facts for a bug report, which come out even where something is broken."""
 
 import os
+import re
 import sys
 import time
 from importlib import metadata
+from types import SimpleNamespace
 
+import llvmlite.binding
+import numba
 import numpy as np
 import pytest
 
@@ -81,6 +85,27 @@ def test_facts_come_out_where_a_package_cannot_be_imported(module, monkeypatch):
     facts = describe_system()
     named = {"numba": facts["Numba"], "threadpoolctl": facts["BLAS"]}[module]
     assert module in " ".join(named.values())
+
+
+def test_svml_is_in_use_where_numba_says_so():
+    assert describe_system()["Numba"]["SVML"].startswith("in use:") == numba.config.USING_SVML
+
+
+@pytest.mark.parametrize(
+    ("using", "disabled", "supported", "answer"),
+    [
+        (True, 0, True, r"^in use: "),
+        (False, 1, True, r"^not in use, .*: NUMBA_DISABLE_INTEL_SVML is set$"),
+        (False, 0, False, r"^not in use, .*: this llvmlite is built without it"),
+        (False, 0, True, r"^not in use, .*: .* pip install intel-cmplr-lib-rt, .*LD_LIBRARY_PATH="),
+    ],
+)
+def test_svml_that_is_not_in_use_is_said_with_its_reason(
+    using, disabled, supported, answer, monkeypatch
+):
+    monkeypatch.setattr(llvmlite.binding.targets, "has_svml", lambda: supported)
+    config = SimpleNamespace(USING_SVML=using, DISABLE_INTEL_SVML=disabled)
+    assert re.search(answer, system._svml(config))
 
 
 def test_missing_numba_cuda_is_said_with_the_command_that_installs_it(monkeypatch):
