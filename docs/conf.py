@@ -52,7 +52,16 @@ html_show_sourcelink = False
 # Only the reference and the decisions have pages below them to list.
 html_sidebars = {
     page: []
-    for page in ("index", "install", "quickstart", "methods", "scipy", "benchmarks", "changelog")
+    for page in (
+        "index",
+        "install",
+        "quickstart",
+        "guides/training_loops",
+        "methods",
+        "scipy",
+        "benchmarks",
+        "changelog",
+    )
 }
 html_theme_options = {
     "logo": {"text": "fastopt"},

@@ -1,4 +1,4 @@
-"""Directives that print fastopt's data: METHODS, its options, and ENDINGS.
+"""Directives that print fastopt's data: METHODS, its options, the rules' steps, and ENDINGS.
 
 The pages cannot fall behind the code, because they are made from what the code itself reads.
 """
@@ -16,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from fastopt.core.result import ENDINGS
 from fastopt.core.validate import UNLIMITED
 from fastopt.interface.methods import METHODS, Method, Option, PerVariable
+from fastopt.rules.table import RULES
 
 
 def list_table(header: Sequence[str], rows: Iterable[Sequence[str]], widths: str) -> str:
@@ -67,6 +68,23 @@ class OptionsTables(SphinxDirective):
             ]
         )
         return self.parse_text_to_nodes(text, allow_section_headings=True)
+
+
+class RulesTable(GeneratedTable):
+    """A row for each rule's step: what it is called with, and where the rule is published."""
+
+    def text(self) -> str:
+        rows = [
+            (
+                f"``{rule.name}_step``",
+                ", ".join(f"``{each.name}`` {each.default:g}" for each in rule.hyperparameters),
+                quoted(rule.slot_names) or "\u2013",
+                escaped(rule.reference),
+            )
+            for rule in RULES.values()
+        ]
+        header = ("In ``fastopt.rules``", "Hyperparameters, with their defaults", "Slots", "Source")
+        return list_table(header, rows, "18 34 16 32")
 
 
 def shared_options() -> dict[str, Option]:
@@ -140,4 +158,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("fastopt-methods", MethodsTable)
     app.add_directive("fastopt-options", OptionsTables)
     app.add_directive("fastopt-endings", EndingsTable)
+    app.add_directive("fastopt-rules", RulesTable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
