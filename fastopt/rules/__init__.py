@@ -9,9 +9,9 @@ A rule is written once, for one parameter::
 (zero before the first step). The coefficients are what the whole vector shares at step ``t`` (1 is
 the first): they are computed once per step, in double precision, whatever the precision of ``x``.
 
-To add a rule: a module with these two functions, decorated with ``RULE``, and a row in
-``table.RULES``. The rule holds no number, so that float32 stays float32; numbers belong to the
-coefficients.
+To add a rule: a module with these two functions, decorated with ``RULE``, a row in
+``table.RULES``, and a line for type checkers below. The rule holds no number, so that float32
+stays float32; numbers belong to the coefficients.
 
 Each rule's step over whole vectors is here as well, for training loops of one's own:
 ``adam_step``, ``gd_step``, one for each row; see :func:`fastopt.rules.steps.njit_step`. The first
