@@ -31,6 +31,7 @@ cdef struct InverseHessian:
     double* shares            # m: scratch of the two-loop recursion
 
 
+cdef Py_ssize_t most_pairs(Py_ssize_t n) noexcept nogil
 cdef Py_ssize_t memory_size(const InverseHessian* memory) noexcept nogil
 cdef void lay_out_memory(InverseHessian* memory, double* vectors) noexcept nogil
 cdef void forget(InverseHessian* memory) noexcept nogil

@@ -22,9 +22,17 @@ from libc.string cimport memset
 from fastopt.core.check cimport check
 from fastopt.core.vector cimport axpy, copy_scaled, dot, norm_two
 
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+
 # A pair is refused if s'y <= eps |s| |y|: free of the scales of x and f, and tiny, for the search
 # has seen to s'y > 0.
 cdef double LEAST_CURVATURE = DBL_EPSILON
+
+
+cdef Py_ssize_t most_pairs(Py_ssize_t n) noexcept nogil:
+    """How many pairs of vectors can be counted in bytes, with room for all else."""
+    return PY_SSIZE_T_MAX // (32 * (n + 1))
 
 
 cdef Py_ssize_t memory_size(const InverseHessian* memory) noexcept nogil:

@@ -54,6 +54,7 @@ cdef enum:
     SHARED_VECTORS = 6        # x and gradient of `current`, `trial` and `best`
 
 
+cdef void begin(Iteration* state, Py_ssize_t n) noexcept nogil
 cdef StatusCode advance(const Method* method, void* state, const Objective* objective,
                         long long k) noexcept nogil
 cdef const Point* answer(const Iteration* state) noexcept nogil

@@ -17,6 +17,14 @@ from fastopt.core.vector cimport all_finite, norm_max, norm_order, norm_two
 from fastopt.objectives.complex_step cimport check_complex_step
 
 
+cdef void begin(Iteration* state, Py_ssize_t n) noexcept nogil:
+    """What is not zero in a state that has done nothing yet, besides its limits."""
+    state.n = n
+    state.step = NAN
+    state.current.value = NAN
+    state.best.value = INFINITY
+
+
 cdef StatusCode advance(const Method* method, void* address, const Objective* objective,
                         long long k) noexcept nogil:
     """At most k more iterations. Called again it goes on, as if it had not stopped."""

@@ -1,6 +1,6 @@
 """BFGS and L-BFGS: one loop over two memories."""
 
-from fastopt.solvers.inverse_hessian cimport InverseHessian
+from fastopt.solvers.inverse_hessian cimport InverseHessian, MemoryKind
 from fastopt.solvers.iteration cimport Iteration, Method
 from fastopt.solvers.line_search cimport SearchSettings
 
@@ -20,3 +20,4 @@ cdef struct QuasiNewton:
 
 
 cdef Method quasi_newton_method() noexcept nogil
+cdef void begin_quasi_newton(QuasiNewton* state, MemoryKind kind, Py_ssize_t m) noexcept nogil

@@ -13,7 +13,7 @@ from fastopt.core.abi cimport (
 )
 from fastopt.core.vector cimport add_scaled, dot, norm_max, norm_two, subtract
 from fastopt.solvers.inverse_hessian cimport (
-    forget, lay_out_memory, learn, memory_size, point_downhill,
+    MemoryKind, forget, lay_out_memory, learn, memory_size, point_downhill,
 )
 from fastopt.solvers.iteration cimport (
     SHARED_VECTORS, Iteration, Method, Point, accept_trial, evaluate, keep_if_best, lay_out_points,
@@ -24,6 +24,8 @@ from fastopt.solvers.line_search cimport (
     search_line,
 )
 
+# What differences of f are trusted to tell apart at first, relative to |f|.
+cdef double FINE = 1e-10
 # A lower point found by a search that failed is taken if it is lower by more than this many ulps.
 cdef double REAL_DECREASE = 16 * DBL_EPSILON
 # Once a search has failed, values closer than this, relative to |f|, are taken for equal (Hager &
@@ -60,6 +62,22 @@ cdef Method quasi_newton_method() noexcept nogil:
     method.prepare = prepare
     method.iterate = iterate
     return method
+
+
+cdef void begin_quasi_newton(QuasiNewton* state, MemoryKind kind, Py_ssize_t m) noexcept nogil:
+    """What is not zero in a state that has done nothing yet, besides settings; `begin` comes first.
+
+    `m` is how many pairs a limited memory holds.
+    """
+    state.search.max_step = INFINITY
+    state.search.resolution = FINE
+    state.memory.kind = kind
+    state.memory.n = state.iteration.n
+    state.memory.m = m
+    state.memory.empty = True
+    state.memory.scale = 1
+    state.least_value = INFINITY
+    state.least_gradient = INFINITY
 
 
 cdef void prepare(void* address, const Objective* objective) noexcept nogil:
