@@ -4,6 +4,7 @@ Importing fastopt loads nothing but this file. Each name below loads what it nee
 asked for, so that a program pays only for what it uses.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,30 @@ from fastopt._version import __version__
 
 if TYPE_CHECKING:
     from fastopt.interface.minimize import minimize
+    from fastopt.interface.minimize_many import BatchResult, minimize_many
+    from fastopt.interface.multistart import multistart
     from fastopt.interface.solver import Solver
+    from fastopt.interface.tuples import Options
     from fastopt.plotting import plot_convergence
 
-__all__ = ["Solver", "__version__", "minimize", "plot_convergence"]
+__all__ = [
+    "BatchResult",
+    "Options",
+    "Solver",
+    "__version__",
+    "minimize",
+    "minimize_many",
+    "multistart",
+    "plot_convergence",
+]
 
 _HOMES = {
+    "BatchResult": "fastopt.interface.minimize_many",
+    "Options": "fastopt.interface.tuples",
     "Solver": "fastopt.interface.solver",
     "minimize": "fastopt.interface.minimize",
+    "minimize_many": "fastopt.interface.minimize_many",
+    "multistart": "fastopt.interface.multistart",
     "plot_convergence": "fastopt.plotting",
 }
 

@@ -65,3 +65,4 @@ cdef enum StatusCode:
     STOPPED = 18             # transient: an objective answered REPLY_STOP
     ENDED_BY_OBJECTIVE = 19  # it did so of its own accord
     NOT_ANALYTIC = 20        # transient: complex steps are wrong at x0, an exception says so
+    LOST = 21                # of a batch, the worker that had this problem

@@ -24,3 +24,4 @@ class Status(enum.IntEnum):
     STOPPED = 18
     ENDED_BY_OBJECTIVE = 19
     NOT_ANALYTIC = 20
+    LOST = 21

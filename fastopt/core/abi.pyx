@@ -32,3 +32,4 @@ class Status(enum.IntEnum):
     STOPPED = StatusCode.STOPPED
     ENDED_BY_OBJECTIVE = StatusCode.ENDED_BY_OBJECTIVE
     NOT_ANALYTIC = StatusCode.NOT_ANALYTIC
+    LOST = StatusCode.LOST

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fastopt.core.abi import Status
 
-__all__ = ["ENDINGS", "Ending", "paused"]
+__all__ = ["BATCH_ENDINGS", "ENDINGS", "Ending", "paused"]
 
 
 class Ending(NamedTuple):
@@ -155,6 +155,30 @@ ENDINGS: dict[Status, Ending] = {
         False,
         None,
         "The callback raised StopIteration; x is the best point seen. Restart from x to go on.",
+    ),
+}
+
+
+# What can become of one problem of a batch besides.
+BATCH_ENDINGS: dict[Status, Ending] = {
+    **ENDINGS,
+    Status.RUNNING: Ending(
+        -1,
+        False,
+        None,
+        "Not ended: the batch was stopped before. Solve it again, from x.",
+    ),
+    Status.RAISED: Ending(
+        9,
+        False,
+        None,
+        "The function raised an exception. It is in `errors`; x is the best point seen before.",
+    ),
+    Status.LOST: Ending(
+        10,
+        False,
+        None,
+        "The worker that had this problem was lost. `errors` says how; solve it again.",
     ),
 }
 

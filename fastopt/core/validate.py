@@ -35,6 +35,7 @@ __all__ = [
     "Switch",
     "Workers",
     "check_callable",
+    "real_array",
     "real_vector",
     "warn_caller",
 ]
@@ -99,7 +100,7 @@ def real_vector(name: str, value: Any) -> Vector:
 
     The result may share memory with `value`; whoever keeps it copies it.
     """
-    array = _real_array(name, "a one-dimensional array of real numbers", value)
+    array = real_array(name, "a one-dimensional array of real numbers", value)
     if array.ndim == 0:
         array = array.reshape(1)
     if array.ndim != 1:
@@ -113,7 +114,7 @@ def real_vector(name: str, value: Any) -> Vector:
     return array
 
 
-def _real_array(name: str, expected: str, value: Any) -> Vector:
+def real_array(name: str, expected: str, value: Any) -> Vector:
     if type(value) is np.ndarray and value.dtype == np.float64:
         return np.ascontiguousarray(value) if value.ndim else value
     if isinstance(value, np.ma.MaskedArray):
@@ -282,7 +283,7 @@ class Steps:
         return "a finite nonzero number or one for each variable"
 
     def __call__(self, name: str, value: Any, n: int) -> float | Vector:
-        array = _real_array(name, self.expected, value)
+        array = real_array(name, self.expected, value)
         if array.size != 1 and array.shape != (n,):
             raise ValueError(
                 f"`{name}` must be {self.expected} ({n}), got an array of shape {array.shape}"
@@ -301,7 +302,7 @@ class InverseHessian:
         return "a symmetric positive definite matrix of shape (n, n)"
 
     def __call__(self, name: str, value: Any, n: int) -> Vector:
-        matrix = _real_array(name, self.expected, value)
+        matrix = real_array(name, self.expected, value)
         if matrix.shape != (n, n):
             raise ValueError(
                 f"`{name}` must be of shape {(n, n)}, got an array of shape {matrix.shape}"

@@ -28,7 +28,7 @@ from fastopt.interface.options import check_tol, scipy_options
 from fastopt.interface.solver import DIFFERENCES, Solver, check_jac
 from fastopt.objectives.source import is_c_function
 
-__all__ = ["minimize"]
+__all__ = ["bound_arrays", "check_known_to_scipy", "has_bound", "minimize"]
 
 Vector = NDArray[np.float64]
 
@@ -290,7 +290,7 @@ def minimize(
             f"`method` must be a string, a callable or None, got {type(method).__name__}"
         )
     row = find_method(name)
-    if row is not None and not constrained and (bounds is None or not _any_bound(bounds, x0)):
+    if row is not None and not constrained and (bounds is None or not has_bound(bounds, x0)):
         if hess is not None or hessp is not None:
             _check_hessian(hess, hessp)
             _warn_unused(row, hess, hessp)
@@ -308,7 +308,7 @@ def minimize(
     jac = check_jac(jac)
     tol = check_tol(tol)
     if row is None:
-        _check_known_to_scipy(name)
+        check_known_to_scipy(name)
     elif row.scipy is None:
         raise ValueError(
             f"`method` must be one that takes bounds or constraints, got {row.name!r}; "
@@ -363,10 +363,10 @@ def _is_constrained(constraints: Any) -> bool:
     return True
 
 
-def _any_bound(bounds: Any, x0: ArrayLike) -> bool:
+def has_bound(bounds: Any, x0: ArrayLike) -> bool:
     """Whether a bound is finite; checks that the bounds fit x0 and each other."""
     n = real_vector("x0", x0).size
-    low, high = _bound_arrays(bounds, n)
+    low, high = bound_arrays(bounds, n)
     possible = (low <= high) & (low < math.inf) & (high > -math.inf)  # False for a NaN
     if not possible.all():
         at = int(possible.argmin())
@@ -377,7 +377,7 @@ def _any_bound(bounds: Any, x0: ArrayLike) -> bool:
     return bool(np.isfinite(low).any() or np.isfinite(high).any())
 
 
-def _bound_arrays(bounds: Any, n: int) -> tuple[Vector, Vector]:
+def bound_arrays(bounds: Any, n: int) -> tuple[Vector, Vector]:
     """Lower and upper bounds, each of shape (n,)."""
     expected = f"`bounds` must be a Bounds or a sequence of {n} pairs (low, high)"
     if isinstance(bounds, Bounds):
@@ -418,7 +418,7 @@ def _warn_unused(row: Method, hess: Any, hessp: Any) -> None:
             warn_caller(f"method {row.name} does not use `{name}`", RuntimeWarning)
 
 
-def _check_known_to_scipy(method: str) -> None:
+def check_known_to_scipy(method: str) -> None:
     """Refuse a name that neither library knows, with the closest that one of them does."""
     try:
         scipy.optimize.show_options("minimize", method.lower(), disp=False)

@@ -18,7 +18,7 @@ from fastopt.core.validate import UNLIMITED, check_callable
 if TYPE_CHECKING:
     from fastopt.solvers.state import SolverState
 
-__all__ = ["History", "ProgressBar", "observer_of", "print_summary"]
+__all__ = ["CountingBar", "History", "ProgressBar", "observer_of", "print_summary"]
 
 # Names and types of the columns of a trace.
 _COLUMNS = {
@@ -96,14 +96,8 @@ class ProgressBar:
     """A tqdm bar over the iterations, with the function's value and the gradient's norm."""
 
     def __init__(self, title: str, done: int, maxiter: int) -> None:
-        try:
-            from tqdm.auto import tqdm
-        except ImportError as error:
-            raise ImportError(
-                "`progress` needs tqdm, which is not installed: pip install 'fastopt[demo]'"
-            ) from error
         total = None if maxiter >= UNLIMITED else maxiter
-        self._bar = tqdm(total=total, initial=done, desc=title, unit="it")
+        self._bar = _tqdm()(total=total, initial=done, desc=title, unit="it")
 
     def update(self, state: SolverState) -> None:
         gnorm = float(np.abs(state.last_jac).max())
@@ -112,6 +106,29 @@ class ProgressBar:
 
     def close(self) -> None:
         self._bar.close()
+
+
+class CountingBar:
+    """A tqdm bar over things that are counted as they come."""
+
+    def __init__(self, title: str, total: int, unit: str) -> None:
+        self._bar = _tqdm()(total=total, desc=title, unit=unit)
+
+    def update(self, more: int) -> None:
+        self._bar.update(more)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def _tqdm() -> Any:
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError(
+            "`progress` needs tqdm, which is not installed: pip install 'fastopt[demo]'"
+        ) from error
+    return tqdm
 
 
 def print_summary(result: OptimizeResult) -> None:

@@ -21,7 +21,7 @@ from fastopt.core.abi import Status
 from fastopt.core.result import ENDINGS, Ending, paused
 from fastopt.core.validate import UNLIMITED, check_callable, real_vector
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
-from fastopt.interface.options import read_options
+from fastopt.interface.options import Controls, read_options
 from fastopt.interface.progress import History, ProgressBar, observer_of, print_summary
 from fastopt.interface.workers import ProcessPool, check_sendable
 from fastopt.objectives.objective import BoundObjective
@@ -148,16 +148,10 @@ class Solver:
             else:
                 check_sendable(fun, args)
                 workers = self._pool = ProcessPool(workers)
+        steps = difference_steps(row, jac, controls)
+        jac = "2-point" if jac is None else jac
         self._source = ObjectiveSource(
-            fun,
-            "2-point" if jac is None else jac,
-            args,
-            start.size,
-            # As in SciPy: relative with a scheme by name, absolute without one.
-            controls.eps if jac is None else None,
-            None if jac is None and row.has_absolute_step else controls.finite_diff_rel_step,
-            workers,
-            controls.compile,
+            fun, jac, args, start.size, *steps, workers, controls.compile
         )
         self._state = SolverState(row.solver, start, settings)
         self._history: History | None = None
@@ -504,6 +498,13 @@ def interruptible(state: SolverState, objective: BoundObjective, k: int, seconds
     if error is not None:
         raise error
     return going
+
+
+def difference_steps(row: Method, jac: Any, controls: Controls) -> tuple[Any, Any]:
+    """Absolute and relative steps of differences; as in SciPy, relative if `jac` names a scheme."""
+    if jac is None and row.has_absolute_step:
+        return controls.eps, None
+    return None, controls.finite_diff_rel_step
 
 
 def is_difference(jac: Any) -> bool:

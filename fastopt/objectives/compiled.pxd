@@ -17,4 +17,3 @@ cdef class CompiledObjective(BoundObjective):
 
     cdef int set_steps(self, scheme, abs_step, rel_step) except -1
     cdef int pack(self, layout, tuple batched) except -1
-    cdef void select(self, Py_ssize_t i) noexcept nogil

@@ -9,4 +9,5 @@ cdef class BoundObjective:
     cdef Objective objective
     cdef object error
 
+    cdef void select(self, Py_ssize_t i) noexcept nogil
     cdef int raise_error(self) except -1

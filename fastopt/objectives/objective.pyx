@@ -14,6 +14,9 @@ cdef class BoundObjective:
         """
         set_flag(&self.objective.stop, stop)
 
+    cdef void select(self, Py_ssize_t i) noexcept nogil:
+        """Turn to problem i, where this is the objective of a batch."""
+
     cdef int raise_error(self) except -1:
         """Raise what the user's code raised in the evaluation that answered `REPLY_RAISED`."""
         error, self.error = self.error, None

@@ -25,16 +25,20 @@ from fastopt.objectives.objective import BoundObjective
 from fastopt.objectives.python import PythonObjective
 
 if TYPE_CHECKING:
-    from fastopt.objectives.compiled import CompiledObjective
     from fastopt.objectives.wrappers import Wrapper
 
 __all__ = [
     "PAYS_AFTER",
     "ObjectiveSource",
-    "compilable",
+    "calls_of",
+    "calls_so_far",
     "compiled_objective",
+    "first_of",
     "is_c_function",
+    "is_known",
     "is_parallel",
+    "must_compile",
+    "turn_of",
 ]
 
 # After so many calls through the interpreter a wrapper pays: see asv_benchmarks, `startup`.
@@ -97,16 +101,13 @@ class ObjectiveSource:
         elif is_c_function(fun):
             self.objective = _from_c(fun, jac, args)
         else:
-            obstacle = _obstacle(fun, jac, workers)
-            if obstacle is None and (is_parallel(fun) or is_parallel(jac)):
-                self.turn = _ONE_AT_A_TIME
-            if compile is not True:
-                self._counts = compile == "auto" and obstacle is None
-                self.objective = PythonObjective(fun, jac, args, n, abs_step, rel_step, workers)
-            elif obstacle is None:
+            compiling = must_compile(fun, jac, workers, compile)
+            self.turn = turn_of(fun, jac)
+            if compiling:
                 self._compile()
             else:
-                raise TypeError(f"{obstacle}; leave the option `compile` out, or pass False")
+                self._counts = compiling is None
+                self.objective = PythonObjective(fun, jac, args, n, abs_step, rel_step, workers)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ObjectiveSource, self._recipe
@@ -116,8 +117,7 @@ class ObjectiveSource:
         if not self._counts:
             return
         fun, jac = self._recipe[:2]
-        calls = nfev + njev if callable(jac) else nfev
-        total = fun.__dict__[_CALLS] = fun.__dict__.get(_CALLS, 0) + calls
+        total = fun.__dict__[_CALLS] = calls_so_far(fun) + calls_of(jac, nfev, njev)
         if total >= PAYS_AFTER:
             self._counts = False
             # What does not compile goes on as it is: it has run well so far.
@@ -148,6 +148,16 @@ class ObjectiveSource:
             self.pace = self._wrapper.pace[1]
 
 
+def calls_of(jac: Any, nfev: int, njev: int) -> int:
+    """How many calls of the user's functions so many values and gradients are."""
+    return nfev + njev if callable(jac) else nfev
+
+
+def calls_so_far(fun: Any) -> int:
+    """How often an @njit function has been called through the interpreter, over all solves."""
+    return int(fun.__dict__.get(_CALLS, 0))
+
+
 def compiled_objective(
     fun: Any,
     jac: Any,
@@ -156,24 +166,54 @@ def compiled_objective(
     abs_step: Any = None,
     rel_step: Any = None,
     batched: tuple[bool, ...] = (),
-) -> CompiledObjective:
+) -> BoundObjective:
     """An objective that runs without the interpreter, for one problem or for a batch.
 
     With `batched`, the arguments that it marks are arrays whose first axis counts the problems.
     """
+    if is_c_function(fun):
+        return _from_c(fun, jac, args)
     from fastopt.objectives.compiled import CompiledObjective
     from fastopt.objectives.wrappers import compile_wrapper
 
-    first = args
-    if any(batched):
-        first = tuple(arg[0] if each else arg for arg, each in zip(args, batched, strict=True))
-    wrapper = compile_wrapper(fun, jac, first)
+    wrapper = compile_wrapper(fun, jac, first_of(args, batched))
     return CompiledObjective(wrapper, args, n, abs_step, rel_step, batched)
 
 
-def compilable(fun: Any, jac: Any, workers: Any = None) -> bool:
-    """Whether `fun` and its gradient can be evaluated without the interpreter."""
-    return _obstacle(fun, jac, workers) is None
+def first_of(args: tuple[Any, ...], batched: tuple[bool, ...]) -> tuple[Any, ...]:
+    """The arguments of a batch's first problem."""
+    if not any(batched):
+        return args
+    return tuple(arg[0] if each else arg for arg, each in zip(args, batched, strict=True))
+
+
+def must_compile(fun: Any, jac: Any, workers: Any, compile: bool | str) -> bool | None:
+    """Whether a function is to be compiled: True, False, or None where that is to be seen.
+
+    Raises
+    ------
+    TypeError
+        It is, because the caller says so, and cannot be.
+    """
+    if is_c_function(fun):
+        return True
+    obstacle = _obstacle(fun, jac, workers)
+    if obstacle and compile is True:
+        raise TypeError(f"{obstacle}; leave the option `compile` out, or pass False")
+    if obstacle or compile is False:
+        return False
+    return True if compile is True else None
+
+
+def is_known(fun: Any, jac: Any, args: tuple[Any, ...]) -> bool:
+    """Whether the wrapper of an @njit function for such arguments has been compiled."""
+    wrappers = sys.modules.get("fastopt.objectives.wrappers")
+    return wrappers is not None and wrappers.known_wrapper(fun, jac, args) is not None
+
+
+def turn_of(fun: Any, jac: Any) -> AbstractContextManager[Any]:
+    """What to hold while a function is evaluated: some must not run twice at once."""
+    return _ONE_AT_A_TIME if is_parallel(fun) or is_parallel(jac) else nullcontext()
 
 
 def _is_dispatcher(function: Any) -> bool:

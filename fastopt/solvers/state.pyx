@@ -9,24 +9,21 @@ import numpy as np
 from scipy.optimize import LbfgsInvHessProduct
 
 cimport numpy as cnp
-from libc.math cimport INFINITY, NAN
+from libc.math cimport NAN
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from fastopt.core.abi import Status
 
-from fastopt.core.abi cimport (
-    NOT_ANALYTIC, RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn,
-)
+from fastopt.core.abi cimport NOT_ANALYTIC, RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn
 from fastopt.objectives.objective cimport BoundObjective
 from fastopt.solvers.first_order cimport MOST_HYPERPARAMETERS, FirstOrder, first_order_method
-from fastopt.solvers.inverse_hessian cimport DENSE, LIMITED, InverseHessian
-from fastopt.solvers.iteration cimport SHARED_VECTORS, Iteration, Method, Point, advance, answer
+from fastopt.solvers.inverse_hessian cimport DENSE, LIMITED, InverseHessian, most_pairs
+from fastopt.solvers.iteration cimport (
+    SHARED_VECTORS, Iteration, Method, Point, advance, answer, begin,
+)
 from fastopt.solvers.line_search cimport HAGER_ZHANG, MORE_THUENTE
-from fastopt.solvers.quasi_newton cimport QuasiNewton, quasi_newton_method
-
-cdef extern from "Python.h":
-    const Py_ssize_t PY_SSIZE_T_MAX
+from fastopt.solvers.quasi_newton cimport QuasiNewton, begin_quasi_newton, quasi_newton_method
 
 cnp.import_array()
 
@@ -35,9 +32,6 @@ cnp.import_array()
 # default. Beside one busy thread dense BFGS took 2 times as long at n = 4500 without the GIL, but
 # 5 times as long at n = 2300, where holding it costs 2.
 cdef double RELEASE_GIL = 3e7
-
-# What differences of f are trusted to tell apart at first, relative to |f|.
-cdef double FINE = 1e-10
 
 NOT_ANALYTIC_MESSAGE = (
     "`fun` must be analytic when jac='cs', but at x0 its complex steps disagree with central "
@@ -61,14 +55,6 @@ cdef class SolverState:
         `maxiter`, `maxfev`, and the solver's own.
     """
 
-    cdef Method method
-    cdef Iteration* iteration         # the first member of the solver's own struct
-    cdef object vectors               # the block that its pointers point into
-    cdef object rule_step             # keeps the machine code of `FirstOrder.step` alive
-    cdef dict settings
-    cdef object lock
-    cdef readonly str solver
-
     def __cinit__(self, str solver not None, const double[::1] x0 not None, dict settings not None):
         cdef Py_ssize_t n = x0.shape[0]
         self.solver = solver
@@ -78,10 +64,7 @@ cdef class SolverState:
         self.iteration = <Iteration*>calloc(1, self.method.state_size)
         if self.iteration == NULL:
             raise MemoryError
-        self.iteration.n = n
-        self.iteration.step = NAN
-        self.iteration.current.value = NAN
-        self.iteration.best.value = INFINITY
+        begin(self.iteration, n)
         self.set_limits()
         if solver == "first-order":
             self.set_rule(<FirstOrder*>self.iteration)
@@ -116,22 +99,14 @@ cdef class SolverState:
         state.search.kind = SEARCHES[settings["line_search"]]
         state.search.c1 = settings["c1"]
         state.search.c2 = settings["c2"]
-        state.search.max_step = INFINITY
-        state.search.resolution = FINE
         state.search.max_evaluations = settings["maxls"]
-        state.memory.n = self.iteration.n
-        state.memory.empty = True
-        state.memory.scale = 1
-        state.least_value = INFINITY
-        state.least_gradient = INFINITY
         if self.solver == "bfgs":
-            state.memory.kind = DENSE
+            begin_quasi_newton(state, DENSE, 0)
+        elif settings["maxcor"] <= most_pairs(self.iteration.n):
+            begin_quasi_newton(state, LIMITED, settings["maxcor"])
         else:
-            state.memory.kind = LIMITED
-            state.memory.m = settings["maxcor"]
-            if state.memory.m > PY_SSIZE_T_MAX // (32 * (self.iteration.n + 1)):
-                raise MemoryError(f"`maxcor` must leave room for maxcor pairs of vectors, got "
-                                  f"{settings['maxcor']}")
+            raise MemoryError(f"`maxcor` must leave room for maxcor pairs of vectors, got "
+                              f"{settings['maxcor']}")
         return 0
 
     cdef int set_matrix(self, InverseHessian* memory, matrix) except -1:

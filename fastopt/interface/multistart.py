@@ -1,0 +1,189 @@
+"""`multistart`: the lowest of the minima that are found from many starts."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import Bounds, OptimizeResult
+
+from fastopt.core.validate import real_array
+from fastopt.interface.minimize import bound_arrays
+from fastopt.interface.minimize_many import minimize_many
+
+__all__ = ["multistart"]
+
+SAMPLERS = ("sobol", "halton", "lhs", "uniform")
+
+
+def multistart(
+    fun: Callable[..., Any],
+    bounds: Bounds | Sequence[tuple[float, float]],
+    args: Any = (),
+    starts: int | ArrayLike = 64,
+    sampler: str = "sobol",
+    method: str | None = None,
+    jac: Callable[..., Any] | str | bool | None = None,
+    tol: float | None = None,
+    callback: Callable[[OptimizeResult], Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    workers: int | Executor | None = None,
+    rng: int | np.random.Generator | None = None,
+) -> OptimizeResult:
+    """Minimize a function with several minima, from many starts in a box.
+
+    Parameters
+    ----------
+    fun : callable
+        The function to minimize, ``fun(x, *args) -> float``, as in `minimize`.
+    bounds : sequence of (low, high) or `scipy.optimize.Bounds`
+        The box that the starts are drawn from; all bounds finite.
+    args : tuple, optional
+        Further arguments of `fun` and `jac`.
+    starts : int or array_like of shape (B, n), default 64
+        How many starts to draw, or the starts themselves.
+    sampler : {"sobol", "halton", "lhs", "uniform"}, default "sobol"
+        How to draw them: scrambled Sobol or Halton points, a Latin hypercube, or at random.
+    method : str, optional
+        The method of the searches, as in `minimize`. By default ``"l-bfgs-b"``, and the searches
+        stay within `bounds`. Given by name, a method that takes no bounds searches without: the
+        box then only says where to start.
+    jac, tol, callback, options, workers : optional
+        As in `minimize_many`.
+    rng : int or numpy.random.Generator, default 0
+        Where the starts come from: the same number, the same starts.
+
+    Returns
+    -------
+    OptimizeResult
+        Of the search that ended lowest, with ``x``, ``fun``, ``jac``, ``nit``, ``status``,
+        ``success``, ``message``, ``method`` and ``library`` as in `minimize`; ``nfev`` and ``njev``
+        count all searches. ``start`` is where it began, ``index`` its number, and ``batch`` the
+        BatchResult of all.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is wrong; nothing has been evaluated then. Also if `fun` is finite at none of
+        the starts.
+
+    See Also
+    --------
+    minimize_many : All the minima, and problems with data of their own.
+
+    Examples
+    --------
+    Rastrigin's function has a minimum near every point of integers, and the lowest at 0:
+
+    >>> import numpy as np
+    >>> from numba import njit
+    >>> from fastopt import multistart
+    >>> @njit
+    ... def rastrigin(x):
+    ...     turn = 2 * np.pi * x
+    ...     return (x**2 - 10 * np.cos(turn) + 10).sum(), 2 * x + 20 * np.pi * np.sin(turn)
+    >>> result = multistart(rastrigin, [(-2.1, 2.3)] * 2, starts=256, method="bfgs", jac=True)
+    >>> bool(result.fun < 1e-9), result.batch.x.shape
+    (True, (256, 2))
+    """
+    points = _points(bounds, starts, sampler, rng)
+    batch = minimize_many(
+        fun,
+        points,
+        args,
+        method=method,
+        jac=jac,
+        bounds=bounds if method is None or _takes_bounds(method) else None,
+        tol=tol,
+        callback=callback,
+        options=options,
+        workers=workers,
+    )
+    best = batch.best
+    if best is None:
+        if batch.errors:
+            raise next(iter(batch.errors.values()))
+        raise ValueError(f"`fun` must be finite at one of the {len(points)} starts, got none")
+    return OptimizeResult(
+        x=batch.x[best].copy(),
+        fun=float(batch.fun[best]),
+        jac=batch.jac[best].copy(),
+        nit=int(batch.nit[best]),
+        nfev=int(batch.nfev.sum()),
+        njev=int(batch.njev.sum()),
+        status=int(batch.status[best]),
+        success=bool(batch.success[best]),
+        message=batch.message[int(batch.status[best])],
+        method=batch.method,
+        library=batch.library,
+        start=points[best].copy(),
+        index=best,
+        batch=batch,
+    )
+
+
+# SciPy's; of fastopt's own, the one that is L-BFGS-B where there are bounds.
+_BOUNDED = ("l-bfgs-b", "tnc", "slsqp", "powell", "nelder-mead", "trust-constr", "cobyla", "cobyqa")
+
+
+def _takes_bounds(method: Any) -> bool:
+    return isinstance(method, str) and method.lower() in _BOUNDED
+
+
+def _points(bounds: Any, starts: Any, sampler: Any, rng: Any) -> NDArray[np.float64]:
+    """The starts, of shape (B, n)."""
+    n = len(bounds.lb) if isinstance(bounds, Bounds) else len(bounds)
+    low, high = bound_arrays(bounds, n)
+    wide = np.isfinite(low) & np.isfinite(high) & (low <= high)
+    if n == 0 or not wide.all():
+        at = int(wide.argmin()) if n else 0
+        got = f"({low[at]}, {high[at]}) at index {at}" if n else "none"
+        raise ValueError(f"`bounds` must be finite, low <= high, for each variable, got {got}")
+    if not isinstance(starts, numbers.Integral):
+        points = real_array("starts", "an integer or a two-dimensional array", starts)
+        if points.ndim != 2 or points.shape[1] != n:
+            raise ValueError(
+                f"`starts` must be an integer or an array of shape (B, {n}), got an array of "
+                f"shape {points.shape}"
+            )
+        return points
+    if isinstance(starts, bool) or starts < 1:
+        raise ValueError(f"`starts` must be a positive integer or an array, got {starts}")
+    if not isinstance(sampler, str):
+        raise TypeError(f"`sampler` must be a string, got {type(sampler).__name__}")
+    if sampler not in SAMPLERS:
+        names = ", ".join(map(repr, SAMPLERS))
+        raise ValueError(f"`sampler` must be one of {names}, got {sampler!r}")
+    generator = np.random.default_rng(0 if rng is None else rng)
+    return low + (high - low) * _unit_points(sampler, int(starts), n, generator)
+
+
+def _unit_points(
+    sampler: str, count: int, n: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    from scipy.stats import qmc  # takes half a second to load
+
+    if sampler == "uniform":
+        return generator.random((count, n))
+    # SciPy renamed `seed` in 1.15; by position it is the last of what all have in common.
+    if sampler == "sobol":
+        # Whole powers of two are balanced; the rest is left out.
+        engine = qmc.Sobol(n, **_seeded(generator))
+        return np.asarray(engine.random_base2(math.ceil(math.log2(count)))[:count])
+    kind = qmc.Halton if sampler == "halton" else qmc.LatinHypercube
+    return np.asarray(kind(n, **_seeded(generator)).random(count))
+
+
+def _seeded(generator: np.random.Generator) -> dict[str, Any]:
+    """The generator under the name that this SciPy has for it."""
+    import inspect
+
+    from scipy.stats import qmc
+
+    known = inspect.signature(qmc.Sobol).parameters
+    return {"rng" if "rng" in known else "seed": generator}

@@ -1,0 +1,158 @@
+"""Many problems, one after another, in the workspace of one.
+
+Owns the reuse of a `SolverState`: to begin a problem is to copy the header of a fresh state over it.
+No interpreter runs between two problems. Knows nothing of threads: each has an object of its own.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from fastopt.core.abi cimport (
+    ENDED_BY_OBJECTIVE, NOT_ANALYTIC, RAISED, RUNNING, STOPPED, StatusCode,
+)
+from fastopt.core.flag cimport is_set
+from fastopt.objectives.objective cimport BoundObjective
+from fastopt.solvers.iteration cimport Iteration, Point, advance, answer
+from fastopt.solvers.state cimport SolverState
+
+cdef extern from "limits.h":
+    const long long LLONG_MAX
+
+from fastopt.solvers.state import NOT_ANALYTIC_MESSAGE
+
+cnp.import_array()
+
+
+cdef class Answers:
+    """The results of a batch of problems: an array for each quantity, a row for each problem.
+
+    `status` holds fastopt's own codes (`Status`), RUNNING for problems that have not ended.
+    """
+
+    cdef readonly cnp.ndarray x
+    cdef readonly cnp.ndarray fun
+    cdef readonly cnp.ndarray jac
+    cdef readonly cnp.ndarray nit
+    cdef readonly cnp.ndarray nfev
+    cdef readonly cnp.ndarray njev
+    cdef readonly cnp.ndarray status
+    cdef readonly dict errors          # of the problems whose function raised
+
+    def __cinit__(self, starts):
+        problems = len(starts)
+        self.x = np.array(starts, dtype=np.float64, order="C")
+        self.fun = np.full(problems, np.nan)
+        self.jac = np.full(starts.shape, np.nan)
+        self.nit = np.zeros(problems, dtype=np.int64)
+        self.nfev = np.zeros(problems, dtype=np.int64)
+        self.njev = np.zeros(problems, dtype=np.int64)
+        self.status = np.zeros(problems, dtype=np.int64)
+        self.errors = {}
+
+    cdef void write(self, Py_ssize_t i, const Iteration* state) noexcept nogil:
+        """Note how problem i ended, or how far it got."""
+        cdef const Point* point = answer(state)
+        cdef Py_ssize_t n = state.n
+        memcpy(<double*>cnp.PyArray_DATA(self.x) + i * n, point.x, n * sizeof(double))
+        (<int64_t*>cnp.PyArray_DATA(self.nit))[i] = state.nit
+        (<int64_t*>cnp.PyArray_DATA(self.nfev))[i] = state.nfev
+        (<int64_t*>cnp.PyArray_DATA(self.njev))[i] = state.njev
+        self.set_status(i, state.status)
+        if state.started:
+            (<double*>cnp.PyArray_DATA(self.fun))[i] = point.value
+            memcpy(<double*>cnp.PyArray_DATA(self.jac) + i * n, point.gradient,
+                   n * sizeof(double))
+
+    cdef void set_status(self, Py_ssize_t i, StatusCode status) noexcept nogil:
+        (<int64_t*>cnp.PyArray_DATA(self.status))[i] = status
+
+
+cdef class BatchSolver:
+    """A workspace for problems of one size, solved one after another.
+
+    Parameters
+    ----------
+    solver, settings
+        As in `SolverState`.
+    n : int
+        The number of variables of each problem.
+    """
+
+    cdef SolverState state
+    cdef char* header                 # the struct and, where they matter, the vectors of a state
+    cdef object vectors               # that has not begun
+
+    def __cinit__(self, str solver not None, Py_ssize_t n, dict settings not None):
+        self.state = SolverState(solver, np.zeros(n), settings)
+        self.header = <char*>malloc(self.state.method.state_size)
+        if self.header == NULL:
+            raise MemoryError
+        memcpy(self.header, self.state.iteration, self.state.method.state_size)
+        if solver == "first-order" or settings.get("hess_inv0") is not None:
+            self.vectors = self.state.vectors.copy()
+
+    def __dealloc__(self):
+        free(self.header)
+
+    def solve(self, BoundObjective objective not None, const double[:, ::1] starts not None,
+              Answers answers not None, Py_ssize_t first, Py_ssize_t last):
+        """Solve problems `first` to `last` - 1, without the GIL.
+
+        Returns
+        -------
+        int
+            The first problem that was not solved: `last`, or less if the objective was stopped. How
+            far that one got is in `answers`.
+        """
+        cdef Iteration* state = self.state.iteration
+        cdef Py_ssize_t i = first
+        cdef StatusCode status
+        if not 0 <= first <= last <= starts.shape[0]:
+            raise ValueError(f"no problems {first} to {last} in a batch of {starts.shape[0]}")
+        if state.n != starts.shape[1] or len(answers.fun) != starts.shape[0]:
+            raise ValueError("starts, answers and solver are not of one size")
+        with nogil:
+            while i < last:
+                objective.select(i)
+                self.begin(&starts[i, 0])
+                status = advance(&self.state.method, state, &objective.objective, LLONG_MAX)
+                if status == RAISED or status == NOT_ANALYTIC:
+                    with gil:
+                        answers.errors[i] = error_of(objective, status)
+                    state.status = ENDED_BY_OBJECTIVE     # the best point is the answer
+                    answers.write(i, state)
+                    answers.set_status(i, RAISED)
+                    i += 1
+                    continue
+                if status == STOPPED:
+                    if is_set(&objective.objective.stop):
+                        state.status = RUNNING
+                        answers.write(i, state)
+                        break
+                    state.status = ENDED_BY_OBJECTIVE
+                answers.write(i, state)
+                i += 1
+        return i
+
+    cdef void begin(self, const double* x0) noexcept nogil:
+        cdef Iteration* state = self.state.iteration
+        memcpy(state, self.header, self.state.method.state_size)
+        if self.vectors is not None:
+            memcpy(cnp.PyArray_DATA(<cnp.ndarray>self.state.vectors),
+                   cnp.PyArray_DATA(<cnp.ndarray>self.vectors),
+                   cnp.PyArray_NBYTES(<cnp.ndarray>self.vectors))
+        memcpy(state.current.x, x0, state.n * sizeof(double))
+
+
+cdef object error_of(BoundObjective objective, StatusCode status):
+    """The exception that ended a problem."""
+    if status == NOT_ANALYTIC:
+        return ValueError(NOT_ANALYTIC_MESSAGE)
+    try:
+        objective.raise_error()
+    except Exception as error:
+        return error.with_traceback(None)

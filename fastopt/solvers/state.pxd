@@ -1,0 +1,31 @@
+"""A solver's state as a Python object."""
+
+from fastopt.core.abi cimport StatusCode
+from fastopt.solvers.first_order cimport FirstOrder
+from fastopt.solvers.inverse_hessian cimport InverseHessian
+from fastopt.solvers.iteration cimport Iteration, Method, Point
+from fastopt.solvers.quasi_newton cimport QuasiNewton
+
+
+cdef class SolverState:
+
+    cdef Method method
+    cdef Iteration* iteration         # the first member of the solver's own struct
+    cdef object vectors               # the block that its pointers point into
+    cdef object rule_step             # keeps the machine code of `FirstOrder.step` alive
+    cdef dict settings
+    cdef object lock
+    cdef readonly str solver
+
+    cdef void lay_out(self)
+    cdef int set_limits(self) except -1
+    cdef int set_quasi_newton(self, QuasiNewton* state) except -1
+    cdef int set_matrix(self, InverseHessian* memory, matrix) except -1
+    cdef int set_rule(self, FirstOrder* state) except -1
+    cdef int take(self) except -1
+    cdef object read_gradient(self, const Point* point)
+    cdef object read(self, const double* vector)
+    cdef object dense_inverse(self, const InverseHessian* memory)
+    cdef object limited_inverse(self, const InverseHessian* memory)
+    cdef object unroll(self, const InverseHessian* memory, const double* ring)
+    cdef object gather(self)
