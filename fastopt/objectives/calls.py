@@ -37,6 +37,7 @@ __all__ = [
     "imaginary_part",
     "loader",
     "point_of",
+    "propagate",
     "rel_step_of",
     "reraise",
     "stopped",
@@ -79,8 +80,10 @@ def guarded(typing: Any, function: Any, leading: Any, args: Any, address: Any) -
             *cgutils.unpack_tuple(builder, values[2], len(args)),
         ]
         folded = _fold(context, builder, called.args, arguments, passed)
-        status, result = context.call_internal_no_propagate(
-            builder, compiled.fndesc, called, folded
+        code = context.declare_function(builder.module, compiled.fndesc)
+        # Inlined, a function of a few flops is called in 3 ns instead of 10.
+        status, result = context.call_conv.call_function(
+            builder, code, called.return_type, called.args, folded, attrs=("alwaysinline",)
         )
         with builder.if_then(status.is_error, likely=False):
             exception = _member(context, builder, values[3], _EXCEPTION, excinfo_ptr_t)
@@ -119,14 +122,19 @@ def reraise(typing: Any, address: Any) -> Any:
         place = values[0]
         if isinstance(address, types.Integer):
             place = builder.inttoptr(place, cgutils.voidptr_t)
-        exception = _member(context, builder, place, _EXCEPTION, excinfo_ptr_t)
-        code = _member(context, builder, place, _CODE, _int32)
-        flags = dict.fromkeys(Status._fields, cgutils.true_bit)
-        flags |= {"code": builder.load(code), "excinfoptr": builder.load(exception)}
-        context.call_conv.return_status_propagate(builder, Status(**flags))
+        propagate(context, builder, place)
         return context.get_dummy_value()
 
     return types.void(address), generate
+
+
+def propagate(context: Any, builder: Any, address: Any) -> None:
+    """The code of `reraise`."""
+    exception = _member(context, builder, address, _EXCEPTION, excinfo_ptr_t)
+    code = _member(context, builder, address, _CODE, _int32)
+    flags = dict.fromkeys(Status._fields, cgutils.true_bit)
+    flags |= {"code": builder.load(code), "excinfoptr": builder.load(exception)}
+    context.call_conv.return_status_propagate(builder, Status(**flags))
 
 
 def loader(type_: Any) -> Any:
