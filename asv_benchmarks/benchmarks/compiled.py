@@ -6,8 +6,8 @@ README.md in asv_benchmarks/native says how they are built and what ends a solve
 from functools import partial
 
 from .peers import (
+    EVERYONE,
     FIT_ITERATIONS,
-    LIBRARIES,
     REPEATS,
     Solve,
     Unavailable,
@@ -33,7 +33,7 @@ def find(library: str, method: str) -> Solve:
 class Rosenbrock:
     """One solve from the standard start, on one thread."""
 
-    params = (list(LIBRARIES), METHODS, list(REPEATS))
+    params = (list(EVERYONE), METHODS, list(REPEATS))
     param_names = ("library", "method", "n")
 
     def setup(self, library: str, method: str, n: int) -> None:
@@ -56,7 +56,7 @@ class Rosenbrock:
 class GaussianFits:
     """Ten thousand fits of a line's four parameters to 50 points, on two threads."""
 
-    params = (list(LIBRARIES), METHODS, list(FITS))
+    params = (list(EVERYONE), METHODS, list(FITS))
     param_names = ("library", "method", "likelihood")
 
     def setup(self, library: str, method: str, likelihood: str) -> None:

@@ -24,31 +24,32 @@ from native.objectives import (
     rosenbrock_scattered,
 )
 
+from .paths import PATHS
+
+EVERYONE = {**PATHS, **LIBRARIES}
+
 GTOL = 1e-5
 
 # Of a fit, which takes a tenth of them at most unless its library is lost in rounding errors.
 FIT_ITERATIONS = 300
 
-# So many solves are timed as one, which takes a millisecond or two.
-REPEATS = {2: 400, 10: 80, 100: 2}
+# So many solves are timed as one: a batch of them takes 20 ms or more.
+REPEATS = {2: 10_000, 10: 2_000, 100: 40}
 
 Solve = Callable[..., Solutions]
 
 
 def solver(library: str, method: str) -> Solve:
-    """``solve(problems, threads=1, maxiter=...) -> Solutions``; raises Unavailable.
-
-    fastopt's own paths join here.
-    """
-    if method not in LIBRARIES[library].methods:
+    """``solve(problems, threads=1, maxiter=...) -> Solutions``; raises Unavailable."""
+    if method not in EVERYONE[library].methods:
         raise Unavailable(f"{library} has no {method}")
-    return partial(LIBRARIES[library].solve, method, gtol=GTOL)
+    return partial(EVERYONE[library].solve, method, gtol=GTOL)
 
 
 def everyone() -> dict[tuple[str, str], Solve]:
     """By library and method; says which are missing here."""
     found = {}
-    for name, library in LIBRARIES.items():
+    for name, library in EVERYONE.items():
         try:
             found |= {(name, method): solver(name, method) for method in library.methods}
         except Unavailable as missing:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,15 @@ class Problems:
     starts: np.ndarray  # (problems, n)
     contexts: np.ndarray  # (problems,), addresses
     kept: np.ndarray | None = None  # what they are addresses of
+
+    def first(self, count: int) -> Problems:
+        pairs = zip(self.args, self.batched, strict=True)
+        return replace(
+            self,
+            args=tuple(arg[:count] if each else arg for arg, each in pairs),
+            starts=self.starts[:count],
+            contexts=self.contexts[:count],
+        )
 
 
 @intrinsic

@@ -1,0 +1,140 @@
+"""fastopt's own ways to a compiled solve, and SciPy's with the same jitted function.
+
+Each answers as a library of `native` does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from native.library import ANSWER, Solutions
+from native.objectives import Problems
+from numba import njit, prange
+
+import fastopt
+from fastopt.interface.methods import METHODS
+
+QUASI_NEWTON = tuple(name for name, row in METHODS.items() if row.family == "quasi-newton")
+
+
+@dataclass(frozen=True)
+class Path:
+    """``solve`` as `native.library.Library` has it; `call` is what differs."""
+
+    name: str
+    call: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
+    methods: tuple[str, ...] = QUASI_NEWTON
+    most: int = 10**9  # so many problems are solved, and stand for the rest
+
+    def solve(
+        self,
+        method: str,
+        problems: Problems,
+        *,
+        gtol: float = 1e-5,
+        maxiter: int = 10_000,
+        threads: int = 1,
+    ) -> Solutions:
+        share = min(1.0, self.most / len(problems.starts))
+        problems = problems.first(self.most)
+        self.call(method, problems.first(2), gtol, maxiter, threads)  # compiles
+        begun = time.perf_counter()
+        x, nfev, nit = self.call(method, problems, gtol, maxiter, threads)
+        seconds = (time.perf_counter() - begun) / share
+        answers = np.zeros(len(x), dtype=ANSWER)
+        for i in range(len(x)):
+            grad = np.empty(x.shape[1])
+            answers["value"][i] = problems.fun(x[i], grad, *args_of(problems, i))
+            answers["gradient_norm"][i] = np.abs(grad).max()
+        answers["nfev"], answers["iterations"] = nfev, nit
+        return Solutions(x, answers, seconds)
+
+
+def args_of(problems: Problems, i: int) -> tuple[Any, ...]:
+    pairs = zip(problems.args, problems.batched, strict=True)
+    return tuple(arg[i] if each else arg for arg, each in pairs)
+
+
+def by_minimize_many(
+    method: str, problems: Problems, gtol: float, maxiter: int, threads: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    result = fastopt.minimize_many(
+        problems.fun,
+        problems.starts,
+        problems.args,
+        batched=problems.batched,
+        method=method,
+        jac="inplace",
+        options={"gtol": gtol, "ftol": 0.0, "maxiter": maxiter, "compile": True},
+        workers=threads,
+    )
+    return result.x, result.nfev, result.nit
+
+
+def by_njit(
+    method: str, problems: Problems, gtol: float, maxiter: int, threads: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    solve = solve_all(problems.fun, method, problems.batched, threads > 1)
+    options = fastopt.Options(gtol=gtol, ftol=0.0, maxiter=maxiter)
+    return solve(problems.starts, problems.args, options)
+
+
+@cache
+def solve_all(fun: Any, method: str, batched: tuple[bool, ...], parallel: bool) -> Any:
+    """A loop over the problems in the caller's own compiled code."""
+    if any(batched):
+
+        @njit
+        def arguments(args, i):
+            return args[0], args[1][i]
+    else:
+
+        @njit
+        def arguments(args, i):
+            return args
+
+    @njit(parallel=parallel, nogil=True)
+    def solve(starts, args, options):
+        x, nfev, nit = np.empty_like(starts), np.empty(len(starts)), np.empty(len(starts))
+        for i in prange(len(starts)):
+            found = fastopt.minimize(
+                fun, starts[i], arguments(args, i), method, "inplace", options=options
+            )
+            x[i], nfev[i], nit[i] = found.x, found.nfev, found.nit
+        return x, nfev, nit
+
+    return solve
+
+
+def by_scipy(
+    method: str, problems: Problems, gtol: float, maxiter: int, threads: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A loop in the interpreter."""
+    name = METHODS[method].scipy
+    options = {"gtol": gtol, "maxiter": maxiter} | ({"ftol": 0.0} if method == "l-bfgs" else {})
+
+    def pair(x: np.ndarray, *args: np.ndarray) -> tuple[float, np.ndarray]:
+        grad = np.empty_like(x)
+        return problems.fun(x, grad, *args), grad
+
+    found = [
+        scipy.optimize.minimize(pair, start, args_of(problems, i), name, jac=True, options=options)
+        for i, start in enumerate(problems.starts)
+    ]
+    return tuple(np.array([each[key] for each in found]) for key in ("x", "nfev", "nit"))
+
+
+PATHS = {
+    path.name: path
+    for path in (
+        Path("fastopt", by_minimize_many),
+        Path("fastopt in njit", by_njit),
+        Path("scipy", by_scipy, most=100),
+    )
+}
