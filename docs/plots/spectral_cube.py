@@ -48,8 +48,11 @@ fits = fastopt.minimize_many(
     misfit, starts, args=(velocity, spectra), batched=(False, True), method="bfgs", jac=True
 )
 
-bright = (fits.x[:, 0] > 0.6) & fits.success
-maps = np.where(bright[:, None], fits.x, np.nan).T.reshape(4, 128, 128)
+# A line is wider than a channel and stands out of the noise; other fits are of spikes.
+peak, width, channel = fits.x[:, 0], abs(fits.x[:, 2]), velocity[1] - velocity[0]
+strength = peak * np.sqrt(width / channel) / 0.15
+seen = fits.success & (width > channel) & (width < 80) & (strength > 5)
+maps = np.where(seen, fits.x.T, np.nan).reshape(4, 128, 128)
 noise = np.sqrt(fits.fun / (velocity.size - 4)).reshape(128, 128)
 figure, axes = plt.subplots(1, 4, figsize=(12, 3.4), layout="constrained")
 for ax, title, values, colours, low, high in (
