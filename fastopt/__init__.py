@@ -44,8 +44,20 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
+    if "numba" in sys.modules:
+        _meet_numba()
     globals()[name] = value  # the next access finds it without coming here
     return value
+
+
+def _meet_numba() -> None:
+    """Make what has been loaded and works in @njit code known to Numba.
+
+    Numba calls this once, before it compiles or loads its first function: see the entry point in
+    pyproject.toml. What is loaded later comes here by itself.
+    """
+    if "fastopt.interface.tuples" in sys.modules:
+        import_module("fastopt.interface.numba_overloads")
 
 
 def __dir__() -> list[str]:

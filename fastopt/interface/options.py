@@ -16,6 +16,7 @@ from scipy.optimize import OptimizeWarning
 
 from fastopt.core.validate import Real, warn_caller
 from fastopt.interface.methods import METHODS, Method, PerVariable, closest
+from fastopt.interface.tuples import Options
 from fastopt.rules.table import RULES
 
 __all__ = ["Controls", "Settings", "check_tol", "read_options", "scipy_options"]
@@ -97,7 +98,7 @@ def _hyperparameter_names(row: Method) -> tuple[str, ...]:
 
 
 def read_options(
-    row: Method, options: Mapping[str, Any] | None, tol: Any, n: int
+    row: Method, options: Mapping[str, Any] | Options | None, tol: Any, n: int
 ) -> tuple[Settings, Controls]:
     """Check `tol` and `options` and complete them with the method's defaults.
 
@@ -111,7 +112,7 @@ def read_options(
     if not options and tol is None:
         return settings, defaults.controls
 
-    given = _check_options(row, {} if options is None else options, n)
+    given = _check_options(row, as_mapping(options), n)
     tol = check_tol(tol)
     if tol is not None:
         for name in row.tol_options:
@@ -137,8 +138,6 @@ def read_options(
 
 def _check_options(row: Method, options: Mapping[str, Any], n: int) -> dict[str, Any]:
     """The known ones of `options` that are not None, checked, under the row's names."""
-    if not isinstance(options, Mapping):
-        raise TypeError(f"`options` must be a dict, got {type(options).__name__}")
     given: dict[str, Any] = {}
     written: dict[str, Any] = {}
     for key, value in options.items():
@@ -173,14 +172,23 @@ def _hint(row: Method, key: object) -> str:
     return f"; did you mean {name!r}{conversion}?" if name else ""
 
 
-def scipy_options(row: Method | None, options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """`options` under SciPy's names, for a solve by SciPy; `row` is fastopt's equal method."""
+def as_mapping(options: Mapping[str, Any] | Options | None) -> Mapping[str, Any]:
+    """Options in either form, by name."""
     if options is None:
         return {}
+    if isinstance(options, Options):
+        return options.given()
     if not isinstance(options, Mapping):
         raise TypeError(f"`options` must be a dict, got {type(options).__name__}")
+    return options
+
+
+def scipy_options(
+    row: Method | None, options: Mapping[str, Any] | Options | None
+) -> dict[str, Any]:
+    """`options` under SciPy's names, for a solve by SciPy; `row` is fastopt's equal method."""
     translated: dict[str, Any] = {}
-    for key, value in options.items():
+    for key, value in as_mapping(options).items():
         if row is None:
             if key in _ONLY_FASTOPT:
                 _refuse(key)

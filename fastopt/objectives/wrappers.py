@@ -11,6 +11,7 @@ whatever the memory held. `calls.guarded` sees to that.
 
 from __future__ import annotations
 
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -376,20 +377,35 @@ def compile_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper:
     """
     wrapper = known_wrapper(fun, jac, args)
     if wrapper is None:
-        wrapper = build_wrapper(fun, jac, numba.typeof(args))
-        kept = fun.__dict__.setdefault(_ATTRIBUTE, OrderedDict())
-        while len(kept) >= _KEPT:
-            kept.popitem(last=False)
-        # Threads may get here at once; all of them go on with the first one's.
-        wrapper = kept.setdefault(_key(jac, args), wrapper)
+        wrapper = _keep(fun, _key(jac, args), wrapper_for(fun, jac, numba.typeof(args)))
     return wrapper
 
 
+def wrapper_for(fun: Any, jac: Any, arguments: Any) -> Wrapper:
+    """As `compile_wrapper`, from the Numba type of the arguments."""
+    wrapper: Wrapper | None = getattr(fun, _ATTRIBUTE, {}).get((jac, arguments))
+    if wrapper is None:
+        wrapper = _keep(fun, (jac, arguments), build_wrapper(fun, jac, arguments))
+    return wrapper
+
+
+def _keep(fun: Any, key: tuple[Any, ...], wrapper: Wrapper) -> Wrapper:
+    """Keep it with its function, unless another thread has been faster."""
+    kept = fun.__dict__.setdefault(_ATTRIBUTE, OrderedDict())
+    while len(kept) >= _KEPT:
+        kept.popitem(last=False)
+    first: Wrapper = kept.setdefault(key, wrapper)
+    return first
+
+
 def build_wrapper(fun: Any, jac: Any, arguments: Any) -> Wrapper:
-    """As `compile_wrapper`, from the Numba type of the arguments, and not kept."""
+    """As `wrapper_for`, and not kept."""
     form = form_of(jac)
     _check_results(fun, jac, form, tuple(arguments))
     body = _BODIES[form](fun, jac, loader(arguments))
+    # A name of its own, in all processes: callers that Numba keeps in its cache hold copies of
+    # wrappers, which must not be taken for those that are compiled here.
+    body.__qualname__ += uuid.uuid4().hex
     exclusive = any(
         bool(function.targetoptions.get("parallel"))
         for function in (fun, jac)
@@ -433,6 +449,11 @@ def _returned(function: Any, leading: tuple[Any, ...], arguments: tuple[Any, ...
     typing = function.typingctx
     called = typing.resolve_function_type(numba.typeof(function), (*leading, *arguments), {})
     return called.return_type
+
+
+def returns_pair(fun: Any, arguments: Any) -> bool:
+    """Whether a function returns a value and its gradient, for arguments of a Numba tuple type."""
+    return isinstance(_returned(fun, (VECTOR,), tuple(arguments)), types.BaseTuple)
 
 
 def _is_number(found: Any, kinds: Any) -> bool:

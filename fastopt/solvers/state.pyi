@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from fastopt.core.abi import Status
 from fastopt.objectives.objective import BoundObjective
 
+NOT_ANALYTIC_MESSAGE: str
+
 class SolverState:
     solver: str
     def __new__(cls, solver: str, x0: NDArray[np.float64], settings: dict[str, Any]) -> Self: ...

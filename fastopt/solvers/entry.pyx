@@ -1,0 +1,377 @@
+"""A whole solve as one C call: what `fastopt.minimize` inside @njit code comes down to.
+
+Owns what the Python side of a solve owns elsewhere: the checks of options, the workspace, the
+clock. Needs no interpreter. Knows nothing of Numba, nor of methods but what `encode_methods` was
+told: the machine code of a caller carries those bytes, and this module's TOKEN, so that code from
+another build is refused and not misread.
+"""
+
+import zlib
+
+from cpython.time cimport perf_counter
+from libc.math cimport INFINITY, NAN, fabs, floor, isfinite
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from fastopt._version import __version__
+
+from fastopt.core.abi cimport (
+    MAXTIME, NOT_ANALYTIC, RAISED, RUNNING, Objective, StatusCode,
+)
+from fastopt.core.vector cimport all_finite
+from fastopt.objectives.complex_step cimport is_short
+from fastopt.objectives.context cimport NO_MEMORY, NOT_A_GRADIENT, NOT_A_SCALAR
+from fastopt.objectives.differences cimport (
+    COMPLEX_STEP, EXACT, THREE_POINT, Scheme, default_step,
+)
+from fastopt.solvers.first_order cimport MOST_HYPERPARAMETERS, FirstOrder, first_order_method
+from fastopt.solvers.inverse_hessian cimport DENSE, LIMITED, most_pairs
+from fastopt.solvers.iteration cimport Iteration, Method, Point, advance, answer, begin
+from fastopt.solvers.line_search cimport HAGER_ZHANG
+from fastopt.solvers.quasi_newton cimport QuasiNewton, begin_quasi_newton, quasi_newton_method
+
+# Where the options of a solve are kept; the hyperparameters of a first-order rule follow.
+cdef enum:
+    AT_GTOL
+    AT_NORM
+    AT_FTOL
+    AT_XTOL
+    AT_STOPVAL
+    AT_MAXITER
+    AT_MAXFEV
+    AT_MAXTIME
+    AT_C1
+    AT_C2
+    AT_MAXLS
+    AT_MAXCOR
+    AT_ABSOLUTE_STEP
+    AT_RELATIVE_STEP
+    AT_HYPERPARAMETERS
+
+cdef enum:
+    SETTING_COUNT = AT_HYPERPARAMETERS + MOST_HYPERPARAMETERS
+
+cdef enum:
+    BFGS
+    LBFGS
+    FIRST_ORDER
+
+SOLVERS = {"bfgs": BFGS, "l-bfgs": LBFGS, "first-order": FIRST_ORDER}
+SETTINGS = {
+    "gtol": AT_GTOL,
+    "norm": AT_NORM,
+    "ftol": AT_FTOL,
+    "xtol": AT_XTOL,
+    "stopval": AT_STOPVAL,
+    "maxiter": AT_MAXITER,
+    "maxfev": AT_MAXFEV,
+    "maxtime": AT_MAXTIME,
+    "c1": AT_C1,
+    "c2": AT_C2,
+    "maxls": AT_MAXLS,
+    "maxcor": AT_MAXCOR,
+    "eps": AT_ABSOLUTE_STEP,
+    "finite_diff_rel_step": AT_RELATIVE_STEP,
+}
+# As in `validate.UNLIMITED`.
+cdef double UNLIMITED = 2.0 ** 62
+
+# The state of any solver.
+cdef union State:
+    Iteration iteration
+    QuasiNewton quasi_newton
+    FirstOrder first_order
+
+
+cdef int solve(Call* call) noexcept nogil:
+    """Minimise, from x0 to the end. Answers a `StatusCode`, or a `Refusal`."""
+    cdef double[SETTING_COUNT] settings
+    cdef const MethodRow* row
+    cdef int refusal
+    if call.token != C_TOKEN:
+        return REFUSED_STALE
+    row = find_method(call)
+    if row == NULL:
+        return REFUSED_METHOD
+    if call.n == 0:
+        return REFUSED_EMPTY
+    if call.x == NULL or call.gradient == NULL:
+        return REFUSED_MEMORY
+    if not all_finite(call.x, call.n):
+        return REFUSED_NOT_FINITE
+    refusal = read_options(call, row, settings)
+    if refusal != 0:
+        return refusal
+    return run(call, row, settings)
+
+
+# --- the method and its options --------------------------------------------------------------
+
+cdef const MethodRow* find_method(const Call* call) noexcept nogil:
+    cdef int64_t i
+    if call.chosen >= 0:
+        return &call.methods[call.chosen]
+    for i in range(call.count):
+        if is_named(&call.methods[i], call):
+            return &call.methods[i]
+    return NULL
+
+
+cdef bint is_named(const MethodRow* row, const Call* call) noexcept nogil:
+    """Whether the name that was given is one of the method's, in any case."""
+    cdef const char* names = row.names
+    cdef int64_t i = 0
+    while names[0] != 0:
+        i = 0
+        while i < call.length and names[i] == lower(character(call, i)):
+            i += 1
+        if i == call.length and i > 0 and names[i] == b" ":
+            return True
+        while names[0] != b" ":
+            names += 1
+        names += 1
+    return False
+
+
+cdef uint32_t character(const Call* call, int64_t i) noexcept nogil:
+    if call.kind == 1:
+        return (<const uint8_t*>call.name)[i]
+    if call.kind == 2:
+        return (<const uint16_t*>call.name)[i]
+    return (<const uint32_t*>call.name)[i]
+
+
+cdef uint32_t lower(uint32_t character) noexcept nogil:
+    return character + 32 if 65 <= character <= 90 else character
+
+
+cdef int read_options(const Call* call, const MethodRow* row, double* settings) noexcept nogil:
+    """The method's settings, checked and complete; 0, or why they cannot be had."""
+    cdef const OptionRule* rule
+    cdef double value
+    cdef int64_t i
+    for i in range(SETTING_COUNT):
+        settings[i] = 0
+    for i in range(row.count):
+        rule = &row.options[i]
+        value = NAN if call.options == NULL else call.options[rule.source]
+        if value != value:
+            value = rule.default_value + rule.per_variable * call.n
+            if rule.by_tol and call.has_tol:
+                value = call.tol
+        elif not is_allowed(rule, value):
+            return BAD_OPTION - <int>rule.complaint
+        settings[rule.target] = min(value, UNLIMITED) if rule.integral else value
+    if call.has_tol and not call.tol >= 0:
+        return REFUSED_TOL
+    if settings[AT_C1] > 0 and settings[AT_C1] >= settings[AT_C2]:
+        return REFUSED_WOLFE
+    if row.solver == LBFGS and settings[AT_MAXCOR] > most_pairs(call.n):
+        return REFUSED_MEMORY
+    return 0
+
+
+cdef bint is_allowed(const OptionRule* rule, double value) noexcept nogil:
+    """As the checks of `validate.py`."""
+    if rule.nonzero and value == 0:
+        return False
+    if rule.integral and not (isfinite(value) and floor(value) == value
+                              or rule.unlimited and value == INFINITY):
+        return False
+    return ((value > rule.low if rule.open_low else value >= rule.low)
+            and (value < rule.high if rule.open_high else value <= rule.high))
+
+
+# --- the solve -------------------------------------------------------------------------------
+
+cdef int run(Call* call, const MethodRow* row, const double* settings) noexcept nogil:
+    cdef State state
+    cdef Method method
+    cdef Objective objective
+    cdef StatusCode status
+    cdef const Point* solution
+    cdef Py_ssize_t size
+    cdef double* vectors
+    memset(&state, 0, sizeof(State))
+    memset(&objective, 0, sizeof(Objective))
+    set_limits(&state.iteration, call, settings)
+    if row.solver == FIRST_ORDER:
+        method = first_order_method()
+        set_rule(&state.first_order, call, row, settings)
+    else:
+        method = quasi_newton_method()
+        set_quasi_newton(&state.quasi_newton, row, settings)
+    size = method.count_doubles(&state)
+    vectors = <double*>calloc(size + scratch_size(call), sizeof(double))
+    if vectors == NULL:
+        return REFUSED_MEMORY
+    method.lay_out(&state, vectors)
+    memcpy(state.iteration.current.x, call.x, call.n * sizeof(double))
+    set_objective(&objective, call, row, settings, vectors + size)
+    status = run_to_the_end(&method, &state.iteration, &objective, settings[AT_MAXTIME])
+    solution = answer(&state.iteration)
+    memcpy(call.x, solution.x, call.n * sizeof(double))
+    memcpy(call.gradient, solution.gradient, call.n * sizeof(double))
+    call.value = solution.value
+    call.nit = state.iteration.nit
+    call.nfev = state.iteration.nfev
+    call.njev = state.iteration.njev
+    free(vectors)
+    if status == RAISED:
+        return refusal_of(call.context.code)
+    if status == NOT_ANALYTIC:
+        return REFUSED_NOT_ANALYTIC
+    return status
+
+
+cdef StatusCode run_to_the_end(const Method* method, Iteration* state, const Objective* objective,
+                               double maxtime) noexcept nogil:
+    cdef double end
+    cdef StatusCode status
+    if maxtime == INFINITY:
+        return advance(method, state, objective, <long long>UNLIMITED)
+    end = perf_counter() + maxtime
+    status = advance(method, state, objective, 0)
+    while status == RUNNING:
+        if perf_counter() >= end:
+            state.status = MAXTIME
+            return MAXTIME
+        status = advance(method, state, objective, 1)
+    return status
+
+
+cdef void set_limits(Iteration* state, const Call* call, const double* settings) noexcept nogil:
+    begin(state, call.n)
+    state.limits.gtol = settings[AT_GTOL]
+    state.limits.norm = settings[AT_NORM]
+    state.limits.ftol = settings[AT_FTOL]
+    state.limits.xtol = settings[AT_XTOL]
+    state.limits.stopval = settings[AT_STOPVAL]
+    state.limits.maxiter = <long long>settings[AT_MAXITER]
+    state.limits.maxfev = <long long>settings[AT_MAXFEV]
+
+
+cdef void set_quasi_newton(QuasiNewton* state, const MethodRow* row,
+                           const double* settings) noexcept nogil:
+    state.search.kind = HAGER_ZHANG
+    state.search.c1 = settings[AT_C1]
+    state.search.c2 = settings[AT_C2]
+    state.search.max_evaluations = <Py_ssize_t>settings[AT_MAXLS]
+    begin_quasi_newton(state, DENSE if row.solver == BFGS else LIMITED,
+                       <Py_ssize_t>settings[AT_MAXCOR])
+
+
+cdef void set_rule(FirstOrder* state, const Call* call, const MethodRow* row,
+                   const double* settings) noexcept nogil:
+    state.step = call.steps[row - call.methods]
+    state.slots = row.slots
+    memcpy(state.hyperparameters, settings + AT_HYPERPARAMETERS, sizeof(state.hyperparameters))
+
+
+cdef Py_ssize_t scratch_size(const Call* call) noexcept nogil:
+    """How many doubles the objective needs for itself."""
+    if call.scheme != EXACT:
+        return 2 * call.n
+    return call.n if call.inplace else 0
+
+
+cdef void set_objective(Objective* objective, const Call* call, const MethodRow* row,
+                        const double* settings, double* scratch) noexcept nogil:
+    cdef Context* context = call.context
+    cdef double absolute = 0
+    cdef double relative = settings[AT_RELATIVE_STEP]
+    cdef double step
+    cdef int64_t i
+    memset(context, 0, sizeof(Context))
+    context.stop = &objective.stop
+    context.point = scratch
+    objective.value_grad = call.value_grad
+    objective.context = context
+    objective.joint = call.joint
+    if call.scheme == EXACT:
+        return
+    # As in SciPy: relative with a scheme by name, absolute without one.
+    if call.without_gradient and row.absolute_step:
+        absolute, relative = settings[AT_ABSOLUTE_STEP], 0
+    for i in range(call.n):
+        scratch[i] = absolute
+        scratch[call.n + i] = relative
+    context.abs_step = scratch
+    context.rel_step = scratch + call.n
+    objective.gradient_cost = 2 * call.n if call.scheme == THREE_POINT else call.n
+    step = fabs(absolute if absolute != 0 else relative)
+    if call.scheme == COMPLEX_STEP:
+        objective.complex_step = is_short(step)
+    else:
+        objective.difference_step = step if step > 0 else default_step(<Scheme>call.scheme)
+
+
+cdef int refusal_of(int code) noexcept nogil:
+    """What is to be raised for the code that an evaluation left in the context."""
+    if code == NO_MEMORY:
+        return REFUSED_MEMORY
+    if code == NOT_A_SCALAR:
+        return REFUSED_NOT_A_SCALAR
+    if code == NOT_A_GRADIENT:
+        return REFUSED_NOT_A_GRADIENT
+    return REFUSED_RAISED
+
+
+# --- what callers are compiled with ----------------------------------------------------------
+
+def encode_methods(rows):
+    """The rows of methods as `solve` reads them.
+
+    Parameters
+    ----------
+    rows : sequence of tuple
+        For each method its names in lower case, its solver (of `SOLVERS`), the number of its
+        rule's slots, whether differences for want of a gradient read ``eps``, and its options:
+        dicts of `OptionRule`'s members by name.
+
+    Returns
+    -------
+    bytes
+        As many `MethodRow`.
+    """
+    cdef MethodRow row
+    cdef bytes encoded = b""
+    for names, solver, slots, absolute_step, options in rows:
+        text = "".join([name + " " for name in names]).encode("ascii")
+        if len(text) >= sizeof(row.names) or len(options) > MOST_OPTIONS:
+            raise ValueError(f"{names[0]} has too many names or options")
+        memset(&row, 0, sizeof(MethodRow))
+        memcpy(row.names, <const char*>text, len(text))
+        row.solver = SOLVERS[solver]
+        row.slots = slots
+        row.absolute_step = absolute_step
+        for option in options:
+            row.options[row.count] = option
+            row.count += 1
+        encoded += (<const char*>&row)[:sizeof(MethodRow)]
+    return encoded
+
+
+#: The name under which `solve` is made known to LLVM, and where it is.
+SYMBOL = "fastopt_solve"
+ADDRESS = <size_t>&solve
+#: `Call.token` of code that was compiled with this build, and the size of what it has to pass.
+CALL_SIZE = sizeof(Call)
+TOKEN = zlib.crc32(f"{__version__} {sizeof(Call)} {sizeof(MethodRow)} {sizeof(Context)}".encode())
+REFUSALS = {
+    "raised": REFUSED_RAISED,
+    "memory": REFUSED_MEMORY,
+    "not a scalar": REFUSED_NOT_A_SCALAR,
+    "not a gradient": REFUSED_NOT_A_GRADIENT,
+    "not analytic": REFUSED_NOT_ANALYTIC,
+    "stale": REFUSED_STALE,
+    "method": REFUSED_METHOD,
+    "empty": REFUSED_EMPTY,
+    "not finite": REFUSED_NOT_FINITE,
+    "tol": REFUSED_TOL,
+    "wolfe": REFUSED_WOLFE,
+    "option": BAD_OPTION,
+}
+FIRST_HYPERPARAMETER = AT_HYPERPARAMETERS
+cdef int64_t C_TOKEN = TOKEN
