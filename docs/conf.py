@@ -56,6 +56,7 @@ html_sidebars = {
         "index",
         "install",
         "quickstart",
+        "guides/million_fits",
         "guides/training_loops",
         "methods",
         "scipy",
