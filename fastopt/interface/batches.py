@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from time import perf_counter
@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.core.abi import Status
+from fastopt.core.validate import UNLIMITED
 from fastopt.interface.methods import Method
 from fastopt.interface.minimize import minimize
 from fastopt.interface.options import Controls, Settings
 from fastopt.interface.solver import Solver, difference_steps
+from fastopt.objectives.compiled import CompiledObjective
 from fastopt.objectives.source import (
     PAYS_AFTER,
     calls_of,
@@ -34,12 +36,14 @@ from fastopt.objectives.source import (
 )
 from fastopt.solvers.batch import Answers, BatchSolver
 
-__all__ = ["Batch", "Problems", "Report"]
+__all__ = ["Batch", "Problems", "Report", "is_of_numba"]
 
 # A thread takes problems for about so long at a time: seldom enough to cost nothing, often enough
 # for all to end together.
 CHUNK_SECONDS = 0.005
 CHUNK_GROWTH = 64
+# What is expected to take no longer than this is solved at once: to start threads takes 0.1 ms.
+AT_ONCE_SECONDS = 0.0003
 # The calling thread looks at the clock this often; a finished chunk or a signal wakes it at once.
 WAIT_SECONDS = 0.05
 
@@ -97,13 +101,22 @@ class Batch:
         todo = 0
         if self.compiling is None:
             todo = self._solve_until_compiling_pays(report, deadline)
-        if todo == len(self) or self.ended is not None:
-            return
+            if todo == len(self) or self.ended is not None:
+                return
         if is_parallel(fun) or is_parallel(jac):
             threads = 1
+        threads = min(threads, len(self) - todo)
         with turn_of(fun, jac):
-            if self.compiling or threads > 1:
-                _work_in_threads(self, todo, min(threads, len(self) - todo), report, deadline)
+            if self.compiling:
+                workers = [_Compiled(self) for _ in range(threads)]
+                done = workers[0].solve_at_once(todo) if perf_counter() < deadline else todo
+                if done > todo:
+                    report(todo, done)
+                if done < len(self):
+                    _work_in_threads(self, workers, done, report, deadline)
+            elif threads > 1:
+                crew = [_Interpreted(self) for _ in range(threads)]
+                _work_in_threads(self, crew, todo, report, deadline)
             else:
                 self._solve_here(todo, len(self), report, deadline)
 
@@ -124,42 +137,72 @@ class Batch:
     def _solve_until_compiling_pays(self, report: Report, deadline: float) -> int:
         """Solve problems through the interpreter, up to where the rest had better be compiled.
 
-        Returns the number of problems done.
+        Returns the number of problems done: all of them, if compiling does not pay or is not
+        possible.
         """
         fun, jac, answers = self.problems.fun, self.problems.jac, self.answers
-        self.compiling = is_known(fun, jac, first_of(self.args, self.batched))
-        done = 0
-        while done < len(self) and not self.compiling and self.ended is None:
+        if is_known(fun, jac, first_of(self.args, self.batched)) and self.compiles():
+            return 0
+        calls = done = 0
+        while done < len(self) and self.ended is None:
             self._solve_here(done, done + 1, report, deadline)
+            calls += calls_of(jac, int(answers.nfev[done]), int(answers.njev[done]))
             done += 1
-            if done == 1 and 0 in answers.errors and _is_of_numba(answers.errors[0]):
-                raise answers.errors[0]  # it would be the same for all
-            calls = calls_of(jac, int(answers.nfev[:done].sum()), int(answers.njev[:done].sum()))
             expected = calls / done * (len(self) - done)
-            if calls_so_far(fun) + expected >= PAYS_AFTER:
-                try:
-                    self.objective()
-                    self.compiling = True
-                except Exception as error:
-                    if not (_is_of_numba(error) or isinstance(error, TypeError)):
-                        raise
-                    self._solve_here(done, len(self), report, deadline)
-                    done = len(self)
+            if done < len(self) and calls_so_far(fun) + expected >= PAYS_AFTER:
+                if self.compiles():
+                    return done
+                self._solve_here(done, len(self), report, deadline)
+                return len(self)
         return done
+
+    def compiles(self) -> bool:
+        """Compile, if that is possible; otherwise the interpreter goes on as it does."""
+        try:
+            self.objective()
+        except Exception as error:
+            if not (is_of_numba(error) or isinstance(error, TypeError | NotImplementedError)):
+                raise
+            self.compiling = False
+        else:
+            self.compiling = True
+        return self.compiling
 
     def objective(self) -> Any:
         """A compiled objective for these problems, with memory of its own."""
         shared = self.problems
         row = shared.method
         assert row is not None
+        for k, (arg, each) in enumerate(zip(self.args, self.batched, strict=True)):
+            # Compiled code goes from row to row by itself, and takes what is there for numbers.
+            if each and not (isinstance(arg, np.ndarray) and arg.dtype.kind in "biufcmMV"):
+                raise TypeError(
+                    f"`args[{k}]` must be an array of numbers or records for compiled code to take "
+                    f"it row by row, got {_kind_of(arg)}; leave the option `compile` out, or pass "
+                    "False"
+                )
         steps = difference_steps(row, shared.jac, shared.controls)
         jac = "2-point" if shared.jac is None else shared.jac
         n = self.starts.shape[1]
         return compiled_objective(shared.fun, jac, self.args, n, *steps, self.batched)
 
+    def note_error(self, i: int, error: Exception) -> None:
+        """Keep what the function raised, only the first with its traceback: that keeps alive all
+        that its frames refer to."""
+        errors = self.answers.errors
+        errors[i] = error.with_traceback(None) if errors else error
+        self.answers.status[i] = Status.RAISED
 
-def _is_of_numba(error: Exception) -> bool:
-    return type(error).__module__.startswith("numba.") or isinstance(error, NotImplementedError)
+
+def is_of_numba(error: Exception) -> bool:
+    """Whether it says that a function does not compile."""
+    return type(error).__module__.startswith("numba.")
+
+
+def _kind_of(arg: Any) -> str:
+    if isinstance(arg, np.ndarray):
+        return f"an array of dtype {arg.dtype}"
+    return f"an object of type {type(arg).__name__}"
 
 
 class _Worker(Protocol):
@@ -182,9 +225,29 @@ class _Compiled:
         n = batch.starts.shape[1]
         self._solver = BatchSolver(row.solver, n, batch.problems.settings)
 
-    def solve(self, first: int, last: int) -> int:
-        batch = self._batch
-        return self._solver.solve(self._objective, batch.starts, batch.answers, first, last)
+    def solve(self, first: int, last: int, most: int = UNLIMITED) -> int:
+        batch, solver = self._batch, self._solver
+        begun, before = perf_counter(), solver.iterations
+        done = solver.solve(self._objective, batch.starts, batch.answers, first, last, most)
+        if isinstance(self._objective, CompiledObjective):
+            pace = (perf_counter() - begun) / max(1, solver.iterations - before)
+            self._objective.wrapper.pace = (batch.starts.shape[1], pace)
+        return done
+
+    def solve_at_once(self, first: int) -> int:
+        """Solve the problems from `first` on if they are known to take next to no time."""
+        batch, objective = self._batch, self._objective
+        problems, n = batch.starts.shape
+        if not isinstance(objective, CompiledObjective) or objective.wrapper.pace[0] != n:
+            return first
+        most = int(AT_ONCE_SECONDS / objective.wrapper.pace[1])
+        if most < problems - first:
+            return first
+        begun = perf_counter()
+        self._solver.solve(objective, batch.starts, batch.answers, first, problems, 1)
+        if perf_counter() - begun > AT_ONCE_SECONDS:
+            return first  # the arguments are others than they were
+        return self._solver.solve(objective, batch.starts, batch.answers, first, problems, most)
 
     def stop(self) -> None:
         self._objective.stop()
@@ -212,46 +275,64 @@ class _Interpreted:
             solver._source.objective.stop()
 
     def solve_one(self, i: int, seconds: float = math.inf) -> None:
-        batch = self._batch
-        shared, answers = batch.problems, batch.answers
         try:
-            if shared.method is None or shared.bounds is not None:
-                self._hand_over(i)
-                return
-            options = {**shared.options, "maxtime": seconds}
-            self._solver = solver = Solver(
-                shared.fun,
-                batch.starts[i],
-                batch.args_of(i),
-                shared.name,
-                shared.jac,
-                shared.tol,
-                options,
-            )
-            try:
-                solver.run()
-            finally:
-                found = solver.result()
-                for name in ("x", "fun", "jac", "nit", "nfev", "njev"):
-                    getattr(answers, name)[i] = found[name]
-            answers.status[i] = Status.RUNNING if self._stopping else solver._state.status
+            if self._batch.problems.method is None:
+                self._hand_over(i, perf_counter() + seconds)
+            else:
+                self._run(i, seconds)
         except Exception as error:
-            answers.errors[i] = error
-            answers.status[i] = Status.RAISED
+            if is_of_numba(error):
+                raise  # it would be the same for all
+            self._batch.note_error(i, error)
 
-    def _hand_over(self, i: int) -> None:
+    def _run(self, i: int, seconds: float) -> None:
         batch = self._batch
         shared, answers = batch.problems, batch.answers
-        found = minimize(
+        self._solver = solver = Solver(
             shared.fun,
             batch.starts[i],
             batch.args_of(i),
             shared.name,
             shared.jac,
-            bounds=shared.bounds,
-            tol=shared.tol,
-            options=shared.options,
+            shared.tol,
+            {**shared.options, "maxtime": seconds},
         )
+        if self._stopping:  # the solver that was told so may have been the one before
+            return
+        state = solver._state
+        try:
+            solver.run()
+        except BaseException:
+            state.finish(Status.ENDED_BY_OBJECTIVE)  # the best point is the answer
+            raise
+        finally:
+            answers.note(i, state)
+            if state.status == Status.ENDED_BY_OBJECTIVE:
+                answers.status[i] = Status.RUNNING  # it can go on
+
+    def _hand_over(self, i: int, end: float) -> None:
+        """Have SciPy solve a problem; `x` stays where it was if that takes too long."""
+        batch = self._batch
+        shared, answers = batch.problems, batch.answers
+
+        def fun(x: NDArray[np.float64], *args: Any) -> Any:
+            if self._stopping or perf_counter() > end:
+                raise _Ended
+            return shared.fun(x, *args)
+
+        try:
+            found = minimize(
+                fun,
+                batch.starts[i],
+                batch.args_of(i),
+                shared.name,
+                shared.jac,
+                bounds=shared.bounds,
+                tol=shared.tol,
+                options=shared.options,
+            )
+        except _Ended:
+            return
         answers.x[i] = found.x
         answers.fun[i] = found.fun
         if "jac" in found:
@@ -261,13 +342,15 @@ class _Interpreted:
         batch.endings[i] = (int(found.status), bool(found.success), str(found.message))
 
 
+class _Ended(Exception):
+    """A batch is over while SciPy solves one of its problems."""
+
+
 def _work_in_threads(
-    batch: Batch, first: int, threads: int, report: Report, deadline: float
+    batch: Batch, workers: Sequence[_Worker], first: int, report: Report, deadline: float
 ) -> None:
-    """Solve the problems from `first` on, in threads that take them in chunks."""
-    make = _Compiled if batch.compiling else _Interpreted
-    workers: list[_Worker] = [make(batch) for _ in range(threads)]
-    chunks = _Chunks(first, len(batch))
+    """Solve the problems from `first` on, in a thread for each worker."""
+    chunks = _Chunks(first, len(batch), 2 * len(workers))
     finished: SimpleQueue[tuple[int, int] | BaseException | None] = SimpleQueue()
 
     def work(worker: _Worker) -> None:
@@ -288,56 +371,67 @@ def _work_in_threads(
         threading.Thread(target=work, args=(worker,), name="fastopt", daemon=True)
         for worker in workers
     ]
-    working = threads
-    try:
-        for thread in crew:
-            thread.start()
-        while working:
-            left = deadline - perf_counter()
-            if left <= 0:
-                batch.ended = Status.MAXTIME
-                break
+
+    def end() -> None:
+        """Have all threads stop, and wait for that, whatever comes from the keyboard meanwhile."""
+        while True:
             try:
-                news = finished.get(timeout=min(left, WAIT_SECONDS))
-            except Empty:
+                chunks.close()
+                for worker in workers:
+                    worker.stop()
+                for thread in crew:
+                    if thread.is_alive():
+                        thread.join()
+                return
+            except KeyboardInterrupt:
                 continue
-            if news is None:
-                working -= 1
-            elif isinstance(news, BaseException):
-                raise news
-            elif news[0] < news[1]:
-                report(*news)
+
+    working = len(crew)
+    try:
+        try:
+            for thread in crew:
+                thread.start()
+            while working:
+                left = deadline - perf_counter()
+                if left <= 0:
+                    batch.ended = Status.MAXTIME
+                    break
+                try:
+                    news = finished.get(timeout=min(left, WAIT_SECONDS))
+                except Empty:
+                    continue
+                if news is None:
+                    working -= 1
+                elif isinstance(news, BaseException):
+                    raise news
+                elif news[0] < news[1]:
+                    report(*news)
+        finally:
+            end()
     finally:
-        chunks.close()
-        for worker in workers:
-            worker.stop()
-        for thread in crew:
-            _join(thread)
+        end()  # a second signal may have come just before the first one
 
 
 class _Chunks:
-    """Hands out the problems in ranges, to whoever asks."""
+    """Hands out the problems in ranges, to whoever asks.
 
-    def __init__(self, first: int, last: int) -> None:
+    None of them is more than one part in `parts` of what is left: so all end together, however
+    hard the last problems are.
+    """
+
+    def __init__(self, first: int, last: int, parts: int) -> None:
         self._next = first
         self._last = last
+        self._parts = parts
         self._lock = threading.Lock()
 
     def take(self, size: int) -> tuple[int, int] | None:
         with self._lock:
             first = self._next
-            self._next = min(first + size, self._last)
-            return (first, self._next) if first < self._next else None
+            size = min(size, -((first - self._last) // self._parts))
+            self._next = first + size
+            return (first, self._next) if size > 0 else None
 
     def close(self) -> None:
         with self._lock:
             self._last = self._next
-
-
-def _join(thread: threading.Thread) -> None:
-    """Wait for a thread that has been told to stop, whatever comes from the keyboard meanwhile."""
-    while thread.is_alive():
-        try:
-            thread.join()
-        except KeyboardInterrupt:
-            continue

@@ -10,7 +10,8 @@ import hashlib
 import os
 import pickle
 from collections import OrderedDict
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from time import perf_counter
 from typing import Any
 
@@ -19,14 +20,20 @@ from numpy.typing import NDArray
 
 from fastopt.core.abi import Status
 from fastopt.interface.batches import WAIT_SECONDS, Batch, Problems, Report
-from fastopt.interface.workers import check_sendable
 
 __all__ = ["run_in_executor"]
 
 # So many tasks for each worker: few enough to cost little, enough for all to end together.
 TASKS_PER_WORKER = 8
+# For executors that do not tell how many workers they have.
+PRESUMED_WORKERS = 16
 # How many functions a worker keeps, compiled.
 KEPT = 8
+# Parts that run when the time is over were told to end then, and have so long to come back.
+GRACE_SECONDS = 2.0
+
+# The arrays of a part's answers, in the order in which they travel.
+ARRAYS = ("x", "fun", "jac", "nit", "nfev", "njev", "status")
 
 _kept: OrderedDict[bytes, tuple[Problems, tuple[Any, ...], tuple[bool, ...]]] = OrderedDict()
 
@@ -35,66 +42,115 @@ def run_in_executor(batch: Batch, executor: Executor, report: Report, deadline: 
     """Solve the problems of a batch in an executor's workers; `report` as in `Batch.run`."""
     if len(batch) == 0:
         return
-    problems = batch.problems
-    shared = tuple(
-        None if each else arg for arg, each in zip(batch.args, batch.batched, strict=True)
-    )
-    recipe: Any = (problems, shared, batch.batched)
-    if not isinstance(executor, ThreadPoolExecutor):
-        check_sendable(problems.fun, batch.args)
-        recipe = pickle.dumps(recipe)
-    # Who sends problems to other processes has many: compiling pays.
-    compiling = batch.compiling is not False
-    workers = getattr(executor, "_max_workers", None) or os.cpu_count() or 1
-    size = -(-len(batch) // (TASKS_PER_WORKER * workers))
+    recipe = _pack(batch)
+    size = -(-len(batch) // (TASKS_PER_WORKER * workers_of(executor)))
     tasks: dict[Future[Any], tuple[int, int]] = {}
     try:
         for first in range(0, len(batch), size):
             last = min(first + size, len(batch))
-            rows = tuple(
-                arg[first:last] if each else None
-                for arg, each in zip(batch.args, batch.batched, strict=True)
-            )
-            part = (batch.starts[first:last], rows, compiling, deadline - perf_counter())
-            tasks[executor.submit(solve_part, recipe, *part)] = (first, last)
-        pending = set(tasks)
-        while pending:
-            done, pending = wait(pending, timeout=WAIT_SECONDS, return_when=FIRST_COMPLETED)
-            for task in sorted(done, key=tasks.__getitem__):
-                _take(batch, task, *tasks[task])
-                report(*tasks[task])
-            if perf_counter() > deadline:
-                batch.ended = Status.MAXTIME
+            rows = _rows_of(batch, first, last)
+            seconds = deadline - perf_counter()
+            try:
+                task = executor.submit(
+                    solve_part, recipe, batch.starts[first:last], rows, batch.compiling, seconds
+                )
+            except RuntimeError as error:  # its workers are gone, or it has been shut down
+                if not tasks:
+                    raise
+                _note_lost(batch, error, first, len(batch))
                 break
+            tasks[task] = (first, last)
+        pending = set(tasks)
+        while pending and perf_counter() < deadline:
+            timeout = min(WAIT_SECONDS, deadline - perf_counter())
+            done, pending = wait(pending, timeout, FIRST_COMPLETED)
+            _take(batch, tasks, done, report)
+        if pending:
+            batch.ended = Status.MAXTIME
+            running = {task for task in pending if not task.cancel()}
+            _take(batch, tasks, wait(running, GRACE_SECONDS).done, report)
     finally:
         for task in tasks:
             task.cancel()
 
 
+def workers_of(executor: Any) -> int:
+    """How many workers an executor has: there is no common way to ask."""
+    for name in ("num_workers", "_max_workers"):  # mpi4py's, and the standard library's
+        count = getattr(executor, name, None)
+        if isinstance(count, int) and count > 0:
+            return count
+    client: Any = getattr(executor, "_client", None)  # Dask's
+    if hasattr(client, "nthreads"):
+        return max(1, int(sum(client.nthreads().values())))
+    return max(PRESUMED_WORKERS, os.cpu_count() or 1)
+
+
+def _pack(batch: Batch) -> bytes:
+    """What all tasks of a batch share."""
+    problems = batch.problems
+    shared = tuple(
+        None if each else arg for arg, each in zip(batch.args, batch.batched, strict=True)
+    )
+    dumps = _dumps()
+    for name, value in (
+        ("fun", problems.fun),
+        ("jac", problems.jac),
+        ("args", (shared, _rows_of(batch, 0, 1))),
+    ):
+        try:
+            dumps(value)
+        except Exception as error:  # an object's own __reduce__ may raise anything
+            raise TypeError(
+                f"`{name}` cannot be sent to an executor's workers: it does not pickle; define "
+                "functions at module level, or pass a number of threads as `workers`"
+            ) from error
+    return bytes(dumps((problems, shared, batch.batched)))
+
+
+def _dumps() -> Any:
+    """cloudpickle's, which comes with Dask: it takes the functions of notebooks, too."""
+    try:
+        from cloudpickle import dumps
+    except ImportError:
+        return pickle.dumps
+    return dumps
+
+
+def _rows_of(batch: Batch, first: int, last: int) -> tuple[Any, ...]:
+    """The batched arguments of a part."""
+    pairs = zip(batch.args, batch.batched, strict=True)
+    return tuple(arg[first:last] if each else None for arg, each in pairs)
+
+
 def solve_part(
-    recipe: Any,
+    recipe: bytes,
     starts: NDArray[np.float64],
     rows: tuple[Any, ...],
-    compiling: bool,
+    compiling: bool | None,
     seconds: float,
-) -> tuple[Any, ...]:
-    """A worker's task: some problems of a batch, in one thread."""
-    problems, shared, batched = _unpack(recipe) if isinstance(recipe, bytes) else recipe
+) -> Any:
+    """A worker's task: some problems of a batch, in one thread.
+
+    Returns what `_take` takes; or an exception, if it is not one problem's but ends the batch.
+    """
+    problems, shared, batched = _unpack(recipe)
     pairs = zip(rows, shared, batched, strict=True)
     args = tuple(row if each else arg for row, arg, each in pairs)
     batch = Batch(problems, np.ascontiguousarray(starts), args, batched, compiling)
-    batch.run(1, lambda first, last: None, perf_counter() + seconds)
-    answers = batch.answers
-    arrays = tuple(getattr(answers, name) for name in ARRAYS)
-    errors = {i: _sendable(error) for i, error in answers.errors.items()}
+    try:
+        if compiling is None:
+            batch.compiles()  # who has more than one process has many problems
+        batch.run(1, lambda first, last: None, perf_counter() + seconds)
+    except Exception as error:
+        return _sendable(error)
+    arrays = tuple(getattr(batch.answers, name) for name in ARRAYS)
+    errors = {i: _sendable(error) for i, error in batch.answers.errors.items()}
     return arrays, errors, batch.endings, batch.ended
 
 
-ARRAYS = ("x", "fun", "jac", "nit", "nfev", "njev", "status")
-
-
 def _unpack(recipe: bytes) -> Any:
-    """What all tasks of a batch share. Kept, so that its functions are compiled once."""
+    """The contents of a recipe. Kept, so that its functions are compiled once."""
     digest = hashlib.sha256(recipe).digest()
     found = _kept.get(digest)
     if found is None:
@@ -113,20 +169,38 @@ def _sendable(error: Exception) -> Exception:
     return error
 
 
-def _take(batch: Batch, task: Future[Any], first: int, last: int) -> None:
-    """Note the results of a part, or that it was lost."""
+def _take(
+    batch: Batch,
+    tasks: Mapping[Future[Any], tuple[int, int]],
+    done: Iterable[Future[Any]],
+    report: Report,
+) -> None:
+    """Note the results of parts, or that they were lost."""
+    for task in sorted(done, key=tasks.__getitem__):
+        first, last = tasks[task]
+        try:
+            found = task.result()
+        except (Exception, CancelledError) as error:
+            _note_lost(batch, error, first, last)
+        else:
+            if isinstance(found, Exception):
+                raise found
+            _note(batch, found, first, last)
+        report(first, last)
+
+
+def _note(batch: Batch, found: tuple[Any, ...], first: int, last: int) -> None:
     answers = batch.answers
-    error = task.exception()
-    if error is not None:
-        if not isinstance(error, Exception):
-            raise error
-        error.add_note(f"problems {first} to {last - 1} were lost with their worker")
-        answers.status[first:last] = Status.LOST
-        answers.errors.update(dict.fromkeys(range(first, last), error))
-        return
-    arrays, errors, endings, ended = task.result()
+    arrays, errors, endings, ended = found
     for name, array in zip(ARRAYS, arrays, strict=True):
         getattr(answers, name)[first:last] = array
-    answers.errors.update({first + i: raised for i, raised in errors.items()})
+    answers.errors.update({first + i: error for i, error in errors.items()})
     batch.endings.update({first + i: ending for i, ending in endings.items()})
     batch.ended = batch.ended or ended
+
+
+def _note_lost(batch: Batch, error: BaseException, first: int, last: int) -> None:
+    lost = RuntimeError(f"problems {first} to {last - 1} were lost with their worker: {error!r}")
+    lost.__cause__ = error
+    batch.answers.status[first:last] = Status.LOST
+    batch.answers.errors.update(dict.fromkeys(range(first, last), lost))

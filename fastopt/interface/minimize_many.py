@@ -9,7 +9,7 @@ from __future__ import annotations
 import numbers
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
 
@@ -24,7 +24,7 @@ from fastopt.interface.batches import Batch, Problems
 from fastopt.interface.executors import run_in_executor
 from fastopt.interface.methods import METHODS, find_method
 from fastopt.interface.minimize import check_known_to_scipy, has_bound
-from fastopt.interface.options import Controls, read_options, scipy_options
+from fastopt.interface.options import Controls, as_mapping, read_options, scipy_options
 from fastopt.interface.progress import CountingBar
 from fastopt.interface.solver import check_jac
 from fastopt.objectives.source import is_c_function, must_compile
@@ -148,8 +148,9 @@ def minimize_many(
         until it shows that the rest will pay for compiling.
     workers : int or concurrent.futures.Executor, optional
         The number of threads, or what runs parts of the batch elsewhere: a process pool, Dask's
-        ``client.get_executor()``, mpi4py's ``MPIPoolExecutor()``. By default one thread for each
-        core that this process may use, and one alone for problems that need the interpreter.
+        ``client.get_executor()``, mpi4py's ``MPIPoolExecutor()``. A thread pool stands for the
+        number of its threads. By default one thread for each core that this process may use, and
+        one alone for problems that need the interpreter.
     errors : {"record", "raise"}, default "record"
         What becomes of an exception in `fun`: it is kept in ``result.errors`` and the other
         problems go on, or it ends the batch.
@@ -215,7 +216,7 @@ def minimize_many(
     batch = Batch(problems, starts, args, batched, compiling)
     progress = _Progress(batch, callback, errors, of_batch)
     try:
-        if isinstance(workers, Executor):
+        if isinstance(workers, Executor) and not isinstance(workers, ThreadPoolExecutor):
             run_in_executor(batch, workers, progress.report, begun + of_batch.maxtime)
         elif len(starts):
             batch.run(threads, progress.report, begun + of_batch.maxtime)
@@ -274,8 +275,9 @@ def _check_args(args: Any, batched: Any, problems: int) -> tuple[tuple[Any, ...]
 def _rows(k: int, arg: Any, problems: int) -> Any:
     """A batched argument, checked to have a row for each problem."""
     if isinstance(arg, list | tuple):
-        numbers_in = np.asarray(arg) if arg and isinstance(arg[0], numbers.Number) else None
-        arg = arg if numbers_in is None else numbers_in
+        arg = _stacked(arg)
+    elif isinstance(arg, np.ndarray) and not arg.dtype.isnative:
+        arg = arg.astype(arg.dtype.newbyteorder("="))  # compiled code reads rows as they are
     try:
         rows = len(arg)
     except TypeError:
@@ -289,6 +291,15 @@ def _rows(k: int, arg: Any, problems: int) -> Any:
             f"got {rows}"
         )
     return arg
+
+
+def _stacked(rows: Sequence[Any]) -> Any:
+    """Rows that are numbers, or arrays of one shape and type, as one array; others as they are."""
+    if rows and isinstance(rows[0], numbers.Number):
+        array = np.asarray(rows)
+        return array if array.dtype.kind in "biufc" else rows
+    kinds = {(row.shape, row.dtype) if type(row) is np.ndarray else None for row in rows}
+    return np.stack(rows) if len(kinds) == 1 and None not in kinds else rows
 
 
 def _check_problems(
@@ -307,9 +318,7 @@ def _check_problems(
     if bounds is not None and not has_bound(bounds, np.zeros(n)):
         bounds = None
     name = ("bfgs" if bounds is None else "l-bfgs-b") if method is None else method
-    if options is not None and not isinstance(options, Mapping):
-        raise TypeError(f"`options` must be a dict, got {type(options).__name__}")
-    options = {key: value for key, value in (options or {}).items() if value is not None}
+    options = {key: value for key, value in as_mapping(options).items() if value is not None}
     for key in _OF_SINGLE:
         if options.get(key):
             raise ValueError(f"`{key}` must not be among the options: it is one of single solves")
@@ -319,7 +328,17 @@ def _check_problems(
     if own:
         assert row is not None
         settings, of_batch = read_options(row, options, tol, n)
+        of_one = {
+            key: value
+            for key, value in of_one.items()
+            if row.option_aliases.get(key, key) in row.options  # others have been warned of
+        }
     else:
+        if is_c_function(fun):
+            raise TypeError(
+                "`fun` must be callable from Python where SciPy solves the problems, got a C "
+                "function"
+            )
         if row is None:
             check_known_to_scipy(name)
         scipy_options(row, of_one)
@@ -341,6 +360,8 @@ def _choose(problems: Problems, args: tuple[Any, ...]) -> bool | None:
 
 def _check_workers(workers: Any, compiling: bool | None) -> int:
     """The number of threads."""
+    if isinstance(workers, ThreadPoolExecutor):
+        return int(workers._max_workers)
     if workers is None:
         return usable_cores() if compiling is not False else 1
     if isinstance(workers, Executor):
@@ -424,14 +445,12 @@ def _result(batch: Batch) -> BatchResult:
     problems = len(batch)
     status = np.zeros(problems, dtype=np.int64)
     success = np.zeros(problems, dtype=bool)
-    messages: dict[int, list[str]] = {}
+    messages: dict[int, dict[str, None]] = {}
     for members in _groups(batch):
         number, good, message = _ending(batch, int(members[0]))
         status[members] = number
         success[members] = good
-        told = messages.setdefault(number, [])
-        if message not in told:
-            told.append(message)
+        messages.setdefault(number, {})[message] = None
     finite = np.flatnonzero(np.isfinite(answers.fun))
     row = batch.problems.method
     return BatchResult(
@@ -453,7 +472,15 @@ def _result(batch: Batch) -> BatchResult:
 
 def _groups(batch: Batch) -> list[NDArray[np.intp]]:
     """The problems, put together where they ended in the same way."""
-    handed = np.array(sorted(batch.endings), dtype=np.intp)
-    own = np.setdiff1d(np.arange(len(batch)), handed)
-    codes = batch.answers.status[own]
-    return [own[codes == code] for code in np.unique(codes)] + list(handed[:, None])
+    codes = batch.answers.status
+    handed = list(batch.endings)
+    if handed:
+        codes = codes.copy()
+        codes[handed] = _HANDED_OVER
+    present = np.flatnonzero(np.bincount(codes))
+    groups = [np.flatnonzero(codes == code) for code in present if code != _HANDED_OVER]
+    return groups + [np.array([i]) for i in handed]
+
+
+# Stands for problems that SciPy has ended, each in its own way.
+_HANDED_OVER = max(Status) + 1

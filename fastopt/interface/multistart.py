@@ -137,7 +137,15 @@ def _takes_bounds(method: Any) -> bool:
 
 def _points(bounds: Any, starts: Any, sampler: Any, rng: Any) -> NDArray[np.float64]:
     """The starts, of shape (B, n)."""
-    n = len(bounds.lb) if isinstance(bounds, Bounds) else len(bounds)
+    if not isinstance(bounds, Bounds):
+        try:
+            bounds = list(bounds)
+        except TypeError:
+            raise TypeError(
+                "`bounds` must be a Bounds or a sequence of pairs (low, high), got an object of "
+                f"type {type(bounds).__name__}"
+            ) from None
+    n = max(len(bounds.lb), len(bounds.ub)) if isinstance(bounds, Bounds) else len(bounds)
     low, high = bound_arrays(bounds, n)
     wide = np.isfinite(low) & np.isfinite(high) & (low <= high)
     if n == 0 or not wide.all():
@@ -159,8 +167,14 @@ def _points(bounds: Any, starts: Any, sampler: Any, rng: Any) -> NDArray[np.floa
     if sampler not in SAMPLERS:
         names = ", ".join(map(repr, SAMPLERS))
         raise ValueError(f"`sampler` must be one of {names}, got {sampler!r}")
-    generator = np.random.default_rng(0 if rng is None else rng)
-    return low + (high - low) * _unit_points(sampler, int(starts), n, generator)
+    try:
+        generator = np.random.default_rng(0 if rng is None else rng)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"`rng` must be a nonnegative integer or a numpy.random.Generator, got {rng!r}"
+        ) from None
+    unit = _unit_points(sampler, int(starts), n, generator)
+    return np.clip(low * (1.0 - unit) + high * unit, low, high)  # high - low may overflow
 
 
 def _unit_points(
@@ -170,7 +184,6 @@ def _unit_points(
 
     if sampler == "uniform":
         return generator.random((count, n))
-    # SciPy renamed `seed` in 1.15; by position it is the last of what all have in common.
     if sampler == "sobol":
         # Whole powers of two are balanced; the rest is left out.
         engine = qmc.Sobol(n, **_seeded(generator))
@@ -180,7 +193,7 @@ def _unit_points(
 
 
 def _seeded(generator: np.random.Generator) -> dict[str, Any]:
-    """The generator under the name that this SciPy has for it."""
+    """The generator under the name that this SciPy has for it: `seed` before 1.15."""
     import inspect
 
     from scipy.stats import qmc

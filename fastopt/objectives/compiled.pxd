@@ -9,7 +9,7 @@ cdef class CompiledObjective(BoundObjective):
     cdef Context* context
     cdef Slot* slots           # where the batched arguments go; NULL: they are those of one problem
     cdef Py_ssize_t slot_count
-    cdef object wrapper        # keeps the machine code alive,
+    cdef readonly object wrapper   # keeps the machine code alive,
     cdef tuple args            # what the arguments point to,
     cdef object keep           # the steps of differences, or the scratch vector,
     cdef object packer         # and what was stored with a reference count

@@ -7,6 +7,7 @@ from fastopt.objectives.wrappers import Wrapper
 
 class CompiledObjective(BoundObjective):
     n: int
+    wrapper: Wrapper
     def __new__(
         cls,
         wrapper: Wrapper,

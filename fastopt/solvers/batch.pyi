@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.objectives.objective import BoundObjective
+from fastopt.solvers.state import SolverState
 
 class Answers:
     x: NDArray[np.float64]
@@ -15,8 +16,10 @@ class Answers:
     status: NDArray[np.int64]
     errors: dict[int, Exception]
     def __new__(cls, starts: NDArray[np.float64]) -> Self: ...
+    def note(self, i: int, state: SolverState) -> None: ...
 
 class BatchSolver:
+    iterations: int
     def __new__(cls, solver: str, n: int, settings: dict[str, Any]) -> Self: ...
     def solve(
         self,
@@ -25,4 +28,5 @@ class BatchSolver:
         answers: Answers,
         first: int,
         last: int,
+        most: int = ...,
     ) -> int: ...

@@ -1,7 +1,7 @@
 """Many problems, one after another, in the workspace of one.
 
-Owns the reuse of a `SolverState`: to begin a problem is to copy the header of a fresh state over it.
-No interpreter runs between two problems. Knows nothing of threads: each has an object of its own.
+Owns the reuse of a `SolverState`: to begin a problem is to copy the header of a fresh state over
+it. No interpreter runs between two problems. Knows nothing of threads: each has its own object.
 """
 
 import numpy as np
@@ -53,8 +53,13 @@ cdef class Answers:
         self.status = np.zeros(problems, dtype=np.int64)
         self.errors = {}
 
+    def note(self, Py_ssize_t i, SolverState state not None):
+        """Note how problem i ended, or how far it got, where the interpreter has solved it."""
+        if not 0 <= i < len(self.fun) or state.n != self.x.shape[1]:
+            raise ValueError(f"no place for problem {i}")
+        self.write(i, state.iteration)
+
     cdef void write(self, Py_ssize_t i, const Iteration* state) noexcept nogil:
-        """Note how problem i ended, or how far it got."""
         cdef const Point* point = answer(state)
         cdef Py_ssize_t n = state.n
         memcpy(<double*>cnp.PyArray_DATA(self.x) + i * n, point.x, n * sizeof(double))
@@ -82,6 +87,7 @@ cdef class BatchSolver:
         The number of variables of each problem.
     """
 
+    cdef readonly long long iterations    # done in all, an evaluation at x0 counts as one
     cdef SolverState state
     cdef char* header                 # the struct and, where they matter, the vectors of a state
     cdef object vectors               # that has not begun
@@ -99,14 +105,15 @@ cdef class BatchSolver:
         free(self.header)
 
     def solve(self, BoundObjective objective not None, const double[:, ::1] starts not None,
-              Answers answers not None, Py_ssize_t first, Py_ssize_t last):
-        """Solve problems `first` to `last` - 1, without the GIL.
+              Answers answers not None, Py_ssize_t first, Py_ssize_t last,
+              long long most=LLONG_MAX):
+        """Solve problems `first` to `last` - 1, without the GIL, in at most so many iterations.
 
         Returns
         -------
         int
-            The first problem that was not solved: `last`, or less if the objective was stopped. How
-            far that one got is in `answers`.
+            The first problem that was not solved: `last`, or less if the objective was stopped or
+            `most` was not enough. How far that one got is in `answers`; it begins anew next time.
         """
         cdef Iteration* state = self.state.iteration
         cdef Py_ssize_t i = first
@@ -116,10 +123,12 @@ cdef class BatchSolver:
         if state.n != starts.shape[1] or len(answers.fun) != starts.shape[0]:
             raise ValueError("starts, answers and solver are not of one size")
         with nogil:
-            while i < last:
+            while i < last and most > 0:
                 objective.select(i)
                 self.begin(&starts[i, 0])
-                status = advance(&self.state.method, state, &objective.objective, LLONG_MAX)
+                status = advance(&self.state.method, state, &objective.objective, most)
+                most -= state.nit + 1
+                self.iterations += state.nit + 1
                 if status == RAISED or status == NOT_ANALYTIC:
                     with gil:
                         answers.errors[i] = error_of(objective, status)
@@ -128,12 +137,15 @@ cdef class BatchSolver:
                     answers.set_status(i, RAISED)
                     i += 1
                     continue
+                if status == RUNNING:
+                    answers.write(i, state)
+                    break
                 if status == STOPPED:
-                    if is_set(&objective.objective.stop):
-                        state.status = RUNNING
-                        answers.write(i, state)
-                        break
                     state.status = ENDED_BY_OBJECTIVE
+                    if is_set(&objective.objective.stop):
+                        answers.write(i, state)
+                        answers.set_status(i, RUNNING)
+                        break
                 answers.write(i, state)
                 i += 1
         return i
