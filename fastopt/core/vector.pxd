@@ -6,25 +6,43 @@ something for the compiler to vectorise, which may not reorder sums by itself.
 
 from libc.math cimport INFINITY, fabs, isfinite, pow, sqrt
 
+cdef extern from *:
+    """
+    #ifdef __GNUC__
+    #define fastopt_scalar() __asm__ volatile ("")
+    #else
+    #define fastopt_scalar() ((void)0)
+    #endif
+    """
+    # Overlaps no other argument.
+    ctypedef double* writable "double* __restrict"
+    # Keeps a loop over the last few entries from being vectorised. To load two numbers at once that
+    # were stored one by one a moment ago is to wait for both to reach the cache: with such loads
+    # BFGS took 3.8 us for a solve of two variables, and without them 2.1 us.
+    void one_by_one "fastopt_scalar"() noexcept nogil
+
 
 cdef inline double dot(const double* a, const double* b, Py_ssize_t n) noexcept nogil:
     cdef double s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0
+    cdef double total = 0, rest = 0
     cdef Py_ssize_t i = 0
-    while i + 8 <= n:
-        s0 += a[i] * b[i]
-        s1 += a[i + 1] * b[i + 1]
-        s2 += a[i + 2] * b[i + 2]
-        s3 += a[i + 3] * b[i + 3]
-        s4 += a[i + 4] * b[i + 4]
-        s5 += a[i + 5] * b[i + 5]
-        s6 += a[i + 6] * b[i + 6]
-        s7 += a[i + 7] * b[i + 7]
-        i += 8
-    cdef double rest = 0
+    if n >= 8:
+        while i + 8 <= n:
+            s0 += a[i] * b[i]
+            s1 += a[i + 1] * b[i + 1]
+            s2 += a[i + 2] * b[i + 2]
+            s3 += a[i + 3] * b[i + 3]
+            s4 += a[i + 4] * b[i + 4]
+            s5 += a[i + 5] * b[i + 5]
+            s6 += a[i + 6] * b[i + 6]
+            s7 += a[i + 7] * b[i + 7]
+            i += 8
+        total = ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
     while i < n:
+        one_by_one()
         rest += a[i] * b[i]
         i += 1
-    return (((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))) + rest
+    return total + rest
 
 
 cdef inline double norm_max(const double* a, Py_ssize_t n) noexcept nogil:
@@ -76,7 +94,7 @@ cdef inline double norm_order(const double* a, Py_ssize_t n, double order) noexc
     return pow(total, 1 / order)
 
 
-cdef inline bint add_scaled(const double* a, double scale, const double* b, double* out,
+cdef inline bint add_scaled(const double* a, double scale, const double* b, writable out,
                             Py_ssize_t n) noexcept nogil:
     """out = a + scale b; says whether all of it is finite (inf and NaN times 0 are NaN)."""
     cdef double p0 = 0, p1 = 0, p2 = 0, p3 = 0
@@ -92,6 +110,7 @@ cdef inline bint add_scaled(const double* a, double scale, const double* b, doub
         p3 += 0 * out[i + 3]
         i += 4
     while i < n:
+        one_by_one()
         out[i] = a[i] + scale * b[i]
         p0 += 0 * out[i]
         i += 1
@@ -121,21 +140,47 @@ cdef inline bint all_finite(const double* a, Py_ssize_t n) noexcept nogil:
     return True
 
 
-cdef inline void subtract(const double* a, const double* b, double* out,
+cdef inline void subtract(const double* a, const double* b, writable out,
                           Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
-    for i in range(n):
+    cdef Py_ssize_t most = n & ~3
+    for i in range(most):
+        out[i] = a[i] - b[i]
+    for i in range(most, n):
+        one_by_one()
         out[i] = a[i] - b[i]
 
 
-cdef inline void axpy(double scale, const double* a, double* out, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
+cdef inline void axpy(double scale, const double* a, writable out, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i = 0
+    while i + 4 <= n:
         out[i] += scale * a[i]
+        out[i + 1] += scale * a[i + 1]
+        out[i + 2] += scale * a[i + 2]
+        out[i + 3] += scale * a[i + 3]
+        i += 4
+    while i < n:
+        one_by_one()
+        out[i] += scale * a[i]
+        i += 1
 
 
-cdef inline void copy_scaled(double scale, const double* a, double* out,
+cdef inline void scale_in_place(double scale, writable out, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef Py_ssize_t most = n & ~3
+    for i in range(most):
+        out[i] *= scale
+    for i in range(most, n):
+        one_by_one()
+        out[i] *= scale
+
+
+cdef inline void copy_scaled(double scale, const double* a, writable out,
                              Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
-    for i in range(n):
+    cdef Py_ssize_t most = n & ~3
+    for i in range(most):
+        out[i] = scale * a[i]
+    for i in range(most, n):
+        one_by_one()
         out[i] = scale * a[i]

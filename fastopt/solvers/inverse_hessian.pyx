@@ -20,7 +20,9 @@ from libc.math cimport INFINITY
 from libc.string cimport memset
 
 from fastopt.core.check cimport check
-from fastopt.core.vector cimport axpy, copy_scaled, dot, norm_two
+from fastopt.core.vector cimport (
+    axpy, copy_scaled, dot, norm_two, one_by_one, scale_in_place, writable,
+)
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -55,8 +57,8 @@ cdef void lay_out_memory(InverseHessian* memory, double* vectors) noexcept nogil
         return
     memory.steps = vectors
     memory.changes = vectors + memory.m * n
-    memory.curvatures = vectors + 2 * memory.m * n
-    memory.shares = memory.curvatures + memory.m
+    memory.inverses = vectors + 2 * memory.m * n
+    memory.shares = memory.inverses + memory.m
     point_to_next_pair(memory)
 
 
@@ -94,7 +96,7 @@ cdef bint learn(InverseHessian* memory, double length, bint along, const double*
     if memory.kind == DENSE:
         update_matrix(memory, curvature, along, gradient, direction)
     else:
-        memory.curvatures[memory.next] = curvature
+        memory.inverses[memory.next] = 1 / curvature
         memory.next = memory.next + 1 if memory.next + 1 < memory.m else 0
         memory.pairs = min(memory.pairs, memory.m)
         point_to_next_pair(memory)
@@ -106,13 +108,11 @@ cdef bint learn(InverseHessian* memory, double length, bint along, const double*
 cdef void point_downhill(InverseHessian* memory, const double* gradient,
                          double* direction) noexcept nogil:
     """direction = -H g."""
-    cdef Py_ssize_t i
     if memory.empty:
         copy_scaled(-memory.scale, gradient, direction, memory.n)
     elif memory.kind == DENSE:
         multiply(memory, gradient, direction)
-        for i in range(memory.n):
-            direction[i] = -direction[i]
+        scale_in_place(-1, direction, memory.n)
     else:
         recur(memory, gradient, direction)
 
@@ -124,11 +124,11 @@ cdef void update_matrix(InverseHessian* memory, double curvature, bint along,
     """One product with H serves both u = H y and the new direction: y = g - g_prev, and
     `direction` is -H g_prev already."""
     cdef Py_ssize_t n = memory.n
-    cdef Py_ssize_t i
     cdef const double* s = memory.s
     cdef double* product = memory.product      # H g, H the matrix before the update
     cdef double* w = memory.pending_w
-    cdef double share, along_s, along_w, yu
+    cdef double along_s, along_w, yu
+    cdef double inverse = 1 / curvature
     cdef double growth = 1                     # what H is scaled by
     if memory.empty:
         set_diagonal(memory.matrix, memory.scale, n)
@@ -141,20 +141,69 @@ cdef void update_matrix(InverseHessian* memory, double curvature, bint along,
         if along and memory.guessed and memory.pairs <= n:
             growth = scale_up(memory, curvature, gradient, direction)
         multiply(memory, gradient, product)
-        for i in range(n):
-            product[i] *= growth
-            direction[i] = growth * direction[i] + product[i]
+        take_difference(growth, product, direction, n)
     yu = dot(memory.y, direction, n)           # `direction` is u now
-    share = 0.5 * (1 + yu / curvature)
-    for i in range(n):
-        w[i] = (share * s[i] - direction[i]) / curvature
+    combine(0.5 * (1 + yu * inverse) * inverse, s, -inverse, direction, w, n)
     along_s = dot(s, gradient, n)
     along_w = dot(w, gradient, n)
-    for i in range(n):
-        direction[i] = -(product[i] + s[i] * along_w + w[i] * along_s)
+    turn(product, along_w, s, along_s, w, direction, n)
     copy_scaled(1.0, s, memory.pending_s, n)
     memory.growth = growth
     memory.pending = True
+
+
+cdef inline void take_difference(double growth, writable product, writable direction,
+                                 Py_ssize_t n) noexcept nogil:
+    """u = H y, out of `direction`, which is -H g_prev, and `product`, both before the growth."""
+    cdef Py_ssize_t i
+    cdef Py_ssize_t most = n & ~3
+    for i in range(most):
+        product[i] *= growth
+        direction[i] = growth * direction[i] + product[i]
+    for i in range(most, n):
+        one_by_one()
+        product[i] *= growth
+        direction[i] = growth * direction[i] + product[i]
+
+
+cdef inline void combine(double alpha, const double* a, double beta, const double* b,
+                         writable out, Py_ssize_t n) noexcept nogil:
+    """out = alpha a + beta b."""
+    cdef Py_ssize_t i
+    cdef Py_ssize_t most = n & ~3
+    for i in range(most):
+        out[i] = alpha * a[i] + beta * b[i]
+    for i in range(most, n):
+        one_by_one()
+        out[i] = alpha * a[i] + beta * b[i]
+
+
+cdef inline void turn(const double* a, double beta, const double* b, double gamma, const double* c,
+                      writable out, Py_ssize_t n) noexcept nogil:
+    """out = -(a + beta b + gamma c)."""
+    cdef Py_ssize_t i
+    cdef Py_ssize_t most = n & ~3
+    for i in range(most):
+        out[i] = -(a[i] + b[i] * beta + c[i] * gamma)
+    for i in range(most, n):
+        one_by_one()
+        out[i] = -(a[i] + b[i] * beta + c[i] * gamma)
+
+
+cdef inline void add_rows(double alpha, const double* a, double beta, const double* b, writable out,
+                          Py_ssize_t n) noexcept nogil:
+    """out += alpha a + beta b."""
+    cdef Py_ssize_t i = 0
+    while i + 4 <= n:
+        out[i] += alpha * a[i] + beta * b[i]
+        out[i + 1] += alpha * a[i + 1] + beta * b[i + 1]
+        out[i + 2] += alpha * a[i + 2] + beta * b[i + 2]
+        out[i + 3] += alpha * a[i + 3] + beta * b[i + 3]
+        i += 4
+    while i < n:
+        one_by_one()
+        out[i] += alpha * a[i] + beta * b[i]
+        i += 1
 
 
 cdef double scale_up(const InverseHessian* memory, double curvature, const double* gradient,
@@ -187,14 +236,14 @@ cdef void multiply(InverseHessian* memory, const double* x, double* out) noexcep
     cdef double* a = memory.matrix
     cdef double* b
     cdef double x_a, x_b
-    cdef Py_ssize_t i = 0, j
+    cdef Py_ssize_t i = 0
     while i + 2 <= n:
         b = a + i + 1
         if memory.pending:
-            update_rows(memory, a, b, i)
+            update_row(memory, a, i)
+            update_row(memory, b, i + 1)
         x_a, x_b = x[i], x[i + 1]
-        for j in range(i):
-            out[j] += x_a * a[j] + x_b * b[j]
+        add_rows(x_a, a, x_b, b, out, i)
         out[i] = dot(a, x, i + 1) + x_b * b[i]
         out[i + 1] = dot(b, x, i + 2)
         a = b + i + 2
@@ -207,26 +256,24 @@ cdef void multiply(InverseHessian* memory, const double* x, double* out) noexcep
     memory.pending = False
 
 
-cdef inline void update_rows(const InverseHessian* memory, double* a, double* b,
-                             Py_ssize_t i) noexcept nogil:
-    """Rows i and i + 1 of growth H + s w' + w s'."""
+cdef inline void update_row(const InverseHessian* memory, writable row,
+                            Py_ssize_t i) noexcept nogil:
+    """Row i of growth H + s w' + w s'."""
     cdef const double* s = memory.pending_s
     cdef const double* w = memory.pending_w
     cdef double growth = memory.growth
-    cdef double s_a = s[i], s_b = s[i + 1], w_a = w[i], w_b = w[i + 1]
-    cdef Py_ssize_t j
-    for j in range(i + 1):
-        a[j] = growth * a[j] + (s_a * w[j] + w_a * s[j])
-        b[j] = growth * b[j] + (s_b * w[j] + w_b * s[j])
-    b[i + 1] = growth * b[i + 1] + 2 * s_b * w_b
-
-
-cdef inline void update_row(const InverseHessian* memory, double* a, Py_ssize_t i) noexcept nogil:
-    cdef const double* s = memory.pending_s
-    cdef const double* w = memory.pending_w
-    cdef Py_ssize_t j
-    for j in range(i + 1):
-        a[j] = memory.growth * a[j] + (s[i] * w[j] + w[i] * s[j])
+    cdef double s_i = s[i], w_i = w[i]
+    cdef Py_ssize_t j = 0
+    while j + 4 <= i + 1:
+        row[j] = growth * row[j] + (s_i * w[j] + w_i * s[j])
+        row[j + 1] = growth * row[j + 1] + (s_i * w[j + 1] + w_i * s[j + 1])
+        row[j + 2] = growth * row[j + 2] + (s_i * w[j + 2] + w_i * s[j + 2])
+        row[j + 3] = growth * row[j + 3] + (s_i * w[j + 3] + w_i * s[j + 3])
+        j += 4
+    while j <= i:
+        one_by_one()
+        row[j] = growth * row[j] + (s_i * w[j] + w_i * s[j])
+        j += 1
 
 
 # --- LIMITED ---------------------------------------------------------------------------------
@@ -235,16 +282,14 @@ cdef void recur(InverseHessian* memory, const double* gradient, double* directio
     """Nocedal & Wright's algorithm 7.4, on -g; `shares` are their alpha."""
     cdef Py_ssize_t n = memory.n
     cdef Py_ssize_t row = memory.next
-    cdef Py_ssize_t i
     cdef double beta
     copy_scaled(-1.0, gradient, direction, n)
     for _ in range(memory.pairs):
         row = row - 1 if row > 0 else memory.m - 1
-        memory.shares[row] = dot(memory.steps + row * n, direction, n) / memory.curvatures[row]
+        memory.shares[row] = dot(memory.steps + row * n, direction, n) * memory.inverses[row]
         axpy(-memory.shares[row], memory.changes + row * n, direction, n)
-    for i in range(n):
-        direction[i] *= memory.scale
+    scale_in_place(memory.scale, direction, n)
     for _ in range(memory.pairs):
-        beta = dot(memory.changes + row * n, direction, n) / memory.curvatures[row]
+        beta = dot(memory.changes + row * n, direction, n) * memory.inverses[row]
         axpy(memory.shares[row] - beta, memory.steps + row * n, direction, n)
         row = row + 1 if row + 1 < memory.m else 0

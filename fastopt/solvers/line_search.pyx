@@ -60,7 +60,7 @@ cdef Outcome search_line(line_fn line, void* context, const SearchSettings* sett
     search.evaluations = 0
     search.not_finite = 0
     search.ceiling = INFINITY
-    search.last = search.start
+    search.last.finite = False
     first_step = min(first_step, settings.max_step)
     if settings.kind == MORE_THUENTE:
         return search_more_thuente(&walk, first_step)
@@ -95,7 +95,11 @@ cdef Outcome probe(Walk* walk, double step) noexcept nogil:
 
 cdef Outcome search_hager_zhang(Walk* walk, double first_step) noexcept nogil:
     cdef Bracket bracket
-    cdef Outcome outcome = find_bracket(walk, first_step, &bracket)
+    cdef Outcome outcome = probe(walk, first_step)
+    if outcome == OPEN and satisfies_wolfe(walk, &walk.search.last):
+        return ACCEPTED
+    if outcome == OPEN:
+        outcome = find_bracket(walk, &bracket)
     if outcome == OPEN:
         outcome = shrink_bracket(walk, &bracket)
     return outcome
@@ -114,18 +118,14 @@ cdef bint satisfies_wolfe(const Walk* walk, const Sample* sample) noexcept nogil
             and sample.value <= start.value + walk.tolerance)
 
 
-cdef Outcome find_bracket(Walk* walk, double step, Bracket* bracket) noexcept nogil:
+cdef Outcome find_bracket(Walk* walk, Bracket* bracket) noexcept nogil:
     """Grow the step until it is acceptable or a minimum lies behind it (their B0-B3)."""
     cdef Sample* trial = &walk.search.last
     cdef Sample previous
     cdef Outcome outcome
+    cdef double step = trial.step
     bracket.low = walk.search.start
     while True:
-        outcome = probe(walk, step)
-        if outcome != OPEN:
-            return outcome
-        if satisfies_wolfe(walk, trial):
-            return ACCEPTED
         if not trial.finite:
             step = retreat(walk, bracket.low.step)
         elif is_behind(walk, trial):
@@ -141,6 +141,11 @@ cdef Outcome find_bracket(Walk* walk, double step, Bracket* bracket) noexcept no
                 step = trial.step + 0.5 * (walk.search.ceiling - trial.step)
         if step == bracket.low.step:
             return NO_STEP
+        outcome = probe(walk, step)
+        if outcome != OPEN:
+            return outcome
+        if satisfies_wolfe(walk, trial):
+            return ACCEPTED
 
 
 cdef bint is_behind(const Walk* walk, const Sample* sample) noexcept nogil:

@@ -20,7 +20,7 @@ from fastopt.objectives.objective cimport BoundObjective
 from fastopt.solvers.first_order cimport MOST_HYPERPARAMETERS, FirstOrder, first_order_method
 from fastopt.solvers.inverse_hessian cimport DENSE, LIMITED, InverseHessian, most_pairs
 from fastopt.solvers.iteration cimport (
-    SHARED_VECTORS, Iteration, Method, Point, advance, answer, begin,
+    SHARED_VECTORS, Iteration, Point, advance, answer, begin,
 )
 from fastopt.solvers.line_search cimport HAGER_ZHANG, MORE_THUENTE
 from fastopt.solvers.quasi_newton cimport QuasiNewton, begin_quasi_newton, quasi_newton_method
