@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 from collections.abc import Iterable
+from inspect import Parameter, Signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,6 +141,12 @@ class Options(_make_base("_Fields", _FIELDS), metaclass=OptionsType):  # type: i
         {'maxiter': 5.0}
         """
         return {name: value for name, value in self._asdict().items() if not math.isnan(value)}
+
+
+# What help() and the documentation show.
+Options.__signature__ = Signature(
+    [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=None) for name in _FIELDS]
+)
 
 
 def _as_float(name: str, value: Any) -> float:
