@@ -76,8 +76,9 @@ class Batch:
     """Problems that differ in where they start and in the arguments that `batched` marks.
 
     `compiling` says whether they are solved without the interpreter; None leaves that to what the
-    first of them take. `endings` has the status, success and message of what SciPy solved; `ended`
-    is set if not all problems were solved.
+    first of them take. No problem goes on after `deadline`, which is put off while functions are
+    compiled. `endings` has the status, success and message of what SciPy solved; `ended` is set if
+    not all problems were solved.
     """
 
     problems: Problems
@@ -85,6 +86,7 @@ class Batch:
     args: tuple[Any, ...]
     batched: tuple[bool, ...]
     compiling: bool | None
+    deadline: float = math.inf
     answers: Answers = field(init=False)
     endings: dict[int, tuple[int, bool, str]] = field(init=False, default_factory=dict)
     ended: Status | None = field(init=False, default=None)
@@ -95,12 +97,12 @@ class Batch:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def run(self, threads: int, report: Report, deadline: float = math.inf) -> None:
+    def run(self, threads: int, report: Report) -> None:
         """Solve the problems, in so many threads."""
         fun, jac = self.problems.fun, self.problems.jac
         todo = 0
         if self.compiling is None:
-            todo = self._solve_until_compiling_pays(report, deadline)
+            todo = self._solve_until_compiling_pays(report)
             if todo == len(self) or self.ended is not None:
                 return
         if is_parallel(fun) or is_parallel(jac):
@@ -109,32 +111,32 @@ class Batch:
         with turn_of(fun, jac):
             if self.compiling:
                 workers = [_Compiled(self) for _ in range(threads)]
-                done = workers[0].solve_at_once(todo) if perf_counter() < deadline else todo
+                done = workers[0].solve_at_once(todo) if perf_counter() < self.deadline else todo
                 if done > todo:
                     report(todo, done)
                 if done < len(self):
-                    _work_in_threads(self, workers, done, report, deadline)
+                    _work_in_threads(self, workers, done, report)
             elif threads > 1:
                 crew = [_Interpreted(self) for _ in range(threads)]
-                _work_in_threads(self, crew, todo, report, deadline)
+                _work_in_threads(self, crew, todo, report)
             else:
-                self._solve_here(todo, len(self), report, deadline)
+                self._solve_here(todo, len(self), report)
 
     def args_of(self, i: int) -> tuple[Any, ...]:
         pairs = zip(self.args, self.batched, strict=True)
         return tuple(arg[i] if each else arg for arg, each in pairs)
 
-    def _solve_here(self, first: int, last: int, report: Report, deadline: float) -> None:
+    def _solve_here(self, first: int, last: int, report: Report) -> None:
         worker = _Interpreted(self)
         for i in range(first, last):
-            seconds = deadline - perf_counter()
+            seconds = self.deadline - perf_counter()
             if seconds <= 0:
                 self.ended = Status.MAXTIME
                 return
             worker.solve_one(i, seconds)
             report(i, i + 1)
 
-    def _solve_until_compiling_pays(self, report: Report, deadline: float) -> int:
+    def _solve_until_compiling_pays(self, report: Report) -> int:
         """Solve problems through the interpreter, up to where the rest had better be compiled.
 
         Returns the number of problems done: all of them, if compiling does not pay or is not
@@ -145,14 +147,14 @@ class Batch:
             return 0
         calls = done = 0
         while done < len(self) and self.ended is None:
-            self._solve_here(done, done + 1, report, deadline)
+            self._solve_here(done, done + 1, report)
             calls += calls_of(jac, int(answers.nfev[done]), int(answers.njev[done]))
             done += 1
             expected = calls / done * (len(self) - done)
             if done < len(self) and calls_so_far(fun) + expected >= PAYS_AFTER:
                 if self.compiles():
                     return done
-                self._solve_here(done, len(self), report, deadline)
+                self._solve_here(done, len(self), report)
                 return len(self)
         return done
 
@@ -184,7 +186,11 @@ class Batch:
         steps = difference_steps(row, shared.jac, shared.controls)
         jac = "2-point" if shared.jac is None else shared.jac
         n = self.starts.shape[1]
-        return compiled_objective(shared.fun, jac, self.args, n, *steps, self.batched)
+        begun = perf_counter()
+        try:
+            return compiled_objective(shared.fun, jac, self.args, n, *steps, self.batched)
+        finally:
+            self.deadline += perf_counter() - begun
 
     def note_error(self, i: int, error: Exception) -> None:
         """Keep what the function raised, only the first with its traceback: that keeps alive all
@@ -346,9 +352,7 @@ class _Ended(Exception):
     """A batch is over while SciPy solves one of its problems."""
 
 
-def _work_in_threads(
-    batch: Batch, workers: Sequence[_Worker], first: int, report: Report, deadline: float
-) -> None:
+def _work_in_threads(batch: Batch, workers: Sequence[_Worker], first: int, report: Report) -> None:
     """Solve the problems from `first` on, in a thread for each worker."""
     chunks = _Chunks(first, len(batch), 2 * len(workers))
     finished: SimpleQueue[tuple[int, int] | BaseException | None] = SimpleQueue()
@@ -389,10 +393,11 @@ def _work_in_threads(
     working = len(crew)
     try:
         try:
-            for thread in crew:
-                thread.start()
+            if perf_counter() < batch.deadline:
+                for thread in crew:
+                    thread.start()
             while working:
-                left = deadline - perf_counter()
+                left = batch.deadline - perf_counter()
                 if left <= 0:
                     batch.ended = Status.MAXTIME
                     break

@@ -38,7 +38,7 @@ ARRAYS = ("x", "fun", "jac", "nit", "nfev", "njev", "status")
 _kept: OrderedDict[bytes, tuple[Problems, tuple[Any, ...], tuple[bool, ...]]] = OrderedDict()
 
 
-def run_in_executor(batch: Batch, executor: Executor, report: Report, deadline: float) -> None:
+def run_in_executor(batch: Batch, executor: Executor, report: Report) -> None:
     """Solve the problems of a batch in an executor's workers; `report` as in `Batch.run`."""
     if len(batch) == 0:
         return
@@ -49,7 +49,7 @@ def run_in_executor(batch: Batch, executor: Executor, report: Report, deadline: 
         for first in range(0, len(batch), size):
             last = min(first + size, len(batch))
             rows = _rows_of(batch, first, last)
-            seconds = deadline - perf_counter()
+            seconds = batch.deadline - perf_counter()
             try:
                 task = executor.submit(
                     solve_part, recipe, batch.starts[first:last], rows, batch.compiling, seconds
@@ -61,9 +61,8 @@ def run_in_executor(batch: Batch, executor: Executor, report: Report, deadline: 
                 break
             tasks[task] = (first, last)
         pending = set(tasks)
-        while pending and perf_counter() < deadline:
-            timeout = min(WAIT_SECONDS, deadline - perf_counter())
-            done, pending = wait(pending, timeout, FIRST_COMPLETED)
+        while pending and (left := batch.deadline - perf_counter()) > 0:
+            done, pending = wait(pending, min(left, WAIT_SECONDS), FIRST_COMPLETED)
             _take(batch, tasks, done, report)
         if pending:
             batch.ended = Status.MAXTIME
@@ -141,7 +140,8 @@ def solve_part(
     try:
         if compiling is None:
             batch.compiles()  # who has more than one process has many problems
-        batch.run(1, lambda first, last: None, perf_counter() + seconds)
+        batch.deadline = perf_counter() + seconds
+        batch.run(1, lambda first, last: None)
     except Exception as error:
         return _sendable(error)
     arrays = tuple(getattr(batch.answers, name) for name in ARRAYS)

@@ -213,13 +213,13 @@ def minimize_many(
     compiling = _choose(problems, args)
     threads = _check_workers(workers, compiling)
 
-    batch = Batch(problems, starts, args, batched, compiling)
+    batch = Batch(problems, starts, args, batched, compiling, begun + of_batch.maxtime)
     progress = _Progress(batch, callback, errors, of_batch)
     try:
         if isinstance(workers, Executor) and not isinstance(workers, ThreadPoolExecutor):
-            run_in_executor(batch, workers, progress.report, begun + of_batch.maxtime)
+            run_in_executor(batch, workers, progress.report)
         elif len(starts):
-            batch.run(threads, progress.report, begun + of_batch.maxtime)
+            batch.run(threads, progress.report)
     except StopIteration:
         batch.ended = Status.CALLBACK
     except KeyboardInterrupt:
@@ -341,6 +341,11 @@ def _check_problems(
             )
         if row is None:
             check_known_to_scipy(name)
+        elif row.scipy is None:
+            raise ValueError(
+                f"`method` must be one that takes bounds, got {row.name!r}; leave `method` out, or "
+                "transform the variables"
+            )
         scipy_options(row, of_one)
         whole = {key: options[key] for key in _OF_BATCH if key in options}
         settings, of_batch = read_options(METHODS["bfgs"], whole, tol, n)
