@@ -51,11 +51,12 @@ def __getattr__(name: str) -> Any:
 
 
 def _meet_numba() -> None:
-    """Make what has been loaded and works in @njit code known to Numba.
+    """Make what has been loaded and works in @njit code known to Numba, and the solver to LLVM.
 
     Numba calls this once, before it compiles or loads its first function: see the entry point in
     pyproject.toml. What is loaded later comes here by itself.
     """
+    import_module("fastopt.interface.cached_code")
     if "fastopt.interface.tuples" in sys.modules:
         import_module("fastopt.interface.numba_overloads")
 

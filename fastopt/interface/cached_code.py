@@ -3,8 +3,10 @@
 Numba keeps a function that was compiled with ``cache=True`` for as long as the file that holds it
 is unchanged. What a call of `minimize` puts into it comes from other files: fastopt's own, and
 those of the objective. So a `Freshness` goes into the cache with the function. When it is taken out
-again it looks at these files, and has Numba compile the function anew if one has changed; and it
-tells LLVM where the solver is, which the code knows by name alone.
+again it looks at these files, and has Numba compile the function anew if one has changed.
+
+The code knows the solver by name alone. Importing this module tells LLVM where it is; it is
+imported whenever Numba is about to compile or load anything, so it imports little itself.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from llvmlite.binding import add_symbol
@@ -21,6 +23,8 @@ from fastopt.solvers.entry import ADDRESS, SYMBOL
 from fastopt.solvers.entry import __file__ as ENTRY_FILE
 
 __all__ = ["OutdatedCode", "keep_fresh"]
+
+add_symbol(SYMBOL, ADDRESS)
 
 # When a file was changed, and its size: Numba's own idea of whether a file is the same.
 Stamp = tuple[int, int]
@@ -38,7 +42,6 @@ def keep_fresh(context: Any, functions: Iterable[Any]) -> bool:
 
     Returns whether this version of Numba can do so; if not, the function must not be cached.
     """
-    add_symbol(SYMBOL, ADDRESS)
     reloaded = getattr(context.active_code_library, "_reload_init", None)
     if reloaded is None:
         return False
@@ -63,8 +66,7 @@ class Freshness:
         self._own = own
 
     def __call__(self) -> None:
-        """Called by Numba before it loads the code."""
-        add_symbol(SYMBOL, ADDRESS)
+        """What Numba calls before it loads the code; all that is needed has been done by then."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _load, (self._stamps, self._own)
@@ -96,11 +98,18 @@ def _sources(functions: Iterable[Any]) -> set[str]:
         function = getattr(function, "py_func", function)  # a dispatcher's
         if not isinstance(function, FunctionType) or function in seen:
             continue
+        if function.__module__.partition(".")[0] in ("fastopt", "numba"):
+            continue  # fastopt has its own stamp, and Numba asks for its version by itself
         seen.add(function)
         path = function.__code__.co_filename
         if Path(path).is_file():  # and not a notebook's cell
             paths.add(path)
         names = function.__code__.co_names
-        pending += [function.__globals__[name] for name in names if name in function.__globals__]
+        named = [function.__globals__[name] for name in names if name in function.__globals__]
+        pending += named
+        for module in named:
+            if isinstance(module, ModuleType):
+                found = [getattr(module, name, None) for name in names]
+                pending += [each for each in found if hasattr(each, "py_func")]
         pending += [cell.cell_contents for cell in function.__closure__ or ()]
     return paths

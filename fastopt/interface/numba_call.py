@@ -11,7 +11,7 @@ objective's wrapper and the rules' steps are linked in. So Numba may keep a call
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,6 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from fastopt.core.result import ENDINGS
@@ -28,7 +27,7 @@ from fastopt.interface.cached_code import keep_fresh
 from fastopt.interface.methods import METHODS, Method, PerVariable
 from fastopt.interface.tuples import CompiledResult, Options
 from fastopt.objectives.calls import ARGUMENTS, VECTOR, propagate
-from fastopt.objectives.wrappers import Wrapper
+from fastopt.objectives.wrappers import Wrapper, own_flags
 from fastopt.rules.steps import c_step
 from fastopt.rules.table import RULES
 from fastopt.solvers.entry import (
@@ -43,7 +42,7 @@ from fastopt.solvers.entry import (
 )
 from fastopt.solvers.state import NOT_ANALYTIC_MESSAGE
 
-__all__ = ["RESULT", "Call", "as_double", "runner"]
+__all__ = ["RESULT", "Plan", "as_double", "generate_call"]
 
 RESULT = types.NamedTuple(
     (
@@ -120,7 +119,7 @@ _MEMBERS = {name: i for i, name in enumerate(_CALL)}
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class Plan:
     """What is known of a call when its caller is compiled.
 
     ``functions`` are the user's. ``methods`` has one row, or all of them where the method's name
@@ -135,67 +134,61 @@ class Call:
     without_gradient: bool
 
 
-def runner(call: Call) -> Any:
-    """An intrinsic ``run(x0, args, method, jac, tol, options)`` that returns a result."""
-
-    @intrinsic
-    def run(typing: Any, x0: Any, args: Any, method: Any, jac: Any, tol: Any, options: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return _Generator(context, builder, call).run(signature.args, values)
-
-        return RESULT(x0, args, method, jac, tol, options), generate
-
-    return run
+def generate_call(
+    context: Any, builder: Any, plan: Plan, arguments: Mapping[str, tuple[Any, Any]]
+) -> Any:
+    """The code of a call; each argument of `minimize` is a pair, its type and its value."""
+    return _Generator(context, builder, plan).run(arguments)
 
 
 class _Generator:
     """The code of one call, as it is emitted from top to bottom."""
 
-    def __init__(self, context: Any, builder: Any, call: Call) -> None:
+    def __init__(self, context: Any, builder: Any, plan: Plan) -> None:
         self.context = context
         self.builder = builder
-        self.call = call
+        self.plan = plan
         self.struct = cgutils.alloca_once(builder, ir.LiteralStructType(_CALL.values()))
         if context.get_abi_sizeof(self.struct.type.pointee) != CALL_SIZE:
             raise AssertionError("the struct `Call` differs from that in solvers/entry.pxd")
 
-    def run(self, kinds: Any, values: Any) -> Any:
+    def run(self, arguments: Mapping[str, tuple[Any, Any]]) -> Any:
         builder, context = self.builder, self.context
-        x0, args, method, jac, tol, options = zip(kinds, values, strict=True)
-        self.check_form(*jac)
-        start = self.put_start(*x0)
+        self.check_form(*arguments["jac"])
+        start = self.put_start(*arguments["x0"])
         slopes = self.new_vector(start.n)
-        self.put_method(*method)
-        address = self.put_objective(*args)
-        self.put_options(tol, options)
+        self.put_method(*arguments["method"])
+        address = self.put_objective(*arguments["args"])
+        self.put_tol(*arguments["tol"])
+        self.put_options(*arguments["options"])
         self.put(token=TOKEN, n=start.n, x=start.data, gradient=slopes.data)
 
         status = builder.call(self.entry(), [self.struct])
-        with builder.if_then(builder.icmp_signed("<", status, _int32(0)), likely=False):
-            start.release()
-            slopes.release()
-            self.raise_refusal(status, address)
+        # Inside `try`, the code goes on to the end after an exception, where nobody looks at this.
+        empty = cgutils.get_null_value(context.get_value_type(RESULT))
+        result = cgutils.alloca_once(builder, empty.type)
+        builder.store(empty, result)
+        refused = builder.icmp_signed("<", status, _int32(0))
+        with builder.if_else(refused, likely=False) as (otherwise, done):
+            with otherwise:
+                start.release()
+                slopes.release()
+                self.raise_refusal(status, address)
+            with done:
+                builder.store(self.result(start, slopes, status), result)
+        return builder.load(result)
 
-        numbers = {
-            name: builder.load(self.member(name)) for name in ("value", "nit", "nfev", "njev")
-        }
-        code, success = self.ending(status)
-        fields = (
-            start.array(),
-            numbers["value"],
-            slopes.array(),
-            numbers["nit"],
-            numbers["nfev"],
-            numbers["njev"],
-            code,
-            success,
+    def result(self, start: _Vector, slopes: _Vector, status: Any) -> Any:
+        value, nit, nfev, njev = (
+            self.builder.load(self.member(name)) for name in ("value", "nit", "nfev", "njev")
         )
-        return context.make_tuple(builder, RESULT, fields)
+        fields = (start.array(), value, slopes.array(), nit, nfev, njev, *self.ending(status))
+        return self.context.make_tuple(self.builder, RESULT, fields)
 
     def entry(self) -> Any:
         """The solver's C entry: a symbol, or else its address, which keeps Numba from caching."""
         kind = ir.FunctionType(_int32, [self.struct.type])
-        if keep_fresh(self.context, self.call.functions):
+        if keep_fresh(self.context, self.plan.functions):
             return cgutils.get_or_insert_function(self.builder.module, kind, SYMBOL)
         address = self.context.add_dynamic_addr(self.builder, ADDRESS, info="fastopt")
         return self.builder.bitcast(address, kind.as_pointer())
@@ -223,7 +216,7 @@ class _Generator:
         return self.builder.bitcast(place, _pointer)
 
     def put_method(self, kind: Any, value: Any) -> None:
-        methods = self.call.methods
+        methods = self.plan.methods
         complaints = list(_complaints(methods))
         rows = encode_methods(_encodable(row, complaints) for row in methods)
         self.put(methods=self.constant(rows), count=len(methods))
@@ -240,7 +233,8 @@ class _Generator:
 
     def step(self, rule: str) -> Any:
         """The C step of a first-order method, linked in."""
-        compiled: Any = c_step(rule)
+        with own_flags():
+            compiled: Any = c_step(rule)
         self.context.add_linking_libs([compiled._library])
         return self.declare(compiled.native_name)
 
@@ -251,12 +245,10 @@ class _Generator:
 
     def put_objective(self, kind: Any, value: Any) -> Any:
         """The wrapper, and the context with the arguments; returns the latter's address."""
-        wrapper, builder = self.call.wrapper, self.builder
+        wrapper, builder = self.plan.wrapper, self.builder
         self.context.add_linking_libs([wrapper.callback._library])
-        arguments = self.call.arguments
-        if isinstance(kind, types.Omitted):
-            kind, value = arguments, self.context.make_tuple(builder, arguments, ())
-        elif not isinstance(kind, types.BaseTuple):
+        arguments = self.plan.arguments
+        if not isinstance(kind, types.BaseTuple):
             kind, value = (
                 types.Tuple((kind,)),
                 self.context.make_tuple(builder, types.Tuple((kind,)), (value,)),
@@ -276,19 +268,20 @@ class _Generator:
             joint=wrapper.form in ("joint", "inplace"),
             inplace=wrapper.form == "inplace",
             scheme=_SCHEMES.get(wrapper.form, 0),
-            without_gradient=self.call.without_gradient,
+            without_gradient=self.plan.without_gradient,
         )
         return builder.bitcast(place, _pointer)
 
-    def put_options(self, tol: Any, options: Any) -> None:
+    def put_tol(self, kind: Any, value: Any) -> None:
         builder, context = self.builder, self.context
-        number = as_double(context, builder, *tol)
-        given = not isinstance(tol[0], types.Omitted | types.NoneType)
-        if isinstance(tol[0], types.Optional):
-            given = builder.zext(context.make_helper(builder, *tol).valid, _int64)
-        self.put(tol=number, has_tol=given)
-        kind, value = options
-        if isinstance(kind, types.Omitted | types.NoneType):
+        given: Any = kind != types.none
+        if isinstance(kind, types.Optional):
+            given = builder.zext(context.make_helper(builder, kind, value).valid, _int64)
+        self.put(tol=as_double(context, builder, kind, value), has_tol=given)
+
+    def put_options(self, kind: Any, value: Any) -> None:
+        builder, context = self.builder, self.context
+        if kind == types.none:
             self.put(options=_pointer(None))
             return
         place = cgutils.alloca_once(builder, ir.ArrayType(_double, len(kind)))
@@ -352,7 +345,7 @@ class _Generator:
     def check_form(self, kind: Any, value: Any) -> None:
         """A `jac` that is True or False at run time must be what the function's result said."""
         if isinstance(kind, types.Boolean):
-            joint = ir.Constant(value.type, self.call.wrapper.form == "joint")
+            joint = ir.Constant(value.type, self.plan.wrapper.form == "joint")
             with self.builder.if_then(self.builder.icmp_unsigned("!=", value, joint)):
                 message = "`jac` must be True if and only if `fun` returns a pair"
                 self.context.call_conv.return_user_exc(self.builder, ValueError, (message,))
@@ -362,7 +355,7 @@ class _Generator:
     def raise_refusal(self, status: Any, address: Any) -> None:
         builder = self.builder
         refusals = {REFUSALS[name]: raised for name, raised in _REFUSALS.items()}
-        for number, message in enumerate(_complaints(self.call.methods).values()):
+        for number, message in enumerate(_complaints(self.plan.methods).values()):
             refusals[REFUSALS["option"] - number] = (ValueError, message)
         otherwise = builder.append_basic_block("raised")
         choice = builder.switch(status, otherwise)
@@ -373,7 +366,6 @@ class _Generator:
                 self.context.call_conv.return_user_exc(builder, kind, (message,))
         builder.position_at_end(otherwise)
         propagate(self.context, builder, address)
-        builder.unreachable()
 
 
 class _Vector:
@@ -424,7 +416,7 @@ def _item(values, i):
 def as_double(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     """A number that may be missing, and is NaN then."""
     missing = ir.Constant(_double, math.nan)
-    if isinstance(kind, types.Omitted | types.NoneType):
+    if kind == types.none:
         return missing
     if isinstance(kind, types.Optional):
         held = context.make_helper(builder, kind, value)
@@ -458,11 +450,15 @@ def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 def _complaints(methods: Iterable[Method]) -> dict[tuple[str, str], str]:
     """What is to be said of each option with a bad value, by its name and what it should be."""
     return {
-        (name, option.check.expected): f"`{name}` must be {option.check.expected}"
+        (name, option.check.expected): f"`{name}` must be {_expected(option.check)}"
         for row in methods
         for name, option in row.options.items()
         if name in Options._fields
     }
+
+
+def _expected(check: Any) -> str:
+    return "a finite nonzero number" if isinstance(check, Steps) else str(check.expected)
 
 
 def _encodable(row: Method, complaints: list[tuple[str, str]]) -> tuple[Any, ...]:

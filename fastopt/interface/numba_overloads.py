@@ -16,93 +16,104 @@ from __future__ import annotations
 
 import inspect
 import math
-import uuid
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from numba import types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher, cpu_target
-from numba.core.typing.templates import AbstractTemplate, signature
-from numba.extending import lower_builtin, overload, typeof_impl
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import lower_builtin, typeof_impl
 
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.minimize import minimize
 from fastopt.interface.solver import DIFFERENCES
 from fastopt.interface.tuples import Options, OptionsType
 
+if TYPE_CHECKING:
+    from fastopt.interface.numba_call import Plan
+
 _FROM_PYTHON = "or call fastopt.minimize outside @njit code"
 
 
-@overload(
-    minimize,
-    prefer_literal=True,
-    strict=False,  # annotations are part of the signatures that it compares
-    jit_options={"no_cpython_wrapper": True, "no_cfunc_wrapper": True},
-)
-def compile_minimize(
+class _Minimize(AbstractTemplate):  # type: ignore[misc]
+    """The type of a call of `minimize`.
+
+    Not an `overload`: Numba would keep what it compiles for one, and with it the user's functions,
+    for the life of the process.
+    """
+
+    key = minimize
+    prefer_literal = True
+
+    def generic(self, args: Any, kws: Any) -> Any:
+        from fastopt.interface.numba_call import RESULT
+
+        given = _MINIMIZE.bind(*args, **kws).arguments
+        kinds = {name: given.get(name, default) for name, default in _DEFAULTS.items()}
+        _check(**kinds)
+        _plan(**kinds)
+        return signature(RESULT, *kinds.values()).replace(pysig=_MINIMIZE)
+
+
+infer_global(minimize)(_Minimize)
+
+_NONE, _EMPTY = types.none, types.Tuple(())
+_MINIMIZE = inspect.signature(minimize)
+_DEFAULTS = {
+    name: _EMPTY if parameter.default == () else _NONE
+    for name, parameter in _MINIMIZE.parameters.items()
+}
+
+
+@lower_builtin(minimize, types.VarArg(types.Any))
+def _call_minimize(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    from fastopt.interface.numba_call import generate_call
+
+    plan = _plan(**dict(zip(_DEFAULTS, signature.args, strict=True)))
+    arguments = dict(zip(_DEFAULTS, zip(signature.args, values, strict=True), strict=True))
+    return generate_call(context, builder, plan, arguments)
+
+
+def _check(
     fun: Any,
     x0: Any,
-    args: Any = (),
-    method: Any = None,
-    jac: Any = None,
-    hess: Any = None,
-    hessp: Any = None,
-    bounds: Any = None,
-    constraints: Any = (),
-    tol: Any = None,
-    callback: Any = None,
-    options: Any = None,
-) -> Any:
-    """`minimize` for arguments of these types; a literal carries its value."""
-    from fastopt.interface.numba_call import Call, runner
-    from fastopt.objectives.wrappers import wrapper_for
-
+    hess: Any,
+    hessp: Any,
+    bounds: Any,
+    constraints: Any,
+    tol: Any,
+    callback: Any,
+    options: Any,
+    **_: Any,
+) -> None:
+    """Refuse types that compiled code cannot take."""
     if not _is_function(fun):
         _refuse("fun", "an @njit function", fun)
-    for name, value in (
-        ("hess", hess),
-        ("hessp", hessp),
-        ("bounds", bounds),
-        ("callback", callback),
-    ):
-        if not _is_none(value):
-            _refuse(name, f"None in @njit code: leave it out, {_FROM_PYTHON}", value)
-    if constraints != () and not _is_none(constraints) and constraints != types.Tuple(()):
+    unused = {"hess": hess, "hessp": hessp, "bounds": bounds, "callback": callback}
+    for name, kind in unused.items():
+        if kind != _NONE:
+            _refuse(name, f"None in @njit code: leave it out, {_FROM_PYTHON}", kind)
+    if constraints not in (_NONE, _EMPTY):
         _refuse("constraints", f"() in @njit code: leave it out, {_FROM_PYTHON}", constraints)
     _check_start(x0)
-    if not _is_none(tol) and not _is_number(tol):
+    if tol != _NONE and not _is_number(tol):
         _refuse("tol", "a nonnegative number or None", tol)
-    if not _is_none(options) and not _is_options(options):
+    if options != _NONE and not _is_options(options):
         _refuse(
             "options", "a fastopt.Options in @njit code, not a dict: Options(gtol=1e-8)", options
         )
 
-    methods = _methods(method)
+
+def _plan(fun: Any, args: Any, method: Any, jac: Any, **_: Any) -> Plan:
+    """What a call with arguments of these types comes down to; a literal carries its value."""
+    from fastopt.interface.numba_call import Plan
+    from fastopt.objectives.wrappers import wrapper_for
+
     arguments = _argument_types(args)
     gradient, given = _gradient(jac, fun, arguments)
     functions = (fun.dispatcher, gradient) if callable(gradient) else (fun.dispatcher,)
     wrapper = wrapper_for(fun.dispatcher, gradient, arguments)
-    run = runner(Call(functions, wrapper, arguments, methods, not given))
-
-    def solve(
-        fun,
-        x0,
-        args=(),
-        method=None,
-        jac=None,
-        hess=None,
-        hessp=None,
-        bounds=None,
-        constraints=(),
-        tol=None,
-        callback=None,
-        options=None,
-    ):
-        return run(x0, args, method, jac, tol, options)
-
-    # As for wrappers: the name is unique in all processes.
-    solve.__qualname__ += uuid.uuid4().hex
-    return solve
+    return Plan(functions, wrapper, arguments, _methods(method), not given)
 
 
 # --- what the types of arguments may be ------------------------------------------------------
@@ -114,14 +125,6 @@ def _refuse(name: str, expected: str, given: Any) -> NoReturn:
 
 def _is_function(kind: Any) -> bool:
     return isinstance(kind, types.Dispatcher) and isinstance(kind.dispatcher, CPUDispatcher)
-
-
-def _is_none(kind: Any) -> bool:
-    return (
-        kind is None
-        or isinstance(kind, types.NoneType)
-        or (isinstance(kind, types.Omitted) and kind.value is None)
-    )
 
 
 def _is_number(kind: Any) -> bool:
@@ -148,8 +151,6 @@ def _check_start(x0: Any) -> None:
 
 def _argument_types(args: Any) -> Any:
     """The type of `args` as a tuple."""
-    if args == ():
-        return types.Tuple(())
     if not isinstance(args, types.BaseTuple):
         args = types.Tuple((args,))
     return _unliteral(args)
@@ -165,7 +166,7 @@ def _unliteral(kind: Any) -> Any:
 
 def _methods(method: Any) -> tuple[Method, ...]:
     """The rows that may be run: one if it is known by now."""
-    if _is_none(method):
+    if method == _NONE:
         return (METHODS["bfgs"],)
     if isinstance(method, types.UnicodeType):
         return tuple(METHODS.values())
@@ -185,7 +186,7 @@ def _methods(method: Any) -> tuple[Method, ...]:
 
 def _gradient(jac: Any, fun: Any, arguments: Any) -> tuple[Any, bool]:
     """Where the gradient comes from, as wrappers take it, and whether the caller said so."""
-    if _is_none(jac):
+    if jac == _NONE:
         return "2-point", False
     if _is_function(jac):
         return jac.dispatcher, True
@@ -225,7 +226,7 @@ class _MakeOptions(AbstractTemplate):  # type: ignore[misc]
         kinds = []
         for name in Options._fields:
             kind = given.get(name, types.float64)
-            if not (_is_none(kind) or _is_number(kind)):
+            if kind != _NONE and not _is_number(kind):
                 _refuse(name, "a number or None", kind)
             may_be_none = isinstance(kind, types.Optional | types.NoneType)
             kinds.append(kind if may_be_none else types.float64)

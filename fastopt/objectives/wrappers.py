@@ -14,6 +14,7 @@ from __future__ import annotations
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,9 @@ import numba
 import numpy as np
 from numba import types
 from numba._dispatcher import compute_fingerprint
+from numba.core.compiler import Flags
 from numba.core.registry import CPUDispatcher
+from numba.core.targetconfig import ConfigStack
 from numba.extending import register_jitable
 
 from fastopt.objectives.calls import (
@@ -220,7 +223,9 @@ def _imaginary_step(i, x, default, context):
     return step if step != 0.0 else default * max(1.0, abs(x))
 
 
-@register_jitable
+# Inlined, they take no function as an argument: that would be the address of a Python object, and
+# keep Numba from putting a caller into its cache.
+@register_jitable(forceinline=True)
 def _value_near(fun, x, i, step, n, value, args, context):
     """The value where variable i is `step` further."""
     point = _copy_of(x, n, context)
@@ -231,7 +236,7 @@ def _value_near(fun, x, i, step, n, value, args, context):
     return not raised and _put_value(found, value, context)
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def _keep_value(fun, x, n, value, args, context):
     """The value at x, kept in the context."""
     point = _copy_of(x, n, context)
@@ -401,7 +406,6 @@ def _keep(fun: Any, key: tuple[Any, ...], wrapper: Wrapper) -> Wrapper:
 def build_wrapper(fun: Any, jac: Any, arguments: Any) -> Wrapper:
     """As `wrapper_for`, and not kept."""
     form = form_of(jac)
-    _check_results(fun, jac, form, tuple(arguments))
     body = _BODIES[form](fun, jac, loader(arguments))
     # A name of its own, in all processes: callers that Numba keeps in its cache hold copies of
     # wrappers, which must not be taken for those that are compiled here.
@@ -411,7 +415,22 @@ def build_wrapper(fun: Any, jac: Any, arguments: Any) -> Wrapper:
         for function in (fun, jac)
         if is_compilable(function)
     )
-    return Wrapper(numba.cfunc(SIGNATURE)(body), form, layout_of(arguments), exclusive)
+    with own_flags():
+        _check_results(fun, jac, form, tuple(arguments))
+        callback = numba.cfunc(SIGNATURE)(body)
+    return Wrapper(callback, form, layout_of(arguments), exclusive)
+
+
+def own_flags() -> AbstractContextManager[Any]:
+    """What is compiled in here has the flags that are its own, and no others.
+
+    What is compiled in the middle of compiling another function takes over its `fastmath` and
+    `error_model`, which would change the bits, and drop checks for NaN, for all later callers too.
+    """
+    flags = Flags()
+    flags.nrt = True
+    flags_in_force: AbstractContextManager[Any] = ConfigStack().enter(flags)
+    return flags_in_force
 
 
 def _key(jac: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -453,7 +472,8 @@ def _returned(function: Any, leading: tuple[Any, ...], arguments: tuple[Any, ...
 
 def returns_pair(fun: Any, arguments: Any) -> bool:
     """Whether a function returns a value and its gradient, for arguments of a Numba tuple type."""
-    return isinstance(_returned(fun, (VECTOR,), tuple(arguments)), types.BaseTuple)
+    with own_flags():
+        return isinstance(_returned(fun, (VECTOR,), tuple(arguments)), types.BaseTuple)
 
 
 def _is_number(found: Any, kinds: Any) -> bool:
