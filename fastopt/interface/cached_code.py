@@ -98,7 +98,7 @@ def _sources(functions: Iterable[Any]) -> set[str]:
         function = getattr(function, "py_func", function)  # a dispatcher's
         if not isinstance(function, FunctionType) or function in seen:
             continue
-        if function.__module__.partition(".")[0] in ("fastopt", "numba"):
+        if str(function.__module__).partition(".")[0] in ("fastopt", "numba"):
             continue  # fastopt has its own stamp, and Numba asks for its version by itself
         seen.add(function)
         path = function.__code__.co_filename
