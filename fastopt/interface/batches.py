@@ -365,7 +365,8 @@ def _work_in_threads(batch: Batch, workers: Sequence[_Worker], first: int, repor
                 done = worker.solve(*chunk)
                 finished.put((chunk[0], done))
                 pace = CHUNK_SECONDS / (perf_counter() - start + 1e-9)
-                size = max(1, int(size * min(pace, CHUNK_GROWTH)))
+                # By what it got, which may be less than it asked for.
+                size = max(1, int((chunk[1] - chunk[0]) * min(pace, CHUNK_GROWTH)))
         except BaseException as error:
             finished.put(error)
         finally:

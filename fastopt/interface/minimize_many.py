@@ -31,6 +31,10 @@ from fastopt.objectives.source import is_c_function, must_compile
 
 __all__ = ["BatchResult", "minimize_many"]
 
+# Whether a problem with this status, as a number, has ended well.
+_SUCCESSFUL = np.isin(
+    np.arange(max(Status) + 1), [code for code, end in BATCH_ENDINGS.items() if end.success]
+)
 # Options that concern a batch as a whole, and those that only a single solve has.
 _OF_BATCH = ("maxtime", "progress", "on_interrupt", "disp")
 _OF_SINGLE = ("trace", "return_all", "workers")
@@ -411,13 +415,15 @@ class _Progress:
         if self._callback is not None:
             chunk = slice(first, last)
             found = {name: getattr(batch.answers, name)[chunk].copy() for name in ("x", "fun")}
-            success = [_ending(batch, i)[1] for i in range(first, last)]
+            success = _SUCCESSFUL[batch.answers.status[chunk]]
+            for i in batch.endings.keys() & range(first, last):
+                success[i - first] = batch.endings[i][1]
             self._callback(
                 OptimizeResult(
                     done=self._done,
                     total=len(batch),
                     problems=chunk,
-                    success=np.array(success, dtype=bool),
+                    success=success,
                     **found,
                 )
             )

@@ -21,6 +21,18 @@ __all__ = ["multistart"]
 SAMPLERS = ("sobol", "halton", "lhs", "uniform")
 
 
+class _Lowest(OptimizeResult):  # type: ignore[misc]  # SciPy has no annotations
+    """The result of `multistart`, which prints the summary of its batch, not all of its arrays."""
+
+    def __repr__(self) -> str:
+        shown = OptimizeResult(self)
+        if "batch" in shown:
+            shown.batch = str(shown.batch)
+        return repr(shown)
+
+    __str__ = __repr__
+
+
 def multistart(
     fun: Callable[..., Any],
     bounds: Bounds | Sequence[tuple[float, float]],
@@ -109,7 +121,7 @@ def multistart(
         if batch.errors:
             raise next(iter(batch.errors.values()))
         raise ValueError(f"`fun` must be finite at one of the {len(points)} starts, got none")
-    return OptimizeResult(
+    return _Lowest(
         x=batch.x[best].copy(),
         fun=float(batch.fun[best]),
         jac=batch.jac[best].copy(),
@@ -154,10 +166,10 @@ def _points(bounds: Any, starts: Any, sampler: Any, rng: Any) -> NDArray[np.floa
         raise ValueError(f"`bounds` must be finite, low <= high, for each variable, got {got}")
     if not isinstance(starts, numbers.Integral):
         points = real_array("starts", "an integer or a two-dimensional array", starts)
-        if points.ndim != 2 or points.shape[1] != n:
+        if points.ndim != 2 or points.shape[1] != n or not len(points):
             raise ValueError(
-                f"`starts` must be an integer or an array of shape (B, {n}), got an array of "
-                f"shape {points.shape}"
+                f"`starts` must be a positive integer or an array of shape (B, {n}), got an array "
+                f"of shape {points.shape}"
             )
         return points
     if isinstance(starts, bool) or starts < 1:

@@ -222,6 +222,13 @@ def test_the_number_of_threads_changes_no_bit(fun):
         assert_same(one, other)
 
 
+def test_a_thousand_threads_get_along_with_chunks_of_one_problem():
+    """The size of chunks grows with what was solved, not with what was asked for."""
+    starts = np.random.default_rng(3).uniform(-1, 1, (4000, 2))
+    batch = minimize_many(rosen_pair, starts, jac=True, workers=1000, options={"compile": True})
+    assert batch.success.all()
+
+
 def test_a_second_call_is_as_the_first():
     """The second one knows how long a problem takes, and starts no thread."""
 
@@ -642,6 +649,21 @@ def test_the_callback_hears_of_every_problem_once(fun, workers, compile):
         for name in ("x", "fun", "success"):
             np.testing.assert_array_equal(found[name], batch[name][found.problems])
             assert not np.shares_memory(found[name], batch[name])
+
+
+@pytest.mark.parametrize("method", ["bfgs", "nelder-mead"])
+def test_the_callback_hears_which_problems_ended_well(method):
+    def fun(x):
+        if x[0] == 0.0:
+            raise Mine
+        return rosen(x)
+
+    listener = Listener()
+    options = {"maxiter": 100}
+    batch = minimize_many(fun, STARTS, method=method, callback=listener, options=options)
+    assert set(batch.success) == {True, False}
+    heard = np.concatenate([found.success for found in listener.heard])
+    np.testing.assert_array_equal(heard, batch.success)
 
 
 @CALLBACK_KINDS
