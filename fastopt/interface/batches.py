@@ -266,6 +266,7 @@ class _Interpreted:
         self._batch = batch
         self._solver: Solver | None = None
         self._stopping = False
+        self._begun = False  # the present problem: what is raised before is not the function's
 
     def solve(self, first: int, last: int) -> int:
         for i in range(first, last):
@@ -281,13 +282,14 @@ class _Interpreted:
             solver._source.objective.stop()
 
     def solve_one(self, i: int, seconds: float = math.inf) -> None:
+        self._begun = False
         try:
             if self._batch.problems.method is None:
                 self._hand_over(i, perf_counter() + seconds)
             else:
                 self._run(i, seconds)
         except Exception as error:
-            if is_of_numba(error):
+            if is_of_numba(error) or not self._begun:
                 raise  # it would be the same for all
             self._batch.note_error(i, error)
 
@@ -303,6 +305,7 @@ class _Interpreted:
             shared.tol,
             {**shared.options, "maxtime": seconds},
         )
+        self._begun = True
         if self._stopping:  # the solver that was told so may have been the one before
             return
         state = solver._state
@@ -322,6 +325,7 @@ class _Interpreted:
         shared, answers = batch.problems, batch.answers
 
         def fun(x: NDArray[np.float64], *args: Any) -> Any:
+            self._begun = True
             if self._stopping or perf_counter() > end:
                 raise _Ended
             return shared.fun(x, *args)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
@@ -319,6 +319,8 @@ def _check_problems(
     n = starts.shape[1]
     if method is not None and not isinstance(method, str):
         raise TypeError(f"`method` must be a string or None, got {type(method).__name__}")
+    if isinstance(bounds, Iterator):
+        bounds = list(bounds)  # it is read more than once
     if bounds is not None and not has_bound(bounds, np.zeros(n)):
         bounds = None
     name = ("bfgs" if bounds is None else "l-bfgs-b") if method is None else method

@@ -945,6 +945,20 @@ def test_bounds_are_kept(bounds, form):
     np.testing.assert_array_equal(batch.x[2], alone.x)
 
 
+def test_bounds_may_be_an_iterator():
+    given = zip([0.0, 0.0], [0.5, 0.2], strict=True)
+    batch = minimize_many(rosen, STARTS, bounds=given)
+    again = minimize_many(rosen, STARTS, bounds=[(0.0, 0.5), (0.0, 0.2)])
+    np.testing.assert_array_equal(batch.x, again.x)
+    assert not batch.errors
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_scipy_refuses_is_raised_and_not_told_of_each_problem(workers):
+    with pytest.raises(ValueError, match="Jacobian is required"):
+        minimize_many(rosen, STARTS, method="newton-cg", workers=workers)
+
+
 def test_bounds_that_bound_nothing_are_none():
     batch = minimize_many(rosen_pair, STARTS, jac=True, bounds=[(None, None)] * 2)
     assert batch.library == "fastopt"
