@@ -12,7 +12,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,10 @@ TASKS_PER_WORKER = 8
 PRESUMED_WORKERS = 16
 # How many functions a worker keeps, compiled.
 KEPT = 8
-# Parts that run when the time is over were told to end then, and have so long to come back.
+# What all parts share goes to Dask's workers once if it is longer than this, in bytes; otherwise
+# with each part, since then nothing is lost with a worker.
+LARGE = 1_000_000
+# When the time is over all parts end by themselves; they have so long to come back.
 GRACE_SECONDS = 2.0
 
 # The arrays of a part's answers, in the order in which they travel.
@@ -42,17 +45,20 @@ def run_in_executor(batch: Batch, executor: Executor, report: Report) -> None:
     """Solve the problems of a batch in an executor's workers; `report` as in `Batch.run`."""
     if len(batch) == 0:
         return
-    recipe = _pack(batch)
+    recipe: Any = _pack(batch)
+    client = _dask_client(executor)
+    if client is not None and len(recipe) > LARGE:
+        recipe = client.scatter(recipe, broadcast=True)
     size = -(-len(batch) // (TASKS_PER_WORKER * workers_of(executor)))
+    end = time() + (batch.deadline - perf_counter())
     tasks: dict[Future[Any], tuple[int, int]] = {}
     try:
         for first in range(0, len(batch), size):
             last = min(first + size, len(batch))
             rows = _rows_of(batch, first, last)
-            seconds = batch.deadline - perf_counter()
             try:
                 task = executor.submit(
-                    solve_part, recipe, batch.starts[first:last], rows, batch.compiling, seconds
+                    solve_part, recipe, batch.starts[first:last], rows, batch.compiling, end
                 )
             except RuntimeError as error:  # its workers are gone, or it has been shut down
                 if not tasks:
@@ -66,8 +72,7 @@ def run_in_executor(batch: Batch, executor: Executor, report: Report) -> None:
             _take(batch, tasks, done, report)
         if pending:
             batch.ended = Status.MAXTIME
-            running = {task for task in pending if not task.cancel()}
-            _take(batch, tasks, wait(running, GRACE_SECONDS).done, report)
+            _take(batch, tasks, wait(pending, GRACE_SECONDS).done, report)
     finally:
         for task in tasks:
             task.cancel()
@@ -79,10 +84,15 @@ def workers_of(executor: Any) -> int:
         count = getattr(executor, name, None)
         if isinstance(count, int) and count > 0:
             return count
-    client: Any = getattr(executor, "_client", None)  # Dask's
-    if hasattr(client, "nthreads"):
+    client = _dask_client(executor)
+    if client is not None:
         return max(1, int(sum(client.nthreads().values())))
     return max(PRESUMED_WORKERS, os.cpu_count() or 1)
+
+
+def _dask_client(executor: Any) -> Any:
+    client = getattr(executor, "_client", None)
+    return client if hasattr(client, "scatter") else None
 
 
 def _pack(batch: Batch) -> bytes:
@@ -127,9 +137,9 @@ def solve_part(
     starts: NDArray[np.float64],
     rows: tuple[Any, ...],
     compiling: bool | None,
-    seconds: float,
+    end: float,
 ) -> Any:
-    """A worker's task: some problems of a batch, in one thread.
+    """A worker's task: some problems of a batch, in one thread, until the time is `end`.
 
     Returns what `_take` takes; or an exception, if it is not one problem's but ends the batch.
     """
@@ -140,7 +150,7 @@ def solve_part(
     try:
         if compiling is None:
             batch.compiles()  # who has more than one process has many problems
-        batch.deadline = perf_counter() + seconds
+        batch.deadline = perf_counter() + (end - time())
         batch.run(1, lambda first, last: None)
     except Exception as error:
         return _sendable(error)

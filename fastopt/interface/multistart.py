@@ -103,14 +103,15 @@ def multistart(
     >>> bool(result.fun < 1e-9), result.batch.x.shape
     (True, (256, 2))
     """
-    points = _points(bounds, starts, sampler, rng)
+    low, high = _box(bounds)
+    points = _points(low, high, starts, sampler, rng)
     batch = minimize_many(
         fun,
         points,
         args,
         method=method,
         jac=jac,
-        bounds=bounds if method is None or _takes_bounds(method) else None,
+        bounds=Bounds(low, high) if method is None or _takes_bounds(method) else None,
         tol=tol,
         callback=callback,
         options=options,
@@ -147,8 +148,8 @@ def _takes_bounds(method: Any) -> bool:
     return isinstance(method, str) and method.lower() in _BOUNDED
 
 
-def _points(bounds: Any, starts: Any, sampler: Any, rng: Any) -> NDArray[np.float64]:
-    """The starts, of shape (B, n)."""
+def _box(bounds: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The lower and the upper bounds, all finite."""
     if not isinstance(bounds, Bounds):
         try:
             bounds = list(bounds)
@@ -164,6 +165,14 @@ def _points(bounds: Any, starts: Any, sampler: Any, rng: Any) -> NDArray[np.floa
         at = int(wide.argmin()) if n else 0
         got = f"({low[at]}, {high[at]}) at index {at}" if n else "none"
         raise ValueError(f"`bounds` must be finite, low <= high, for each variable, got {got}")
+    return low, high
+
+
+def _points(
+    low: NDArray[np.float64], high: NDArray[np.float64], starts: Any, sampler: Any, rng: Any
+) -> NDArray[np.float64]:
+    """The starts, of shape (B, n)."""
+    n = len(low)
     if not isinstance(starts, numbers.Integral):
         points = real_array("starts", "an integer or a two-dimensional array", starts)
         if points.ndim != 2 or points.shape[1] != n or not len(points):
