@@ -26,6 +26,7 @@ from fastopt.core.validate import check_callable, real_vector, warn_caller
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import check_tol, scipy_options
 from fastopt.interface.solver import DIFFERENCES, Solver, check_jac
+from fastopt.interface.tuples import Options
 from fastopt.objectives.source import is_c_function
 
 __all__ = ["bound_arrays", "check_known_to_scipy", "has_bound", "minimize"]
@@ -45,7 +46,7 @@ def minimize(
     constraints: Any = (),
     tol: float | None = None,
     callback: Callable[..., Any] | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | Options | None = None,
 ) -> OptimizeResult:
     """Minimize a function of one or more variables, as `scipy.optimize.minimize` does.
 
@@ -101,7 +102,7 @@ def minimize(
         ``x, fun, jac, nit, nfev, njev`` and ``step``, the length of the last step; otherwise as
         ``callback(x)``. Either way the arrays are fresh copies. Raising StopIteration ends the
         solve with status 99; any other exception comes out unchanged.
-    options : dict, optional
+    options : dict or Options, optional
         Options of the method, described below. None leaves an option at its default.
 
     Returns
@@ -145,6 +146,7 @@ def minimize(
     See Also
     --------
     Solver : The same solve, one slice at a time.
+    Options : The options in a form that ``@njit`` code can hold.
     plot_convergence : A picture of the history that the option ``trace`` keeps.
 
     Notes

@@ -109,11 +109,12 @@ def _plan(fun: Any, args: Any, method: Any, jac: Any, **_: Any) -> Plan:
     from fastopt.interface.numba_call import Plan
     from fastopt.objectives.wrappers import wrapper_for
 
+    methods = _methods(method)
     arguments = _argument_types(args)
     gradient, given = _gradient(jac, fun, arguments)
     functions = (fun.dispatcher, gradient) if callable(gradient) else (fun.dispatcher,)
     wrapper = wrapper_for(fun.dispatcher, gradient, arguments)
-    return Plan(functions, wrapper, arguments, _methods(method), not given)
+    return Plan(functions, wrapper, arguments, methods, not given)
 
 
 # --- what the types of arguments may be ------------------------------------------------------

@@ -23,6 +23,7 @@ from fastopt.core.validate import UNLIMITED, check_callable, real_vector
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import Controls, read_options
 from fastopt.interface.progress import History, ProgressBar, observer_of, print_summary
+from fastopt.interface.tuples import Options
 from fastopt.interface.workers import ProcessPool, check_sendable
 from fastopt.objectives.objective import BoundObjective
 from fastopt.objectives.python import PythonObjective
@@ -67,7 +68,7 @@ class Solver:
         The gradient, as in `minimize`.
     tol : float, optional
         Tolerance, as in `minimize`.
-    options : dict, optional
+    options : dict or Options, optional
         The method's options, as in `minimize`. `advance` observes those that end a solve (such as
         ``maxtime``, counted while the solve runs) or record it (``trace``, ``return_all``);
         ``progress``, ``disp`` and ``on_interrupt`` concern `run` alone.
@@ -127,7 +128,7 @@ class Solver:
         method: str | None = None,
         jac: Callable[..., Any] | str | bool | None = None,
         tol: float | None = None,
-        options: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | Options | None = None,
     ) -> None:
         row = _find_row(method)
         if not is_c_function(fun):
