@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,9 @@ from scipy.optimize import Bounds, OptimizeResult
 from fastopt.core.validate import real_array
 from fastopt.interface.minimize import bound_arrays
 from fastopt.interface.minimize_many import minimize_many
+
+if TYPE_CHECKING:
+    from scipy.stats import qmc
 
 __all__ = ["multistart"]
 
@@ -38,7 +41,7 @@ def multistart(
     bounds: Bounds | Sequence[tuple[float, float]],
     args: Any = (),
     starts: int | ArrayLike = 64,
-    sampler: str = "sobol",
+    sampler: str | qmc.QMCEngine = "sobol",
     method: str | None = None,
     jac: Callable[..., Any] | str | bool | None = None,
     tol: float | None = None,
@@ -59,8 +62,10 @@ def multistart(
         Further arguments of `fun` and `jac`.
     starts : int or array_like of shape (B, n), default 64
         How many starts to draw, or the starts themselves.
-    sampler : {"sobol", "halton", "lhs", "uniform"}, default "sobol"
-        How to draw them: scrambled Sobol or Halton points, a Latin hypercube, or at random.
+    sampler : {"sobol", "halton", "lhs", "uniform"} or QMCEngine, default "sobol"
+        How to draw them: scrambled Sobol or Halton points, a Latin hypercube, or at random. Or what
+        draws them, an engine of `scipy.stats.qmc` for n variables: the next points that it has,
+        whatever `rng` says.
     method : str, optional
         The method of the searches, as in `minimize`. By default ``"l-bfgs-b"``, and the searches
         stay within `bounds`. Given by name, a method that takes no bounds searches without: the
@@ -180,14 +185,15 @@ def _points(
                 f"`starts` must be a positive integer or an array of shape (B, {n}), got an array "
                 f"of shape {points.shape}"
             )
+        if not np.isfinite(points).all():
+            row, column = (int(k) for k in np.argwhere(~np.isfinite(points))[0])
+            value = float(points[row, column])
+            raise ValueError(
+                f"`starts` must be finite, got {value!r} in row {row}, at index {column}"
+            )
         return points
     if isinstance(starts, bool) or starts < 1:
         raise ValueError(f"`starts` must be a positive integer or an array, got {starts}")
-    if not isinstance(sampler, str):
-        raise TypeError(f"`sampler` must be a string, got {type(sampler).__name__}")
-    if sampler not in SAMPLERS:
-        names = ", ".join(map(repr, SAMPLERS))
-        raise ValueError(f"`sampler` must be one of {names}, got {sampler!r}")
     try:
         generator = np.random.default_rng(0 if rng is None else rng)
     except (TypeError, ValueError):
@@ -199,10 +205,20 @@ def _points(
 
 
 def _unit_points(
-    sampler: str, count: int, n: int, generator: np.random.Generator
+    sampler: Any, count: int, n: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:
+    if isinstance(sampler, str) and sampler not in SAMPLERS:
+        names = ", ".join(map(repr, SAMPLERS))
+        raise ValueError(f"`sampler` must be one of {names}, got {sampler!r}")
     from scipy.stats import qmc  # takes half a second to load
 
+    if not isinstance(sampler, str):
+        expected = f"`sampler` must be a string or a QMCEngine for {n} variables"
+        if not isinstance(sampler, qmc.QMCEngine):
+            raise TypeError(f"{expected}, got {type(sampler).__name__}")
+        if sampler.d != n:
+            raise ValueError(f"{expected}, got one for {sampler.d}")
+        return np.asarray(sampler.random(count))
     if sampler == "uniform":
         return generator.random((count, n))
     if sampler == "sobol":

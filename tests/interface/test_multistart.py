@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numba import njit
 from scipy.optimize import Bounds, rosen
+from scipy.stats import qmc
 
 import fastopt
 from fastopt import multistart
@@ -117,6 +118,13 @@ def test_sobol_points_of_any_number_are_the_first_of_the_next_power_of_two():
     np.testing.assert_array_equal(batch_starts(starts=50), batch_starts(starts=64)[:50])
 
 
+def test_an_engine_gives_its_next_points():
+    engine, twin = (qmc.Halton(2, scramble=False) for _ in range(2))
+    for _ in range(2):
+        starts = batch_starts(starts=5, sampler=engine)
+        np.testing.assert_allclose(starts, qmc.scale(twin.random(5), LOW, HIGH), atol=1e-15)
+
+
 def test_starts_may_be_given():
     given = np.array([[2.0, 1.0], [0.1, 0.1], [9.0, 9.0]])
     result = free(rastrigin, starts=given)
@@ -224,10 +232,11 @@ REFUSED = {
     "text": ({"starts": "ab"}, TypeError, "`starts` must be an integer or a two-dimensional"),
     "None": ({"starts": None}, TypeError, "`starts` must be an integer or a two-dimensional"),
     "wide": ({"starts": np.zeros((2, 3))}, ValueError, r"array of shape \(B, 2\), got .*\(2, 3\)"),
-    "NaNs": ({"starts": [[np.nan, 0.0]]}, ValueError, "must be finite"),
+    "NaNs": ({"starts": [[np.nan, 0.0]]}, ValueError, "`starts` must be finite, got nan in row 0"),
     "none given": ({"starts": np.zeros((0, 2))}, ValueError, "`starts`"),
     "sampler": ({"sampler": "sobel"}, ValueError, "`sampler` must be one of 'sobol', 'halton'"),
-    "sampler's type": ({"sampler": 3}, TypeError, "`sampler` must be a string, got int"),
+    "sampler's type": ({"sampler": 3}, TypeError, "`sampler` must be a string or a QMCEngine"),
+    "sampler's size": ({"sampler": qmc.Sobol(3)}, ValueError, "for 2 variables, got one for 3"),
     "rng": ({"rng": "x"}, TypeError, "`rng` must be a nonnegative integer or a numpy.random.Gen"),
     "rng below 0": ({"rng": -1}, (TypeError, ValueError), "`rng` must be a nonnegative integer"),
     "method": ({"method": "bgfs"}, ValueError, "`method`: did you mean 'bfgs'"),
