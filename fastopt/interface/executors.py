@@ -11,7 +11,7 @@ import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from time import perf_counter, time
 from typing import Any
 
@@ -190,7 +190,7 @@ def _take(
         first, last = tasks[task]
         try:
             found = task.result()
-        except (Exception, CancelledError) as error:
+        except Exception as error:
             _note_lost(batch, error, first, last)
         else:
             if isinstance(found, Exception):
