@@ -438,7 +438,8 @@ class _Progress:
 def _first_error(batch: Batch) -> Exception:
     problem = min(batch.answers.errors)
     error = batch.answers.errors[problem]
-    error.add_note(f"raised in problem {problem} of {len(batch)}")
+    if batch.answers.status[problem] == Status.RAISED:  # a lost part says so itself
+        error.add_note(f"raised in problem {problem} of {len(batch)}")
     return error
 
 

@@ -356,6 +356,9 @@ def test_parts_that_fail_are_lost_and_the_others_kept(error):
     result = minimize_many(rosen, STARTS, workers=Failing(error))
     assert result.status.tolist() == [10, 0] * 3
     assert str(result.errors[2]).startswith("problems 2 to 2 were lost")
+    with pytest.raises(RuntimeError, match="problems 0 to 0 were lost") as caught:
+        minimize_many(rosen, STARTS, workers=Failing(error), errors="raise")
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_an_executor_that_takes_no_more_loses_what_is_left():
