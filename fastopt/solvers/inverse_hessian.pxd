@@ -27,7 +27,7 @@ cdef struct InverseHessian:
     Py_ssize_t next           # the row that the next pair goes to
     double* steps             # (m, n), a ring
     double* changes           # (m, n), likewise
-    double* inverses          # m: 1 / s'y
+    double* inverses          # m: 1 / s'y; dividing by s'y took L-BFGS a fifth longer
     double* shares            # m: scratch of the two-loop recursion
 
 

@@ -15,20 +15,20 @@ Own the pairs and what is made of them. Know nothing of the loop, the objective 
 * LIMITED: the two-loop recursion (algorithm 7.4) over the last m pairs.
 """
 
-from libc.float cimport DBL_EPSILON
+from libc.float cimport DBL_EPSILON, DBL_MIN
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
 from fastopt.core.check cimport check
 from fastopt.core.vector cimport (
-    axpy, copy_scaled, dot, norm_two, one_by_one, scale_in_place, writable,
+    axpy, combine, combine_onto, copy_scaled, dot, norm_two, scale_by,
 )
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
 
 # A pair is refused if s'y <= eps |s| |y|: free of the scales of x and f, and tiny, for the search
-# has seen to s'y > 0.
+# has seen to s'y > 0. Or if 1 / s'y may overflow.
 cdef double LEAST_CURVATURE = DBL_EPSILON
 
 
@@ -86,7 +86,7 @@ cdef bint learn(InverseHessian* memory, double length, bint along, const double*
     cdef Py_ssize_t n = memory.n
     cdef double curvature = dot(memory.s, memory.y, n)
     cdef double change = norm_two(memory.y, n)
-    if not curvature > LEAST_CURVATURE * length * change:
+    if not curvature > max(LEAST_CURVATURE * length * change, DBL_MIN):
         if memory.kind == LIMITED:
             memory.pairs = min(memory.pairs, memory.m - 1)    # the oldest was written over
         point_downhill(memory, gradient, direction)
@@ -112,7 +112,7 @@ cdef void point_downhill(InverseHessian* memory, const double* gradient,
         copy_scaled(-memory.scale, gradient, direction, memory.n)
     elif memory.kind == DENSE:
         multiply(memory, gradient, direction)
-        scale_in_place(-1, direction, memory.n)
+        scale_by(-1.0, direction, memory.n)
     else:
         recur(memory, gradient, direction)
 
@@ -127,8 +127,8 @@ cdef void update_matrix(InverseHessian* memory, double curvature, bint along,
     cdef const double* s = memory.s
     cdef double* product = memory.product      # H g, H the matrix before the update
     cdef double* w = memory.pending_w
-    cdef double along_s, along_w, yu
     cdef double inverse = 1 / curvature
+    cdef double share
     cdef double growth = 1                     # what H is scaled by
     if memory.empty:
         set_diagonal(memory.matrix, memory.scale, n)
@@ -141,69 +141,17 @@ cdef void update_matrix(InverseHessian* memory, double curvature, bint along,
         if along and memory.guessed and memory.pairs <= n:
             growth = scale_up(memory, curvature, gradient, direction)
         multiply(memory, gradient, product)
-        take_difference(growth, product, direction, n)
-    yu = dot(memory.y, direction, n)           # `direction` is u now
-    combine(0.5 * (1 + yu * inverse) * inverse, s, -inverse, direction, w, n)
-    along_s = dot(s, gradient, n)
-    along_w = dot(w, gradient, n)
-    turn(product, along_w, s, along_s, w, direction, n)
+        axpy(1.0, product, direction, n)
+        if growth != 1:
+            scale_by(growth, product, n)
+            scale_by(growth, direction, n)
+    share = 0.5 * (1 + dot(memory.y, direction, n) * inverse)     # `direction` is u now
+    combine(share * inverse, s, -inverse, direction, w, n)
+    copy_scaled(-1.0, product, direction, n)
+    combine_onto(-dot(w, gradient, n), s, -dot(s, gradient, n), w, 1.0, direction, n)
     copy_scaled(1.0, s, memory.pending_s, n)
     memory.growth = growth
     memory.pending = True
-
-
-cdef inline void take_difference(double growth, writable product, writable direction,
-                                 Py_ssize_t n) noexcept nogil:
-    """u = H y, out of `direction`, which is -H g_prev, and `product`, both before the growth."""
-    cdef Py_ssize_t i
-    cdef Py_ssize_t most = n & ~3
-    for i in range(most):
-        product[i] *= growth
-        direction[i] = growth * direction[i] + product[i]
-    for i in range(most, n):
-        one_by_one()
-        product[i] *= growth
-        direction[i] = growth * direction[i] + product[i]
-
-
-cdef inline void combine(double alpha, const double* a, double beta, const double* b,
-                         writable out, Py_ssize_t n) noexcept nogil:
-    """out = alpha a + beta b."""
-    cdef Py_ssize_t i
-    cdef Py_ssize_t most = n & ~3
-    for i in range(most):
-        out[i] = alpha * a[i] + beta * b[i]
-    for i in range(most, n):
-        one_by_one()
-        out[i] = alpha * a[i] + beta * b[i]
-
-
-cdef inline void turn(const double* a, double beta, const double* b, double gamma, const double* c,
-                      writable out, Py_ssize_t n) noexcept nogil:
-    """out = -(a + beta b + gamma c)."""
-    cdef Py_ssize_t i
-    cdef Py_ssize_t most = n & ~3
-    for i in range(most):
-        out[i] = -(a[i] + b[i] * beta + c[i] * gamma)
-    for i in range(most, n):
-        one_by_one()
-        out[i] = -(a[i] + b[i] * beta + c[i] * gamma)
-
-
-cdef inline void add_rows(double alpha, const double* a, double beta, const double* b, writable out,
-                          Py_ssize_t n) noexcept nogil:
-    """out += alpha a + beta b."""
-    cdef Py_ssize_t i = 0
-    while i + 4 <= n:
-        out[i] += alpha * a[i] + beta * b[i]
-        out[i + 1] += alpha * a[i + 1] + beta * b[i + 1]
-        out[i + 2] += alpha * a[i + 2] + beta * b[i + 2]
-        out[i + 3] += alpha * a[i + 3] + beta * b[i + 3]
-        i += 4
-    while i < n:
-        one_by_one()
-        out[i] += alpha * a[i] + beta * b[i]
-        i += 1
 
 
 cdef double scale_up(const InverseHessian* memory, double curvature, const double* gradient,
@@ -230,7 +178,7 @@ cdef void multiply(InverseHessian* memory, const double* x, double* out) noexcep
 
     The update that is pending is made on the way, while a row is in cache: at large n the bound is
     the traffic of H, which so is read once and written once an iteration. Two rows at a time, since
-    the loops wait for loads: those of `out` and of the update's vectors then serve both.
+    the loops wait for loads: those of `out` then serve both.
     """
     cdef Py_ssize_t n = memory.n
     cdef double* a = memory.matrix
@@ -243,7 +191,7 @@ cdef void multiply(InverseHessian* memory, const double* x, double* out) noexcep
             update_row(memory, a, i)
             update_row(memory, b, i + 1)
         x_a, x_b = x[i], x[i + 1]
-        add_rows(x_a, a, x_b, b, out, i)
+        combine_onto(x_a, a, x_b, b, 1.0, out, i)
         out[i] = dot(a, x, i + 1) + x_b * b[i]
         out[i + 1] = dot(b, x, i + 2)
         a = b + i + 2
@@ -256,24 +204,11 @@ cdef void multiply(InverseHessian* memory, const double* x, double* out) noexcep
     memory.pending = False
 
 
-cdef inline void update_row(const InverseHessian* memory, writable row,
-                            Py_ssize_t i) noexcept nogil:
+cdef inline void update_row(const InverseHessian* memory, double* row, Py_ssize_t i) noexcept nogil:
     """Row i of growth H + s w' + w s'."""
     cdef const double* s = memory.pending_s
     cdef const double* w = memory.pending_w
-    cdef double growth = memory.growth
-    cdef double s_i = s[i], w_i = w[i]
-    cdef Py_ssize_t j = 0
-    while j + 4 <= i + 1:
-        row[j] = growth * row[j] + (s_i * w[j] + w_i * s[j])
-        row[j + 1] = growth * row[j + 1] + (s_i * w[j + 1] + w_i * s[j + 1])
-        row[j + 2] = growth * row[j + 2] + (s_i * w[j + 2] + w_i * s[j + 2])
-        row[j + 3] = growth * row[j + 3] + (s_i * w[j + 3] + w_i * s[j + 3])
-        j += 4
-    while j <= i:
-        one_by_one()
-        row[j] = growth * row[j] + (s_i * w[j] + w_i * s[j])
-        j += 1
+    combine_onto(s[i], w, w[i], s, memory.growth, row, i + 1)
 
 
 # --- LIMITED ---------------------------------------------------------------------------------
@@ -288,7 +223,7 @@ cdef void recur(InverseHessian* memory, const double* gradient, double* directio
         row = row - 1 if row > 0 else memory.m - 1
         memory.shares[row] = dot(memory.steps + row * n, direction, n) * memory.inverses[row]
         axpy(-memory.shares[row], memory.changes + row * n, direction, n)
-    scale_in_place(memory.scale, direction, n)
+    scale_by(memory.scale, direction, n)
     for _ in range(memory.pairs):
         beta = dot(memory.changes + row * n, direction, n) * memory.inverses[row]
         axpy(memory.shares[row] - beta, memory.steps + row * n, direction, n)

@@ -60,7 +60,7 @@ cdef Outcome search_line(line_fn line, void* context, const SearchSettings* sett
     search.evaluations = 0
     search.not_finite = 0
     search.ceiling = INFINITY
-    search.last.finite = False
+    search.last.finite = False        # there is none yet
     first_step = min(first_step, settings.max_step)
     if settings.kind == MORE_THUENTE:
         return search_more_thuente(&walk, first_step)
@@ -94,14 +94,20 @@ cdef Outcome probe(Walk* walk, double step) noexcept nogil:
 # --- Hager-Zhang -----------------------------------------------------------------------------
 
 cdef Outcome search_hager_zhang(Walk* walk, double first_step) noexcept nogil:
+    """The first step usually is acceptable: no bracket is set up before it has been tried."""
     cdef Bracket bracket
-    cdef Outcome outcome = probe(walk, first_step)
-    if outcome == OPEN and satisfies_wolfe(walk, &walk.search.last):
-        return ACCEPTED
+    cdef Outcome outcome = try_step(walk, first_step)
     if outcome == OPEN:
         outcome = find_bracket(walk, &bracket)
     if outcome == OPEN:
         outcome = shrink_bracket(walk, &bracket)
+    return outcome
+
+
+cdef Outcome try_step(Walk* walk, double step) noexcept nogil:
+    cdef Outcome outcome = probe(walk, step)
+    if outcome == OPEN and satisfies_wolfe(walk, &walk.search.last):
+        return ACCEPTED
     return outcome
 
 
@@ -120,10 +126,10 @@ cdef bint satisfies_wolfe(const Walk* walk, const Sample* sample) noexcept nogil
 
 cdef Outcome find_bracket(Walk* walk, Bracket* bracket) noexcept nogil:
     """Grow the step until it is acceptable or a minimum lies behind it (their B0-B3)."""
-    cdef Sample* trial = &walk.search.last
+    cdef const Sample* trial = &walk.search.last
     cdef Sample previous
     cdef Outcome outcome
-    cdef double step = trial.step
+    cdef double step
     bracket.low = walk.search.start
     while True:
         if not trial.finite:
@@ -131,7 +137,7 @@ cdef Outcome find_bracket(Walk* walk, Bracket* bracket) noexcept nogil:
         elif is_behind(walk, trial):
             bracket.high = trial[0]
             return OPEN
-        elif step >= walk.settings.max_step:
+        elif trial.step >= walk.settings.max_step:
             return ACCEPTED               # downhill all the way to the largest step allowed
         else:
             previous = bracket.low
@@ -141,11 +147,9 @@ cdef Outcome find_bracket(Walk* walk, Bracket* bracket) noexcept nogil:
                 step = trial.step + 0.5 * (walk.search.ceiling - trial.step)
         if step == bracket.low.step:
             return NO_STEP
-        outcome = probe(walk, step)
+        outcome = try_step(walk, step)
         if outcome != OPEN:
             return outcome
-        if satisfies_wolfe(walk, trial):
-            return ACCEPTED
 
 
 cdef bint is_behind(const Walk* walk, const Sample* sample) noexcept nogil:
@@ -180,13 +184,11 @@ cdef Outcome shrink_bracket(Walk* walk, Bracket* bracket) noexcept nogil:
         if not width > 4e-16 * bracket.high.step:
             return NO_STEP
         if bisect:
-            outcome = probe(walk, bracket.low.step + 0.5 * width)
+            outcome = try_step(walk, bracket.low.step + 0.5 * width)
         else:
-            outcome = probe(walk, interpolate(&bracket.low, &bracket.high))
+            outcome = try_step(walk, interpolate(&bracket.low, &bracket.high))
         if outcome != OPEN:
             return outcome
-        if satisfies_wolfe(walk, trial):
-            return ACCEPTED
         if not trial.finite or is_behind(walk, trial):
             bracket.high = trial[0]
         else:
@@ -399,7 +401,7 @@ def search(function, double value, double slope, double first_step=1.0, *,
     -------
     outcome : {"accepted", "no step", "bottomless"}
     step, value, slope : float
-        The last evaluation.
+        The last evaluation; the start if there was none.
     evaluations : int
 
     Examples
@@ -421,6 +423,7 @@ def search(function, double value, double slope, double first_step=1.0, *,
     found.start.value = value
     found.start.slope = slope
     found.start.finite = True
+    found.last = found.start
     cdef Outcome outcome = search_line(call_watched, <void*>box, &settings, first_step, &found)
     if outcome == SEARCH_RAISED:
         raise box[1]

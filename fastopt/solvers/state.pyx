@@ -38,6 +38,9 @@ NOT_ANALYTIC_MESSAGE = (
     "differences: abs, real, conj and norms, for example, lose the step; use jac='3-point', "
     "jac='2-point' or an exact gradient")
 
+# What the numbers in a pickle mean: raised where that changes but not how many there are.
+LAYOUT = 2
+
 SEARCHES = {"hager-zhang": HAGER_ZHANG, "more-thuente": MORE_THUENTE}
 
 
@@ -321,7 +324,7 @@ cdef class SolverState:
         try:
             return (restore, (self.solver, self.x, self.settings,
                               (<char*>self.iteration)[:self.method.state_size],
-                              self.gather()))
+                              self.gather(), LAYOUT))
         finally:
             self.lock.release()
 
@@ -336,11 +339,12 @@ cdef class SolverState:
         return block
 
 
-def restore(solver, x0, settings, bytes header, vectors):
-    """A state as it was pickled."""
+def restore(solver, x0, settings, bytes header, vectors, layout=1):
+    """A state as it was pickled; pickles of layout 1 did not name it."""
     cdef SolverState state = SolverState(solver, x0, settings)
     cdef rule_step_fn step = NULL
-    if len(header) != <Py_ssize_t>state.method.state_size or len(vectors) != len(state.vectors):
+    if (layout != LAYOUT or len(header) != <Py_ssize_t>state.method.state_size
+            or len(vectors) != len(state.vectors)):
         raise ValueError("this solver was pickled by another version or build of fastopt")
     if solver == "first-order":
         step = (<FirstOrder*>state.iteration).step

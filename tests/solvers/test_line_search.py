@@ -200,6 +200,12 @@ def test_nothing_but_non_finite_values_is_no_step(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_without_evaluations_the_start_is_what_was_found(kind):
+    found = search(lambda a: (0.0, 0.0), 2.0, -1.0, kind=kind, max_evaluations=0)
+    assert found == ("no step", 0.0, 2.0, -1.0, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_minus_infinity_is_bottomless(kind):
     outcome, *_ = search(lambda a: (-math.inf, -1.0), 0.0, -1.0, kind=kind)
     assert outcome == "bottomless"

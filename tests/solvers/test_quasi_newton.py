@@ -117,14 +117,14 @@ def test_bfgs_inverse_stays_symmetric_and_positive_definite(make_state, chained_
         assert np.linalg.eigvalsh(inverse)[0] > 0
 
 
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 9])
 @pytest.mark.parametrize("given", [False, True])
-def test_bfgs_follows_the_update_formula_of_the_textbook(make_state, chained_start, given):
+def test_bfgs_follows_the_update_formula_of_the_textbook(make_state, chained_start, given, n):
     """Equation 6.17 of Nocedal and Wright, on the pairs that the solver made.
 
     Unless a matrix is given, it begins by 6.20 and is scaled up to s'Bs / s'y in its first n
     updates, B being its inverse.
     """
-    n = 6
     objective = PythonObjective(rosen, rosen_der, (), n)
     start = np.diag(np.linspace(1e-3, 1e-2, n)) if given else None
     state = make_state("bfgs", chained_start(n), hess_inv0=start)
@@ -308,6 +308,18 @@ def test_the_scale_of_f_does_not_matter(make_state, method, scale):
     assert state.status == Status.GTOL
     np.testing.assert_allclose(state.x, [1, 1], atol=1e-5)
     assert state.nfev < 80
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_curvature_too_small_to_be_inverted_is_not_learnt(make_state, method):
+    scale = 1e-300
+    state = make_state(method, [-1.2, 1.0], gtol=0)
+    objective = PythonObjective(lambda x: (scale * rosen(x), scale * rosen_der(x)), True, (), 2)
+    state.advance(objective, 200)
+    assert state.status != Status.RUNNING
+    np.testing.assert_allclose(state.x, [1, 1], atol=1e-8)
+    inverse = state.hess_inv()
+    assert np.isfinite(inverse if method == "bfgs" else inverse.todense()).all()
 
 
 @pytest.mark.parametrize("method", METHODS)

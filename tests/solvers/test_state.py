@@ -75,11 +75,20 @@ def test_pickling_in_every_iteration_changes_nothing(make_state, chained_start, 
 
 def test_a_state_of_another_build_is_refused(make_state, chained_start):
     state = make_state("bfgs", chained_start(N))
-    function, (solver, x0, settings, header, vectors) = state.__reduce__()
+    function, (solver, x0, settings, header, vectors, layout) = state.__reduce__()
     with pytest.raises(ValueError, match="another version"):
-        function(solver, x0, settings, header + b"\0", vectors)
+        function(solver, x0, settings, header + b"\0", vectors, layout)
     with pytest.raises(ValueError, match="another version"):
-        function(solver, x0, settings, header, vectors[:-1])
+        function(solver, x0, settings, header, vectors[:-1], layout)
+
+
+def test_a_pickle_whose_numbers_meant_something_else_is_refused(make_state, chained_start):
+    """L-BFGS once kept s'y where it keeps 1 / s'y now: as many numbers, and no layout named."""
+    function, arguments = make_state("l-bfgs", chained_start(N)).__reduce__()
+    with pytest.raises(ValueError, match="another version"):
+        function(*arguments[:-1])
+    with pytest.raises(ValueError, match="another version"):
+        function(*arguments[:-1], arguments[-1] + 1)
 
 
 def test_an_evaluation_that_raises_leaves_the_last_iterate_and_the_solve_goes_on(
