@@ -98,6 +98,35 @@ def solve_compiled_raising():
     raise AssertionError("it was to raise")
 
 
+def solve_in_compiled_code():
+    jitted_solve(X0)
+
+
+def solve_in_compiled_code_raising():
+    try:
+        jitted_solve_raising(1.0)
+    except ValueError:
+        return
+    raise AssertionError("it was to raise")
+
+
+@njit
+def jitted_solve(x0):
+    return fastopt.minimize(jitted, x0, (SHIFT, (1.0, SHIFT)), jac=True)
+
+
+@njit
+def jitted_solve_raising(x0):
+    return fastopt.minimize(jitted_raising_value, x0)
+
+
+@njit
+def jitted_raising_value(x):
+    if x[0] < 0.5:
+        raise ValueError("refused")
+    return x[0] * x[0]
+
+
 @njit
 def jitted(x, shift, other):
     return ((x - shift[0]) ** 2).sum(), 2 * (x - shift[0])
@@ -134,6 +163,8 @@ COUNTED = List([0.5])
         solve_compiled_by_differences,
         solve_compiled_with_counted_arguments,
         solve_compiled_raising,
+        solve_in_compiled_code,
+        solve_in_compiled_code_raising,
     ],
 )
 def test_many_solves_leave_memory_flat(run):
