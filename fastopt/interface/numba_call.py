@@ -258,10 +258,10 @@ class _Generator:
         behind = self.context.get_value_type(arguments)
         place = cgutils.alloca_once(builder, ir.LiteralStructType([header, behind]))
         place.align = 16
-        builder.store(
-            _borrowed(self.context, builder, arguments, value),
-            cgutils.gep_inbounds(builder, place, 0, 1),
-        )
+        # As in Python: where a list could keep an array, all arguments are counted.
+        if wrapper.layout.tree is not None:
+            value = _borrowed(self.context, builder, arguments, value)
+        builder.store(value, cgutils.gep_inbounds(builder, place, 0, 1))
         self.put(
             value_grad=self.declare(wrapper.callback.native_name),
             context=place,

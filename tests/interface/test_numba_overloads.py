@@ -9,7 +9,7 @@ from functools import cache
 import numba
 import numpy as np
 import pytest
-from numba import njit, prange
+from numba import njit, prange, types
 from numba.core.runtime import _nrt_python, rtsys
 from numba.typed import List
 
@@ -564,6 +564,23 @@ def solve_once():
 
     solve(np.ones(2))
     return weakref.ref(fun), weakref.ref(solve)
+
+
+def test_what_the_function_keeps_of_its_arguments_stays():
+    @njit
+    def keep(x, kept, array):
+        kept.append(array)
+        return (x * x).sum(), 2.0 * x
+
+    @njit
+    def solve(kept):
+        fastopt.minimize(keep, np.ones(2), (kept, np.arange(1000.0)), jac=True)
+
+    kept = List.empty_list(types.float64[::1])
+    solve(kept)
+    solve(kept)  # takes the memory that would be free
+    assert len(kept) >= 4
+    assert all((np.asarray(array) == np.arange(1000.0)).all() for array in kept)
 
 
 # --- where it is called ----------------------------------------------------------------------
