@@ -105,6 +105,8 @@ class Batch:
             todo = self._solve_until_compiling_pays(report)
             if todo == len(self) or self.ended is not None:
                 return
+        if self.compiling:
+            self.objective()  # what it was compiled to shows whether threads may share it
         if is_parallel(fun) or is_parallel(jac):
             threads = 1
         threads = min(threads, len(self) - todo)

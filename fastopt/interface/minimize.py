@@ -151,8 +151,8 @@ def minimize(
 
     Notes
     -----
-    **In** ``@njit`` **code** this function can be called, too: the guide :doc:`/guides/njit` tells what
-    it takes and returns there.
+    **In** ``@njit`` **code** this function can be called, too: the guide :doc:`/guides/njit` tells
+    what it takes and returns there.
 
     **Numerical trouble is never an exception.** It ends the solve with a status and a message, and
     the best finite point seen is returned. Status 0 is success, 1 a limit on iterations or

@@ -49,8 +49,8 @@ class Layout(NamedTuple):
 
 
 @cache
-def layout_of(arguments: Any) -> Layout:
-    """The layout of arguments of a Numba tuple type.
+def layout_of(arguments: Any, counted: bool = False) -> Layout:
+    """The layout of arguments of a Numba tuple type; with `counted`, that of values with owners.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def layout_of(arguments: Any) -> Layout:
     places = zip(arguments, _places(arguments), strict=True)
     tree = tuple(_tree(type_, place) for type_, place in places)
     top = tuple(leaf if isinstance(leaf, Leaf) else None for leaf in tree)
-    if _is_complete(tree):
+    if not counted and _is_complete(tree):
         return Layout(size, top, tree)
     return Layout(size, top, None, *_counted(arguments))
 

@@ -12,6 +12,7 @@ Both give the same bits, so the change may come in the middle of a solve.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -45,9 +46,13 @@ __all__ = [
 PAYS_AFTER = 150_000
 # The attribute of a dispatcher that counts them, over all solves.
 _CALLS = "_fastopt_calls"
+# And the one that says that its machine code enters Numba's own threads; `wrappers` finds out.
+EXCLUSIVE = "_fastopt_exclusive"
 
 # Numba's own threads abort the process when they are entered from two at once.
 _ONE_AT_A_TIME = threading.RLock()
+if hasattr(os, "register_at_fork"):  # the thread that holds it does not live on in a child
+    os.register_at_fork(after_in_child=_ONE_AT_A_TIME._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 class ObjectiveSource:
@@ -222,7 +227,10 @@ def _is_dispatcher(function: Any) -> bool:
 
 
 def is_parallel(function: Any) -> bool:
-    return _is_dispatcher(function) and bool(function.targetoptions.get("parallel"))
+    """Whether a function is known to use Numba's own threads, itself or by way of another."""
+    if not _is_dispatcher(function):
+        return False
+    return bool(function.targetoptions.get("parallel")) or hasattr(function, EXCLUSIVE)
 
 
 def _is_mapped(jac: Any, workers: Any) -> bool:

@@ -61,6 +61,8 @@ _DONE, _RAISED, _STOP = 0, 1, 2  # `Reply` in core/abi.pxd
 
 # How many of a function's wrappers are kept: for its argument types, gradients and forms.
 _KEPT = 32
+# Set on a dispatcher that enters Numba's own threads, itself or deeper down; `source` reads it.
+EXCLUSIVE = "_fastopt_exclusive"
 # The attribute of a dispatcher that holds them. A registry of our own, however weak its keys, would
 # keep functions alive: a wrapper's machine code refers to its function.
 _ATTRIBUTE = "_fastopt_wrappers"
@@ -71,19 +73,26 @@ class Wrapper:
     """A compiled `value_grad_fn`.
 
     ``callback`` owns the machine code, which lives as long as it does. ``layout`` is how it expects
-    its arguments. ``exclusive`` says that it must not run in two threads at once. ``pace`` is what
-    the last solve with it took: (number of variables, seconds an iteration).
+    its arguments. ``exclusive`` says that it must not run in two threads at once. ``origins`` has
+    the user's functions, each with what it was compiled to. ``pace`` is what the last solve with it
+    took: (number of variables, seconds an iteration).
     """
 
     callback: Any
     form: str
     layout: Layout
     exclusive: bool
+    origins: tuple[tuple[Any, Any], ...]
     pace: tuple[int, float] = (0, 0.0)
 
     @property
     def address(self) -> int:
         return int(self.callback.address)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no function has been compiled anew (``recompile()``) since."""
+        return all(_first_code(function) is code for function, code in self.origins)
 
 
 def is_compilable(function: object) -> bool:
@@ -223,38 +232,43 @@ def _imaginary_step(i, x, default, context):
     return step if step != 0.0 else default * max(1.0, abs(x))
 
 
-# Inlined, they take no function as an argument: that would be the address of a Python object, and
-# keep Numba from putting a caller into its cache.
-@register_jitable(forceinline=True)
-def _value_near(fun, x, i, step, n, value, args, context):
-    """The value where variable i is `step` further."""
-    point = _copy_of(x, n, context)
-    if point.size != n:
-        return False
-    point[i] += step
-    raised, found = guarded(fun, (point,), args, context)
-    return not raised and _put_value(found, value, context)
+def _evaluations(fun: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The value at x, kept in the context, and that where variable i is `step` further.
 
+    Made anew for each wrapper: Numba would keep them with the function as it was compiled first.
+    Inlined, they keep no caller from being put into Numba's cache.
+    """
 
-@register_jitable(forceinline=True)
-def _keep_value(fun, x, n, value, args, context):
-    """The value at x, kept in the context."""
-    point = _copy_of(x, n, context)
-    if point.size != n:
-        return False
-    raised, found = guarded(fun, (point,), args, context)
-    if raised or not _put_value(found, value, context):
-        return False
-    value_of(context)[0] = value[0]
-    return True
+    @register_jitable(forceinline=True)
+    def keep_value(x, n, value, args, context):
+        point = _copy_of(x, n, context)
+        if point.size != n:
+            return False
+        raised, found = guarded(fun, (point,), args, context)
+        if raised or not _put_value(found, value, context):
+            return False
+        value_of(context)[0] = value[0]
+        return True
+
+    @register_jitable(forceinline=True)
+    def value_near(x, i, step, n, value, args, context):
+        point = _copy_of(x, n, context)
+        if point.size != n:
+            return False
+        point[i] += step
+        raised, found = guarded(fun, (point,), args, context)
+        return not raised and _put_value(found, value, context)
+
+    return keep_value, value_near
 
 
 def _two_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     default = 1.4901161193847656e-08
+    keep_value, value_near = _evaluations(fun)
 
     def value_grad(x, value, grad, n, context):
         args = load(context)
-        if given(value) and not _keep_value(fun, x, n, value, args, context):
+        if given(value) and not keep_value(x, n, value, args, context):
             return _RAISED
         if not given(grad):
             return _DONE
@@ -263,7 +277,7 @@ def _two_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
             if stopped(context):
                 return _STOP
             step = _difference_step(i, x[i], default, context)
-            if not _value_near(fun, x, i, step, n, element(grad, i), args, context):
+            if not value_near(x, i, step, n, element(grad, i), args, context):
                 return _RAISED
             grad[i] = (grad[i] - here) / ((x[i] + step) - x[i])
         return _DONE
@@ -273,10 +287,11 @@ def _two_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
 
 def _three_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     default = 6.055454452393343e-06
+    keep_value, value_near = _evaluations(fun)
 
     def value_grad(x, value, grad, n, context):
         args = load(context)
-        if given(value) and not _keep_value(fun, x, n, value, args, context):
+        if given(value) and not keep_value(x, n, value, args, context):
             return _RAISED
         if not given(grad):
             return _DONE
@@ -284,10 +299,10 @@ def _three_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
             if stopped(context):
                 return _STOP
             step = _difference_step(i, x[i], default, context)
-            if not _value_near(fun, x, i, step, n, element(grad, i), args, context):
+            if not value_near(x, i, step, n, element(grad, i), args, context):
                 return _RAISED
             ahead = grad[i]
-            if not _value_near(fun, x, i, -step, n, element(grad, i), args, context):
+            if not value_near(x, i, -step, n, element(grad, i), args, context):
                 return _RAISED
             grad[i] = (ahead - grad[i]) / ((x[i] + step) - (x[i] - step))
         return _DONE
@@ -297,10 +312,11 @@ def _three_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
 
 def _complex_step(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     default = 1.4901161193847656e-08
+    keep_value, _ = _evaluations(fun)
 
     def value_grad(x, value, grad, n, context):
         args = load(context)
-        if given(value) and not _keep_value(fun, x, n, value, args, context):
+        if given(value) and not keep_value(x, n, value, args, context):
             return _RAISED
         if not given(grad):
             return _DONE
@@ -357,8 +373,17 @@ def form_of(jac: Any) -> str:
 
 def known_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper | None:
     """The wrapper for functions and arguments of these types, if there is one already."""
-    kept = getattr(fun, _ATTRIBUTE, None)
-    return None if kept is None else kept.get(_key(jac, args))
+    return _current(fun, _key(jac, args)) if hasattr(fun, _ATTRIBUTE) else None
+
+
+def _current(fun: Any, key: tuple[Any, ...]) -> Wrapper | None:
+    """What is kept under a key, unless it is of a function as it was."""
+    kept = getattr(fun, _ATTRIBUTE, {})
+    wrapper: Wrapper | None = kept.get(key)
+    if wrapper is not None and not wrapper.is_current:
+        kept.pop(key, None)
+        return None
+    return wrapper
 
 
 def compile_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper:
@@ -388,7 +413,7 @@ def compile_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper:
 
 def wrapper_for(fun: Any, jac: Any, arguments: Any) -> Wrapper:
     """As `compile_wrapper`, from the Numba type of the arguments."""
-    wrapper: Wrapper | None = getattr(fun, _ATTRIBUTE, {}).get((jac, arguments))
+    wrapper = _current(fun, (jac, arguments))
     if wrapper is None:
         wrapper = _keep(fun, (jac, arguments), build_wrapper(fun, jac, arguments))
     return wrapper
@@ -410,15 +435,32 @@ def build_wrapper(fun: Any, jac: Any, arguments: Any) -> Wrapper:
     # A name of its own, in all processes: callers that Numba keeps in its cache hold copies of
     # wrappers, which must not be taken for those that are compiled here.
     body.__qualname__ += uuid.uuid4().hex
-    exclusive = any(
-        bool(function.targetoptions.get("parallel"))
-        for function in (fun, jac)
-        if is_compilable(function)
-    )
     with own_flags():
         _check_results(fun, jac, form, tuple(arguments))
         callback = numba.cfunc(SIGNATURE)(body)
-    return Wrapper(callback, form, layout_of(arguments), exclusive)
+    functions = [function for function in (fun, jac) if is_compilable(function)]
+    # What goes back to the interpreter may keep an array there, which then needs an owner.
+    counted = any(_refers_to("numba_gil_ensure", function) for function in functions)
+    exclusive = [each for each in functions if _refers_to("numba_parallel_for", each)]
+    for function in exclusive:
+        function.__dict__[EXCLUSIVE] = True
+    return Wrapper(
+        callback,
+        form,
+        layout_of(arguments, counted),
+        bool(exclusive),
+        tuple((function, _first_code(function)) for function in functions),
+    )
+
+
+def _refers_to(symbol: str, function: Any) -> bool:
+    """Whether the machine code of a function, or of one that it calls, needs a symbol."""
+    return any(symbol in code.library.get_llvm_str() for code in function.overloads.values())
+
+
+def _first_code(function: Any) -> Any:
+    """What a function was compiled to first; another object once it has been compiled anew."""
+    return next(iter(function.overloads.values()), None)
 
 
 def own_flags() -> AbstractContextManager[Any]:

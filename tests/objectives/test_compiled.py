@@ -19,7 +19,7 @@ from scipy import LowLevelCallable
 
 import fastopt
 from fastopt.interface.methods import METHODS
-from fastopt.objectives.source import compiled_objective
+from fastopt.objectives.source import compiled_objective, is_parallel
 from fastopt.objectives.wrappers import SIGNATURE, compile_wrapper, known_wrapper
 from fastopt.solvers.state import SolverState
 from tests.solvers.conftest import OWN, SHARED
@@ -718,3 +718,54 @@ def test_complex_steps_survive_numbas_powers():
         )
         assert result.success
         np.testing.assert_allclose(4 * (result.x + 2.0) ** 3 + 2 * result.x, 0.0, atol=1e-6)
+
+
+def test_a_function_that_is_compiled_anew_is_wrapped_anew():
+    namespace = {"njit": njit, "centre": 1.0}
+    exec("@njit\ndef fun(x): return ((x - centre) ** 2).sum()", namespace)
+    fun = namespace["fun"]
+    options = {"compile": True}
+    assert fastopt.minimize(fun, [0.0], options=options).x[0] == pytest.approx(1.0)
+    namespace["centre"] = 5.0
+    fun.recompile()
+    assert fastopt.minimize(fun, [0.0]).x[0] == pytest.approx(5.0)
+    assert fastopt.minimize(fun, [0.0], options=options).x[0] == pytest.approx(5.0)
+
+
+def test_an_array_that_the_interpreter_keeps_has_an_owner():
+    kept = []
+
+    def keep(array):
+        kept.append(array)
+
+    @njit
+    def fun(x, y):
+        with numba.objmode():
+            keep(y)
+        return ((x - y[0]) ** 2).sum()
+
+    data = np.full(500_000, 7.0)
+    fastopt.minimize(fun, [0.0], args=(data,), options={"compile": True, "maxiter": 1})
+    assert kept
+    del data
+    gc.collect()
+    np.full(500_000, 1.0)  # would be put where the data were, if they were gone
+    assert all((array == 7.0).all() for array in kept)
+
+
+def test_a_parallel_function_further_down_keeps_threads_apart():
+    @njit(parallel=True)
+    def deep(x):
+        total = 0.0
+        for i in numba.prange(1000):
+            total += (x[i % x.size] - 1.0) ** 2
+        return total
+
+    @njit
+    def fun(x):
+        return deep(x)
+
+    assert compile_wrapper(fun, "2-point", ()).exclusive
+    assert compiled_objective(fun, "2-point", (), 2) is not None
+    assert is_parallel(fun)
+    assert not is_parallel(joint)
