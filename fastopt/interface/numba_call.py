@@ -246,7 +246,7 @@ class _Generator:
     def put_objective(self, kind: Any, value: Any) -> Any:
         """The wrapper, and the context with the arguments; returns the latter's address."""
         wrapper, builder = self.plan.wrapper, self.builder
-        self.context.add_linking_libs([wrapper.callback._library])
+        self.context.add_linking_libs([wrapper.library])
         arguments = self.plan.arguments
         if not isinstance(kind, types.BaseTuple):
             kind, value = (
@@ -263,7 +263,7 @@ class _Generator:
             value = _borrowed(self.context, builder, arguments, value)
         builder.store(value, cgutils.gep_inbounds(builder, place, 0, 1))
         self.put(
-            value_grad=self.declare(wrapper.callback.native_name),
+            value_grad=self.declare(wrapper.name),
             context=place,
             joint=wrapper.form in ("joint", "inplace"),
             inplace=wrapper.form == "inplace",

@@ -435,8 +435,9 @@ class Solver:
         with self._source.turn:
             # x0 without a deadline: however short the time, there is a point to return.
             going = state.started or maxtime == math.inf or self._run_slice(0, math.inf)
-            if going:
-                going = self._run_slice(k, maxtime - self._time())
+            left = maxtime - self._time()
+            if going and left > 0:
+                going = self._run_slice(k, left)
         if going and self._time() >= maxtime:
             state.finish(Status.MAXTIME)
             return False

@@ -10,6 +10,7 @@ second run.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
@@ -137,8 +138,12 @@ def propagate(context: Any, builder: Any, address: Any) -> None:
     context.call_conv.return_status_propagate(builder, Status(**flags))
 
 
+@cache
 def loader(type_: Any) -> Any:
-    """An intrinsic that loads the arguments, of this type, from behind a context."""
+    """An intrinsic that loads the arguments, of this type, from behind a context.
+
+    Numba keeps an intrinsic for the life of the process: so there is one for each type.
+    """
 
     @intrinsic
     def load(typing: Any, address: Any) -> Any:

@@ -12,6 +12,7 @@ whatever the memory held. `calls.guarded` sees to that.
 from __future__ import annotations
 
 import uuid
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -72,27 +73,29 @@ _ATTRIBUTE = "_fastopt_wrappers"
 class Wrapper:
     """A compiled `value_grad_fn`.
 
-    ``callback`` owns the machine code, which lives as long as it does. ``layout`` is how it expects
-    its arguments. ``exclusive`` says that it must not run in two threads at once. ``origins`` has
-    the user's functions, each with what it was compiled to. ``pace`` is what the last solve with it
-    took: (number of variables, seconds an iteration).
+    ``library`` owns the machine code, which lives as long as it does; there it has a ``name`` and
+    an ``address``. ``layout`` is how it expects its arguments. ``exclusive`` says that it must not
+    run in two threads at once. ``origins`` has the user's functions, each with what it was compiled
+    to. ``pace`` is what the last solve with it took: (number of variables, seconds an iteration).
+
+    It refers to no function but weakly. Its function keeps it, and Numba keeps a gradient that
+    refers to that function for as long as there is the gradient: with a reference to the gradient
+    here, all of them would stay for the life of the process.
     """
 
-    callback: Any
+    library: Any
+    name: str
+    address: int
     form: str
     layout: Layout
     exclusive: bool
-    origins: tuple[tuple[Any, Any], ...]
+    origins: tuple[tuple[weakref.ref[Any], Any], ...]
     pace: tuple[int, float] = (0, 0.0)
-
-    @property
-    def address(self) -> int:
-        return int(self.callback.address)
 
     @property
     def is_current(self) -> bool:
         """Whether no function has been compiled anew (``recompile()``) since."""
-        return all(_first_code(function) is code for function, code in self.origins)
+        return all(_first_code(origin()) is code for origin, code in self.origins)
 
 
 def is_compilable(function: object) -> bool:
@@ -232,54 +235,33 @@ def _imaginary_step(i, x, default, context):
     return step if step != 0.0 else default * max(1.0, abs(x))
 
 
-def _evaluations(fun: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The value at x, kept in the context, and that where variable i is `step` further.
-
-    Made anew for each wrapper: Numba would keep them with the function as it was compiled first.
-    Inlined, they keep no caller from being put into Numba's cache.
-    """
-
-    @register_jitable(forceinline=True)
-    def keep_value(x, n, value, args, context):
-        point = _copy_of(x, n, context)
-        if point.size != n:
-            return False
-        raised, found = guarded(fun, (point,), args, context)
-        if raised or not _put_value(found, value, context):
-            return False
-        value_of(context)[0] = value[0]
-        return True
-
-    @register_jitable(forceinline=True)
-    def value_near(x, i, step, n, value, args, context):
-        point = _copy_of(x, n, context)
-        if point.size != n:
-            return False
-        point[i] += step
-        raised, found = guarded(fun, (point,), args, context)
-        return not raised and _put_value(found, value, context)
-
-    return keep_value, value_near
+# The function is called at one place alone, in a loop over all evaluations: so it is compiled in
+# once, and no helper that calls it has to be made, which Numba would keep with it. Evaluation -1 is
+# that at x itself, the others move a variable.
 
 
 def _two_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     default = 1.4901161193847656e-08
-    keep_value, value_near = _evaluations(fun)
 
     def value_grad(x, value, grad, n, context):
         args = load(context)
-        if given(value) and not keep_value(x, n, value, args, context):
-            return _RAISED
-        if not given(grad):
-            return _DONE
-        here = value_of(context)[0]
-        for i in range(n):
-            if stopped(context):
+        kept = value_of(context)
+        for i in range(-1 if given(value) else 0, n if given(grad) else 0):
+            if i >= 0 and stopped(context):
                 return _STOP
-            step = _difference_step(i, x[i], default, context)
-            if not value_near(x, i, step, n, element(grad, i), args, context):
+            point = _copy_of(x, n, context)
+            if point.size != n:
                 return _RAISED
-            grad[i] = (grad[i] - here) / ((x[i] + step) - x[i])
+            step = _difference_step(i, x[i], default, context) if i >= 0 else 0.0
+            if i >= 0:
+                point[i] += step
+            raised, found = guarded(fun, (point,), args, context)
+            if raised or not _put_value(found, element(grad, i) if i >= 0 else kept, context):
+                return _RAISED
+            if i >= 0:
+                grad[i] = (grad[i] - kept[0]) / ((x[i] + step) - x[i])
+        if given(value):
+            value[0] = kept[0]
         return _DONE
 
     return value_grad
@@ -287,24 +269,28 @@ def _two_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
 
 def _three_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     default = 6.055454452393343e-06
-    keep_value, value_near = _evaluations(fun)
 
     def value_grad(x, value, grad, n, context):
         args = load(context)
-        if given(value) and not keep_value(x, n, value, args, context):
-            return _RAISED
-        if not given(grad):
-            return _DONE
-        for i in range(n):
-            if stopped(context):
+        ahead = step = 0.0
+        for k in range(-1 if given(value) else 0, 2 * n if given(grad) else 0):
+            if k >= 0 and stopped(context):
                 return _STOP
-            step = _difference_step(i, x[i], default, context)
-            if not value_near(x, i, step, n, element(grad, i), args, context):
+            point = _copy_of(x, n, context)
+            if point.size != n:
                 return _RAISED
-            ahead = grad[i]
-            if not value_near(x, i, -step, n, element(grad, i), args, context):
+            i = k >> 1
+            is_ahead = k & 1 == 0
+            if k >= 0:
+                step = _difference_step(i, x[i], default, context)
+                point[i] += step if is_ahead else -step
+            raised, found = guarded(fun, (point,), args, context)
+            if raised or not _put_value(found, element(grad, i) if k >= 0 else value, context):
                 return _RAISED
-            grad[i] = (ahead - grad[i]) / ((x[i] + step) - (x[i] - step))
+            if k >= 0 and is_ahead:
+                ahead = grad[i]
+            elif k >= 0:
+                grad[i] = (ahead - grad[i]) / ((x[i] + step) - (x[i] - step))
         return _DONE
 
     return value_grad
@@ -312,26 +298,28 @@ def _three_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
 
 def _complex_step(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     default = 1.4901161193847656e-08
-    keep_value, _ = _evaluations(fun)
 
     def value_grad(x, value, grad, n, context):
         args = load(context)
-        if given(value) and not keep_value(x, n, value, args, context):
-            return _RAISED
-        if not given(grad):
-            return _DONE
-        for i in range(n):
+        if given(value):
+            point = _copy_of(x, n, context)
+            if point.size != n:
+                return _RAISED
+            raised, found = guarded(fun, (point,), args, context)
+            if raised or not _put_value(found, value, context):
+                return _RAISED
+        for i in range(n if given(grad) else 0):
             if stopped(context):
                 return _STOP
             step = _imaginary_step(i, x[i], default, context)
-            point = _complex_copy_of(x, n, context)
-            if point.size != n:
+            moved = _complex_copy_of(x, n, context)
+            if moved.size != n:
                 return _RAISED
-            point[i] += step * 1j
-            raised, found = guarded(fun, (point,), args, context)
+            moved[i] += step * 1j
+            raised, turned = guarded(fun, (moved,), args, context)
             if raised:
                 return _RAISED
-            size, slope = imaginary_part(found)
+            size, slope = imaginary_part(turned)
             if size != 1:
                 complain(context, NOT_A_SCALAR, size)
                 return _RAISED
@@ -373,7 +361,7 @@ def form_of(jac: Any) -> str:
 
 def known_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper | None:
     """The wrapper for functions and arguments of these types, if there is one already."""
-    return _current(fun, _key(jac, args)) if hasattr(fun, _ATTRIBUTE) else None
+    return _current(fun, _key(jac, _fingerprint(args))) if hasattr(fun, _ATTRIBUTE) else None
 
 
 def _current(fun: Any, key: tuple[Any, ...]) -> Wrapper | None:
@@ -407,15 +395,17 @@ def compile_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper:
     """
     wrapper = known_wrapper(fun, jac, args)
     if wrapper is None:
-        wrapper = _keep(fun, _key(jac, args), wrapper_for(fun, jac, numba.typeof(args)))
+        key = _key(jac, _fingerprint(args))
+        wrapper = _keep(fun, key, wrapper_for(fun, jac, numba.typeof(args)))
     return wrapper
 
 
 def wrapper_for(fun: Any, jac: Any, arguments: Any) -> Wrapper:
     """As `compile_wrapper`, from the Numba type of the arguments."""
-    wrapper = _current(fun, (jac, arguments))
+    key = _key(jac, arguments)
+    wrapper = _current(fun, key)
     if wrapper is None:
-        wrapper = _keep(fun, (jac, arguments), build_wrapper(fun, jac, arguments))
+        wrapper = _keep(fun, key, build_wrapper(fun, jac, arguments))
     return wrapper
 
 
@@ -445,11 +435,13 @@ def build_wrapper(fun: Any, jac: Any, arguments: Any) -> Wrapper:
     for function in exclusive:
         function.__dict__[EXCLUSIVE] = True
     return Wrapper(
-        callback,
+        callback._library,
+        callback.native_name,
+        callback.address,
         form,
         layout_of(arguments, counted),
         bool(exclusive),
-        tuple((function, _first_code(function)) for function in functions),
+        tuple((weakref.ref(function), _first_code(function)) for function in functions),
     )
 
 
@@ -475,16 +467,20 @@ def own_flags() -> AbstractContextManager[Any]:
     return flags_in_force
 
 
-def _key(jac: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`numba.typeof` takes 30 us; the fingerprint by which Numba finds its own machine code, one.
+def _key(jac: Any, kinds: Any) -> tuple[Any, ...]:
+    """Under which a wrapper is kept, with either description of the types of its arguments."""
+    return (weakref.ref(jac) if callable(jac) else jac, kinds)
 
-    A gradient's own function is part of the key and kept alive by its wrapper.
+
+def _fingerprint(args: tuple[Any, ...]) -> Any:
+    """Tells types of arguments apart, as Numba does it when it looks for its own machine code.
+
+    That takes a microsecond, and `numba.typeof` thirty.
     """
     try:
-        types_of_args = compute_fingerprint(args)
+        return compute_fingerprint(args)
     except (NotImplementedError, ValueError):
-        types_of_args = numba.typeof(args)
-    return (jac, types_of_args)
+        return numba.typeof(args)
 
 
 def _check_results(fun: Any, jac: Any, form: str, arguments: tuple[Any, ...]) -> None:

@@ -144,6 +144,15 @@ def test_a_solve_changes_over_to_the_compiled_function_without_a_trace(monkeypat
     assert_same_bits(both_ways("joint")[0], solver.result())
 
 
+def test_no_time_is_enough_for_x0_and_for_no_more():
+    for _ in range(2):  # the second time its pace is known
+        result = fastopt.minimize(
+            joint, start(2), ARGS, jac=True, options={"compile": True, "maxtime": 0}
+        )
+        assert (result.nit, result.nfev) == (0, 1)
+        fastopt.minimize(joint, start(2), ARGS, jac=True, options={"compile": True})
+
+
 def test_a_short_solve_compiles_nothing_and_the_calls_of_many_add_up(monkeypatch):
     @njit
     def fun(x):
@@ -617,6 +626,31 @@ def test_wrappers_are_found_again_and_die_with_their_function():
     del fun, first
     gc.collect()
     assert [end() for end in ends] == [None, None]
+
+
+@pytest.mark.parametrize("form", ["separate", "joint", "2-point", "3-point", "cs"])
+def test_functions_that_refer_to_each_other_die_with_their_wrapper(form):
+    ends = wrapped_once(form)
+    gc.collect()
+    assert [end() for end in ends] == [None] * 4
+
+
+def wrapped_once(form):
+    @njit
+    def fun(x):
+        return (x * x).sum()
+
+    @njit
+    def slopes(x):
+        return 2.0 * x + 0.0 * fun(x)
+
+    @njit
+    def both(x):
+        return fun(x), slopes(x)
+
+    objective, jac = {"separate": (fun, slopes), "joint": (both, True)}.get(form, (fun, form))
+    wrapper = compile_wrapper(objective, jac, ())
+    return [weakref.ref(each) for each in (fun, slopes, both, wrapper)]
 
 
 def test_wrappers_of_functions_that_come_and_go_do_not_pile_up():
