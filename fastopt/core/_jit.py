@@ -15,12 +15,13 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
 from numba.core.typing.ctypes_utils import to_ctypes
 from numba.extending import register_jitable
+
+from fastopt.core.call_graph import reached_from
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -158,9 +159,8 @@ def own_cache_file(function: Callable[..., Any], *parts: Callable[..., Any]) -> 
 def source_digest(*functions: Callable[..., Any]) -> str:
     """SHA-256 of the files that hold `functions` and all functions that these call by name.
 
-    A function reached only through a module or an object (``module.helper(x)``) is not followed,
-    nor are Numba's own, whose version the cache checks. Where a file cannot be read, the byte code
-    stands for it.
+    A function reached only through an object is not followed, nor are Numba's own, whose version
+    the cache checks. Where a file cannot be read, the byte code stands for it.
 
     Parameters
     ----------
@@ -174,26 +174,15 @@ def source_digest(*functions: Callable[..., Any]) -> str:
 
     Examples
     --------
-    >>> source_digest(RULE) == source_digest(source_digest)     # in the same file
+    >>> source_digest(RULE) == source_digest(_cached)     # in the same file
     True
     """
-    pending: list[Any] = list(functions)
-    seen: set[Callable[..., Any]] = set()
     contents: set[bytes] = set()
-    while pending:
-        function = pending.pop()
-        if not isinstance(function, FunctionType) or function in seen:
-            continue
-        if function.__module__.partition(".")[0] == "numba":
-            continue
-        seen.add(function)
+    for function in reached_from(functions).functions:
         try:
             contents.add(Path(inspect.getfile(function)).read_bytes())
         except (OSError, TypeError):
             contents.add(function.__code__.co_code + repr(function.__code__.co_consts).encode())
-        names = function.__code__.co_names
-        pending += [function.__globals__[name] for name in names if name in function.__globals__]
-        pending += [cell.cell_contents for cell in function.__closure__ or ()]
     # Sorted, since the digest must not depend on the order in which the functions were met.
     digests = sorted(hashlib.sha256(content).digest() for content in contents)
     return hashlib.sha256(b"".join(digests)).hexdigest()

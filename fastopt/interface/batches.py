@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from fastopt.core.abi import Status
 from fastopt.core.validate import UNLIMITED
+from fastopt.interface.errand import Errand
 from fastopt.interface.methods import Method
 from fastopt.interface.minimize import minimize
 from fastopt.interface.options import Controls, Settings
@@ -30,8 +32,11 @@ from fastopt.objectives.source import (
     calls_so_far,
     compiled_objective,
     first_of,
+    is_dispatcher,
     is_known,
     is_parallel,
+    is_wrappable,
+    size_of,
     turn_of,
 )
 from fastopt.solvers.batch import Answers, BatchSolver
@@ -105,8 +110,14 @@ class Batch:
             todo = self._solve_until_compiling_pays(report)
             if todo == len(self) or self.ended is not None:
                 return
+        # What they are compiled to shows whether threads may share them.
         if self.compiling:
-            self.objective()  # what it was compiled to shows whether threads may share it
+            self.objective()
+        elif threads > 1 and todo == 0 and is_dispatcher(fun):
+            self._solve_here(0, 1, report)
+            todo = 1
+            if self.ended is not None:
+                return
         if is_parallel(fun) or is_parallel(jac):
             threads = 1
         threads = min(threads, len(self) - todo)
@@ -162,14 +173,13 @@ class Batch:
 
     def compiles(self) -> bool:
         """Compile, if that is possible; otherwise the interpreter goes on as it does."""
-        try:
-            self.objective()
-        except Exception as error:
-            if not (is_of_numba(error) or isinstance(error, TypeError | NotImplementedError)):
-                raise
-            self.compiling = False
-        else:
-            self.compiling = True
+        shared = self.problems
+        begun = perf_counter()
+        jac = "2-point" if shared.jac is None else shared.jac
+        self.compiling = self._unfit_rows() is None and is_wrappable(
+            shared.fun, jac, first_of(self.args, self.batched)
+        )
+        self.deadline += perf_counter() - begun
         return self.compiling
 
     def objective(self) -> Any:
@@ -177,14 +187,13 @@ class Batch:
         shared = self.problems
         row = shared.method
         assert row is not None
-        for k, (arg, each) in enumerate(zip(self.args, self.batched, strict=True)):
-            # Compiled code goes from row to row by itself, and takes what is there for numbers.
-            if each and not (isinstance(arg, np.ndarray) and arg.dtype.kind in "biufcmMV"):
-                raise TypeError(
-                    f"`args[{k}]` must be an array of numbers or records for compiled code to take "
-                    f"it row by row, got {_kind_of(arg)}; leave the option `compile` out, or pass "
-                    "False"
-                )
+        unfit = self._unfit_rows()
+        if unfit is not None:
+            raise TypeError(
+                f"`args[{unfit}]` must be an array of numbers or records for compiled code to take "
+                f"it row by row, got {_kind_of(self.args[unfit])}; leave the option `compile` out, "
+                "or pass False"
+            )
         steps = difference_steps(row, shared.jac, shared.controls)
         jac = "2-point" if shared.jac is None else shared.jac
         n = self.starts.shape[1]
@@ -193,6 +202,15 @@ class Batch:
             return compiled_objective(shared.fun, jac, self.args, n, *steps, self.batched)
         finally:
             self.deadline += perf_counter() - begun
+
+    def _unfit_rows(self) -> int | None:
+        """The first batched argument that compiled code cannot take row by row, if there is one:
+        it goes from row to row by itself, and takes what is there for numbers."""
+        for k, (arg, each) in enumerate(zip(self.args, self.batched, strict=True)):
+            fit = isinstance(arg, np.ndarray) and arg.dtype.kind in "biufcmMV"
+            if each and (not fit or isinstance(arg, np.ma.MaskedArray)):
+                return k
+        return None
 
     def note_error(self, i: int, error: Exception) -> None:
         """Keep what the function raised, only the first with its traceback: that keeps alive all
@@ -203,12 +221,17 @@ class Batch:
 
 
 def is_of_numba(error: Exception) -> bool:
-    """Whether it says that a function does not compile."""
-    return type(error).__module__.startswith("numba.")
+    """Whether it says that a function does not compile, or not for such arguments."""
+    if type(error).__module__.startswith("numba."):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("numba.")
 
 
 def _kind_of(arg: Any) -> str:
-    if isinstance(arg, np.ndarray):
+    if type(arg) is np.ndarray:
         return f"an array of dtype {arg.dtype}"
     return f"an object of type {type(arg).__name__}"
 
@@ -231,6 +254,7 @@ class _Compiled:
         self._batch = batch
         self._objective = batch.objective()
         n = batch.starts.shape[1]
+        self._size = size_of(first_of(batch.args, batch.batched)) if len(batch) else 1
         self._solver = BatchSolver(row.solver, n, batch.problems.settings)
 
     def solve(self, first: int, last: int, most: int = UNLIMITED) -> int:
@@ -238,17 +262,21 @@ class _Compiled:
         begun, before = perf_counter(), solver.iterations
         done = solver.solve(self._objective, batch.starts, batch.answers, first, last, most)
         if isinstance(self._objective, CompiledObjective):
-            pace = (perf_counter() - begun) / max(1, solver.iterations - before)
-            self._objective.wrapper.pace = (batch.starts.shape[1], pace)
+            seconds = (perf_counter() - begun) / max(1, solver.iterations - before)
+            wrapper = self._objective.wrapper
+            wrapper.pace = wrapper.pace._replace(
+                seconds=seconds, n=batch.starts.shape[1], size=self._size
+            )
         return done
 
     def solve_at_once(self, first: int) -> int:
         """Solve the problems from `first` on if they are known to take next to no time."""
         batch, objective = self._batch, self._objective
         problems, n = batch.starts.shape
-        if not isinstance(objective, CompiledObjective) or objective.wrapper.pace[0] != n:
+        if not isinstance(objective, CompiledObjective):
             return first
-        most = int(AT_ONCE_SECONDS / objective.wrapper.pace[1])
+        pace = objective.wrapper.pace.expected(n, self._size)
+        most = int(AT_ONCE_SECONDS / pace) if pace else 0
         if most < problems - first:
             return first
         begun = perf_counter()
@@ -268,7 +296,7 @@ class _Interpreted:
         self._batch = batch
         self._solver: Solver | None = None
         self._stopping = False
-        self._begun = False  # the present problem: what is raised before is not the function's
+        self._begun = False  # the function is called: else what is raised is not its own
 
     def solve(self, first: int, last: int) -> int:
         for i in range(first, last):
@@ -345,10 +373,12 @@ class _Interpreted:
             )
         except _Ended:
             return
+        self._begun = False
         answers.x[i] = found.x
         answers.fun[i] = found.fun
-        if "jac" in found:
-            answers.jac[i] = found.jac
+        slopes = found.get("grad", found.get("jac"))  # the former where `jac` is of constraints
+        if slopes is not None:
+            answers.jac[i] = slopes
         for name in ("nit", "nfev", "njev"):
             getattr(answers, name)[i] = found.get(name, 0)
         batch.endings[i] = (int(found.status), bool(found.success), str(found.message))
@@ -378,31 +408,21 @@ def _work_in_threads(batch: Batch, workers: Sequence[_Worker], first: int, repor
         finally:
             finished.put(None)
 
-    crew = [
-        threading.Thread(target=work, args=(worker,), name="fastopt", daemon=True)
-        for worker in workers
-    ]
+    crew = [Errand(partial(work, worker)) for worker in workers]
 
     def end() -> None:
-        """Have all threads stop, and wait for that, whatever comes from the keyboard meanwhile."""
-        while True:
-            try:
-                chunks.close()
-                for worker in workers:
-                    worker.stop()
-                for thread in crew:
-                    if thread.is_alive():
-                        thread.join()
-                return
-            except KeyboardInterrupt:
-                continue
+        chunks.close()
+        for worker in workers:
+            worker.stop()
+        for errand in crew:
+            errand.end()
 
     working = len(crew)
     try:
         try:
             if perf_counter() < batch.deadline:
-                for thread in crew:
-                    thread.start()
+                for errand in crew:
+                    errand.start()
             while working:
                 left = batch.deadline - perf_counter()
                 if left <= 0:

@@ -73,6 +73,9 @@ def run_in_executor(batch: Batch, executor: Executor, report: Report) -> None:
         if pending:
             batch.ended = Status.MAXTIME
             _take(batch, tasks, wait(pending, GRACE_SECONDS).done, report)
+    except BaseException:
+        _keep_finished(batch, tasks)
+        raise
     finally:
         for task in tasks:
             task.cancel()
@@ -197,6 +200,15 @@ def _take(
                 raise found
             _note(batch, found, first, last)
         report(first, last)
+
+
+def _keep_finished(batch: Batch, tasks: Mapping[Future[Any], tuple[int, int]]) -> None:
+    """Whatever has ended a batch, what was solved by then is noted."""
+    for task, (first, last) in tasks.items():
+        if task.done() and not task.cancelled() and task.exception() is None:
+            found = task.result()
+            if not isinstance(found, Exception):
+                _note(batch, found, first, last)
 
 
 def _note(batch: Batch, found: tuple[Any, ...], first: int, last: int) -> None:

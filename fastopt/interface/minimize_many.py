@@ -20,7 +20,7 @@ from scipy.optimize import Bounds, OptimizeResult
 from fastopt.core.abi import Status
 from fastopt.core.result import BATCH_ENDINGS
 from fastopt.core.validate import check_callable, real_array
-from fastopt.interface.batches import Batch, Problems
+from fastopt.interface.batches import Batch, Problems, is_of_numba
 from fastopt.interface.executors import run_in_executor
 from fastopt.interface.methods import METHODS, find_method
 from fastopt.interface.minimize import check_known_to_scipy, has_bound
@@ -226,6 +226,9 @@ def minimize_many(
             batch.run(threads, progress.report)
     except StopIteration:
         batch.ended = Status.CALLBACK
+    except Exception as error:
+        _hint_at_batched(error, batch)
+        raise
     except KeyboardInterrupt:
         if of_batch.on_interrupt == "raise":
             raise
@@ -261,7 +264,7 @@ def _check_starts(X0: Any) -> NDArray[np.float64]:
 
 def _check_args(args: Any, batched: Any, problems: int) -> tuple[tuple[Any, ...], tuple[bool, ...]]:
     """The arguments as a tuple, the batched ones as arrays, and a flag for each."""
-    args = args if isinstance(args, tuple) else (args,)
+    args = tuple(args) if isinstance(args, tuple) else (args,)
     if isinstance(batched, bool | np.bool_):
         batched = (bool(batched),) * len(args)
     expected = f"`batched` must be a bool or a sequence of {len(args)}, one for each of `args`"
@@ -435,6 +438,23 @@ class _Progress:
             self._bar.close()
 
 
+def _hint_at_batched(error: Exception, batch: Batch) -> None:
+    """To what Numba says of arguments that do not fit, add what may be the reason."""
+    rows = len(batch)
+    if not is_of_numba(error) or rows < 2:
+        return
+    suspects = [
+        f"args[{k}]"
+        for k, (arg, each) in enumerate(zip(batch.args, batch.batched, strict=True))
+        if not each and isinstance(arg, np.ndarray) and arg.ndim and len(arg) == rows
+    ]
+    if suspects:
+        error.add_note(
+            f"Is there a row for each of the {rows} problems in {' and '.join(suspects)}? Then "
+            "`batched` has to say so: as it is, each problem gets the whole array."
+        )
+
+
 def _first_error(batch: Batch) -> Exception:
     problem = min(batch.answers.errors)
     error = batch.answers.errors[problem]
@@ -465,7 +485,7 @@ def _result(batch: Batch) -> BatchResult:
         status[members] = number
         success[members] = good
         messages.setdefault(number, {})[message] = None
-    finite = np.flatnonzero(np.isfinite(answers.fun))
+    valued = np.flatnonzero(~np.isnan(answers.fun))
     row = batch.problems.method
     return BatchResult(
         x=answers.x,
@@ -477,7 +497,7 @@ def _result(batch: Batch) -> BatchResult:
         status=status,
         success=success,
         message={number: " ".join(messages[number]) for number in sorted(messages)},
-        best=int(finite[answers.fun[finite].argmin()]) if len(finite) else None,
+        best=int(valued[answers.fun[valued].argmin()]) if len(valued) else None,
         errors=dict(sorted(answers.errors.items())),
         method=batch.problems.name.lower() if row is None else row.name,
         library="scipy" if row is None else "fastopt",

@@ -48,7 +48,10 @@ class _Minimize(AbstractTemplate):  # type: ignore[misc]
     def generic(self, args: Any, kws: Any) -> Any:
         from fastopt.interface.numba_call import RESULT
 
-        given = _MINIMIZE.bind(*args, **kws).arguments
+        try:
+            given = _MINIMIZE.bind(*args, **kws).arguments
+        except TypeError as error:
+            raise TypeError(f"fastopt.minimize{_MINIMIZE_NAMES} {error}") from None
         kinds = {name: given.get(name, default) for name, default in _DEFAULTS.items()}
         _check(**kinds)
         _plan(**kinds)
@@ -59,6 +62,7 @@ infer_global(minimize)(_Minimize)
 
 _NONE, _EMPTY = types.none, types.Tuple(())
 _MINIMIZE = inspect.signature(minimize)
+_MINIMIZE_NAMES = f"({', '.join(_MINIMIZE.parameters)})"
 _DEFAULTS = {
     name: _EMPTY if parameter.default == () else _NONE
     for name, parameter in _MINIMIZE.parameters.items()
@@ -112,8 +116,8 @@ def _plan(fun: Any, args: Any, method: Any, jac: Any, **_: Any) -> Plan:
     methods = _methods(method)
     arguments = _argument_types(args)
     gradient, given = _gradient(jac, fun, arguments)
-    functions = (fun.dispatcher, gradient) if callable(gradient) else (fun.dispatcher,)
     wrapper = wrapper_for(fun.dispatcher, gradient, arguments)
+    functions = (fun.dispatcher, gradient) if callable(gradient) else (fun.dispatcher,)
     return Plan(functions, wrapper, arguments, methods, not given)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import operator
-import threading
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
@@ -20,6 +19,7 @@ from scipy.optimize import OptimizeResult
 from fastopt.core.abi import Status
 from fastopt.core.result import ENDINGS, Ending, paused
 from fastopt.core.validate import UNLIMITED, check_callable, real_vector
+from fastopt.interface.errand import Errand
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import Controls, read_options
 from fastopt.interface.progress import History, ProgressBar, observer_of, print_summary
@@ -136,7 +136,7 @@ class Solver:
         jac = check_jac(jac)
         start = real_vector("x0", x0)
         settings, controls = read_options(row, options, tol, start.size)
-        args = args if isinstance(args, tuple) else (args,)
+        args = tuple(args) if isinstance(args, tuple) else (args,)
 
         self._row = row
         self._controls = controls
@@ -384,19 +384,20 @@ class Solver:
 
     def _advance_in_slices(self, k: int, bar: ProgressBar | None) -> bool:
         """At most `k` iterations, in slices that take about `SLICE_SECONDS` each."""
-        pace = self._source.pace
-        size = max(1, int(THREAD_SECONDS / pace)) if pace else 1
-        while True:
+        source = self._source
+        known = source.pace > 0
+        going = self._slice(0)
+        size = max(1, int(THREAD_SECONDS / source.pace)) if known else 1
+        while going and k > 0:
             size = min(size, k)
             start = perf_counter()
             going = self._slice(size)
             if bar is not None:
                 bar.update(self._state)
             k -= size
-            if k == 0 or not going:
-                return going
             pace = SLICE_SECONDS / (perf_counter() - start + 1e-9)
             size = max(1, int(size * min(pace, SLICE_GROWTH)))
+        return going
 
     def _advance_by_steps(
         self,
@@ -429,16 +430,17 @@ class Solver:
         return going
 
     def _slice(self, k: int) -> bool:
-        """At most `k` iterations, and none after `maxtime`."""
+        """At most `k` iterations, and none after `maxtime`; the first time, only the one at x0."""
         state = self._state
         maxtime = self._controls.maxtime
+        going = True
         with self._source.turn:
-            # x0 without a deadline: however short the time, there is a point to return.
-            going = state.started or maxtime == math.inf or self._run_slice(0, math.inf)
-            left = maxtime - self._time()
-            if going and left > 0:
-                going = self._run_slice(k, left)
-        if going and self._time() >= maxtime:
+            if not state.started:
+                # Without a deadline: however short the time, there is a point to return.
+                going = self._run_slice(0, math.inf)
+            elif maxtime == math.inf or maxtime > self._time():
+                going = self._run_slice(k, maxtime - self._time())
+        if going and maxtime < math.inf and self._time() >= maxtime:
             state.finish(Status.MAXTIME)
             return False
         if going and state.stopped:
@@ -459,20 +461,21 @@ class Solver:
                 objective.deadline = math.inf
                 source.note_calls(state.nfev - nfev, state.njev - njev)
 
-        expected = k * source.pace
+        expected = max(1, k) * source.pace
         start, nit = perf_counter(), state.nit
-        if expected > THREAD_SECONDS:
-            going = interruptible(state, objective, k, seconds)
-        else:
+        if 0 < expected <= THREAD_SECONDS:
             going = state.advance(objective, k, expected > RELEASE_SECONDS)
-        # An evaluation at x0 counts as an iteration.
-        source.note_pace((perf_counter() - start) / max(1, state.nit - nit))
+        else:
+            going = interruptible(state, objective, k, seconds)
+        # An evaluation at x0 counts as an iteration; it tells the least that one takes.
+        pace = (perf_counter() - start) / max(1, state.nit - nit)
+        source.note_pace(pace if k else max(pace, source.pace))
         return going
 
 
 def interruptible(state: SolverState, objective: BoundObjective, k: int, seconds: float) -> bool:
     """`state.advance` in a thread of its own, stopped by any exception here and after `seconds`."""
-    going = False
+    going = True
     error: BaseException | None = None
 
     def advance() -> None:
@@ -482,20 +485,22 @@ def interruptible(state: SolverState, objective: BoundObjective, k: int, seconds
         except BaseException as raised:
             error = raised
 
-    thread = threading.Thread(target=advance, name="fastopt", daemon=True)
-    end = perf_counter() + seconds
-    try:
-        thread.start()
-        # In short waits, since on Windows a signal does not end one.
-        while thread.is_alive() and (left := end - perf_counter()) > 0:
-            thread.join(min(left, 0.1))
-    finally:
+    def end() -> None:
         objective.stop()
-        while thread.is_alive():
-            try:
-                thread.join()
-            except KeyboardInterrupt:
-                continue  # it ends at its next evaluation; the first one is on its way
+        errand.end()  # at the next evaluation
+
+    errand = Errand(advance)
+    deadline = perf_counter() + seconds
+    try:
+        try:
+            errand.start()
+            # In short waits, since on Windows a signal does not end one.
+            while (left := deadline - perf_counter()) > 0 and not errand.wait(min(left, 0.1)):
+                pass
+        finally:
+            end()
+    finally:
+        end()  # a second signal may have come just before the first one
         objective.stop(False)
     if error is not None:
         raise error

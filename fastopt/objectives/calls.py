@@ -10,7 +10,7 @@ second run.
 
 from __future__ import annotations
 
-from functools import cache
+import inspect
 from typing import Any
 
 from llvmlite import ir
@@ -36,7 +36,7 @@ __all__ = [
     "given",
     "guarded",
     "imaginary_part",
-    "loader",
+    "load_arguments",
     "point_of",
     "propagate",
     "rel_step_of",
@@ -80,7 +80,8 @@ def guarded(typing: Any, function: Any, leading: Any, args: Any, address: Any) -
             *cgutils.unpack_tuple(builder, values[1], len(leading)),
             *cgutils.unpack_tuple(builder, values[2], len(args)),
         ]
-        folded = _fold(context, builder, called.args, arguments, passed)
+        starred = bool(function.dispatcher.py_func.__code__.co_flags & inspect.CO_VARARGS)
+        folded = _fold(context, builder, called.args, starred, arguments, passed)
         code = context.declare_function(builder.module, compiled.fndesc)
         # Inlined, a function of a few flops is called in 3 ns instead of 10.
         status, result = context.call_conv.call_function(
@@ -96,14 +97,17 @@ def guarded(typing: Any, function: Any, leading: Any, args: Any, address: Any) -
     return result(function, leading, args, address), generate
 
 
-def _fold(context: Any, builder: Any, targets: Any, sources: Any, values: Any) -> list[Any]:
-    """The values in the form of a function's own parameters: defaults filled in, `*args` packed."""
+def _fold(
+    context: Any, builder: Any, targets: Any, starred: bool, sources: Any, values: Any
+) -> list[Any]:
+    """The values in the form of a function's own parameters: defaults filled in, and packed into
+    the last one, if that is `*args`."""
     pairs = iter(zip(sources, values, strict=True))
     folded = []
-    for target in targets:
+    for i, target in enumerate(targets):
         if isinstance(target, types.Omitted):
             folded.append(context.get_constant_generic(builder, target, None))
-        elif isinstance(target, types.StarArgTuple | types.StarArgUniTuple):
+        elif starred and i == len(targets) - 1:
             rest = [
                 context.cast(builder, value, source, element)
                 for element, (source, value) in zip(target, pairs, strict=True)
@@ -138,24 +142,18 @@ def propagate(context: Any, builder: Any, address: Any) -> None:
     context.call_conv.return_status_propagate(builder, Status(**flags))
 
 
-@cache
-def loader(type_: Any) -> Any:
-    """An intrinsic that loads the arguments, of this type, from behind a context.
+@intrinsic
+def load_arguments(typing: Any, address: Any, kind: Any) -> Any:
+    """The arguments, of a Numba type, from behind the context at `address`."""
+    type_ = kind.instance_type
 
-    Numba keeps an intrinsic for the life of the process: so there is one for each type.
-    """
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        value_type = context.get_value_type(type_)
+        value = builder.load(_member(context, builder, values[0], ARGUMENTS, value_type))
+        context.nrt.incref(builder, type_, value)
+        return value
 
-    @intrinsic
-    def load(typing: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            kind = context.get_value_type(type_)
-            value = builder.load(_member(context, builder, values[0], ARGUMENTS, kind))
-            context.nrt.incref(builder, type_, value)
-            return value
-
-        return type_(address), generate
-
-    return load
+    return type_(address, kind), generate
 
 
 @intrinsic

@@ -4,6 +4,10 @@ from fastopt.objectives.context cimport Context, Slot
 from fastopt.objectives.objective cimport BoundObjective
 
 
+# Gives up the arguments at an address, where they are counted.
+ctypedef void (*release_fn)(char* arguments) noexcept nogil
+
+
 cdef class CompiledObjective(BoundObjective):
 
     cdef Context* context
@@ -11,8 +15,8 @@ cdef class CompiledObjective(BoundObjective):
     cdef Py_ssize_t slot_count
     cdef readonly object wrapper   # keeps the machine code alive,
     cdef tuple args            # what the arguments point to,
-    cdef object keep           # the steps of differences, or the scratch vector,
-    cdef object packer         # and what was stored with a reference count
+    cdef object keep           # and the steps of differences, or the scratch vector
+    cdef release_fn release    # NULL where arguments are not counted
     cdef readonly Py_ssize_t n
 
     cdef int set_steps(self, scheme, abs_step, rel_step) except -1

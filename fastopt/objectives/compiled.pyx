@@ -75,8 +75,8 @@ cdef class CompiledObjective(BoundObjective):
         self.pack(layout, batched)
 
     def __dealloc__(self):
-        if self.packer is not None:
-            self.packer.release(<size_t>self.context + ARGUMENTS)
+        if self.release != NULL:
+            self.release(<char*>self.context + ARGUMENTS)
         free(self.slots)
         free(self.context)
 
@@ -106,7 +106,7 @@ cdef class CompiledObjective(BoundObjective):
                        for i, arg in enumerate(self.args)]) if any(batched) else self.args
         if layout.tree is None:
             layout.store(<size_t>start, first)
-            self.packer = layout
+            self.release = <release_fn><size_t>layout.release.address
         else:
             put_all(start, layout.tree, first)
         if any(batched):

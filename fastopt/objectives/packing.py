@@ -10,7 +10,6 @@ module imports Numba.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple
 
 import numba
@@ -37,18 +36,17 @@ class Layout(NamedTuple):
     """Where the arguments lie.
 
     ``top`` has a `Leaf` for each argument that is one, None for the others. ``tree`` mirrors the
-    nesting of the tuple; it is None if the arguments hold something that has to be stored by
-    ``store(address, args)``, and given back by ``release(address)``.
+    nesting of the tuple; it is None if the arguments are counted: then ``store(address, args)``
+    stores them, and ``release``, a cfunc of the address, gives them back.
     """
 
     size: int
     top: tuple[Any, ...]
     tree: tuple[Any, ...] | None
     store: Callable[..., None] | None = None
-    release: Callable[..., None] | None = None
+    release: Any = None
 
 
-@cache
 def layout_of(arguments: Any, counted: bool = False) -> Layout:
     """The layout of arguments of a Numba tuple type; with `counted`, that of values with owners.
 
@@ -113,36 +111,49 @@ def _places(type_: Any) -> list[int]:
     return [struct.get_element_offset(context.target_data, i) for i in range(len(type_))]
 
 
-def _counted(arguments: Any) -> tuple[Callable[..., None], Callable[..., None]]:
-    """Functions that store arguments with a reference count, and that give it back."""
+@intrinsic
+def _put(typing: Any, address: Any, args: Any) -> Any:
+    """Store arguments at an address, counted as held there."""
 
-    @intrinsic
-    def put(typing: Any, address: Any, args: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            context.nrt.incref(builder, arguments, values[1])
-            builder.store(values[1], _place(context, builder, values[0], arguments))
-            return context.get_dummy_value()
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        context.nrt.incref(builder, args, values[1])
+        builder.store(values[1], _place(context, builder, values[0], args))
+        return context.get_dummy_value()
 
-        return types.void(types.intp, arguments), generate
+    return types.void(types.intp, args), generate
 
-    @intrinsic
-    def drop(typing: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            value = builder.load(_place(context, builder, values[0], arguments))
-            context.nrt.decref(builder, arguments, value)
-            return context.get_dummy_value()
 
-        return types.void(types.intp), generate
+@intrinsic
+def _drop(typing: Any, address: Any, kind: Any) -> Any:
+    """Give up the arguments, of a Numba type, at an address."""
+    type_ = kind.instance_type
 
-    @numba.njit
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        value = builder.load(_place(context, builder, values[0], type_))
+        context.nrt.decref(builder, type_, value)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, kind), generate
+
+
+def _counted(arguments: Any) -> tuple[Callable[..., None], Any]:
+    """Functions that store arguments with a reference count, and that give it back.
+
+    Compiled here and now: the second one is called where objects die, at the interpreter's end
+    too, which is no place to compile. And made for these arguments alone, whose types may hold the
+    user's functions: what Numba keeps for good takes types as arguments.
+    """
+
     def store(address, args):
-        put(address, args)
+        _put(address, args)
 
-    @numba.njit
     def release(address):
-        drop(address)
+        _drop(address, arguments)
 
-    return store, release
+    return (
+        numba.njit(types.void(types.intp, arguments))(store),
+        numba.cfunc(types.void(types.intp))(release),
+    )
 
 
 def _place(context: Any, builder: Any, address: Any, type_: Any) -> Any:

@@ -205,6 +205,10 @@ cdef int evaluate(const double* x, double* value, double* grad, Py_ssize_t n,
         return REPLY_DONE
     except BaseException as error:
         self.error = error
+        # Numba hands on Ctrl-C, where it comes while a pair is made into Python objects, as the
+        # interpreter's complaint of a result with an exception set.
+        if type(error) is SystemError and isinstance(error.__cause__, KeyboardInterrupt):
+            self.error = error.__cause__
         return REPLY_RAISED
 
 

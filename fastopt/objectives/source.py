@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from scipy import LowLevelCallable
 
+from fastopt.objectives.machine_code import enters_threads
 from fastopt.objectives.objective import BoundObjective
 from fastopt.objectives.python import PythonObjective
 
@@ -36,9 +37,12 @@ __all__ = [
     "compiled_objective",
     "first_of",
     "is_c_function",
+    "is_dispatcher",
     "is_known",
     "is_parallel",
+    "is_wrappable",
     "must_compile",
+    "size_of",
     "turn_of",
 ]
 
@@ -46,8 +50,6 @@ __all__ = [
 PAYS_AFTER = 150_000
 # The attribute of a dispatcher that counts them, over all solves.
 _CALLS = "_fastopt_calls"
-# And the one that says that its machine code enters Numba's own threads; `wrappers` finds out.
-EXCLUSIVE = "_fastopt_exclusive"
 
 # Numba's own threads abort the process when they are entered from two at once.
 _ONE_AT_A_TIME = threading.RLock()
@@ -70,7 +72,7 @@ class ObjectiveSource:
     objective : BoundObjective
         What evaluates the function. It may be another after `note_calls`.
     pace : float
-        Seconds that an iteration takes; 0 if that is not known.
+        Seconds that an iteration is expected to take; 0 if that is not known.
     turn : context manager
         To be held while the function is evaluated: some functions must not run twice at once.
     """
@@ -94,18 +96,15 @@ class ObjectiveSource:
         self.objective: BoundObjective
         # Where no wrapper has been compiled, the module that does it need not be loaded either.
         wrappers = sys.modules.get("fastopt.objectives.wrappers")
-        if (
-            compile is not False
-            and wrappers
-            and _is_dispatcher(fun)
-            and not _is_mapped(jac, workers)
-        ):
+        if compile is not False and wrappers and _obstacle(fun, jac, workers) is None:
             self._wrapper = wrappers.known_wrapper(fun, jac, args)
         if self._wrapper is not None:
             self._compile()
         elif is_c_function(fun):
             self.objective = _from_c(fun, jac, args)
         else:
+            if is_dispatcher(fun):
+                refuse_masked(args)
             compiling = must_compile(fun, jac, workers, compile)
             self.turn = turn_of(fun, jac)
             if compiling:
@@ -126,18 +125,16 @@ class ObjectiveSource:
         if total >= PAYS_AFTER:
             self._counts = False
             # What does not compile goes on as it is: it has run well so far.
-            from numba.core.errors import NumbaError
-
-            try:
+            if is_wrappable(fun, jac, self._recipe[2]):
                 self._compile()
-            except (NumbaError, NotImplementedError, TypeError):
-                return
 
     def note_pace(self, seconds: float) -> None:
-        """Take note of what an iteration takes, for this solve and for the next of its size."""
+        """Take note of what an iteration takes, for this solve and for the next."""
         self.pace = seconds
         if self._wrapper is not None:
-            self._wrapper.pace = (self._recipe[3], seconds)
+            self._wrapper.pace = self._wrapper.pace._replace(
+                seconds=seconds, n=self._recipe[3], size=self._size
+            )
 
     def _compile(self) -> None:
         from fastopt.objectives.compiled import CompiledObjective
@@ -149,8 +146,8 @@ class ObjectiveSource:
         if self._wrapper.exclusive:
             self.turn = _ONE_AT_A_TIME
         self.objective = CompiledObjective(self._wrapper, args, n, abs_step, rel_step)
-        if self._wrapper.pace[0] == n:
-            self.pace = self._wrapper.pace[1]
+        self._size = size_of(args)
+        self.pace = self._wrapper.pace.expected(n, self._size)
 
 
 def calls_of(jac: Any, nfev: int, njev: int) -> int:
@@ -210,10 +207,28 @@ def must_compile(fun: Any, jac: Any, workers: Any, compile: bool | str) -> bool 
     return True if compile is True else None
 
 
+def refuse_masked(args: tuple[Any, ...]) -> None:
+    """Numba takes a masked array for its data, once it has seen the latter."""
+    masked = sys.modules.get("numpy.ma")
+    for k, arg in enumerate(args):
+        if masked is not None and isinstance(arg, masked.MaskedArray):
+            raise TypeError(
+                f"`args[{k}]` must not be a masked array where `fun` is an @njit function, which "
+                "would not see its mask; pass data and mask as two arrays"
+            )
+
+
+def size_of(args: tuple[Any, ...]) -> int:
+    """How many numbers the arguments hold, as far as that is easily told."""
+    return sum(size_of(arg) if isinstance(arg, tuple) else getattr(arg, "size", 1) for arg in args)
+
+
 def is_known(fun: Any, jac: Any, args: tuple[Any, ...]) -> bool:
     """Whether the wrapper of an @njit function for such arguments has been compiled."""
     wrappers = sys.modules.get("fastopt.objectives.wrappers")
-    return wrappers is not None and wrappers.known_wrapper(fun, jac, args) is not None
+    if wrappers is None or _obstacle(fun, jac, None):
+        return False
+    return wrappers.known_wrapper(fun, jac, args) is not None
 
 
 def turn_of(fun: Any, jac: Any) -> AbstractContextManager[Any]:
@@ -221,16 +236,22 @@ def turn_of(fun: Any, jac: Any) -> AbstractContextManager[Any]:
     return _ONE_AT_A_TIME if is_parallel(fun) or is_parallel(jac) else nullcontext()
 
 
-def _is_dispatcher(function: Any) -> bool:
+def is_dispatcher(function: Any) -> bool:
+    """Whether it is an @njit function."""
     registry = sys.modules.get("numba.core.registry")
     return registry is not None and isinstance(function, registry.CPUDispatcher)
 
 
 def is_parallel(function: Any) -> bool:
     """Whether a function is known to use Numba's own threads, itself or by way of another."""
-    if not _is_dispatcher(function):
-        return False
-    return bool(function.targetoptions.get("parallel")) or hasattr(function, EXCLUSIVE)
+    return is_dispatcher(function) and enters_threads(function)
+
+
+def is_wrappable(fun: Any, jac: Any, args: tuple[Any, ...]) -> bool:
+    """Whether an @njit function compiles for such arguments; after this it is compiled."""
+    from fastopt.objectives.wrappers import wrapper_if_possible
+
+    return wrapper_if_possible(fun, jac, args) is not None
 
 
 def _is_mapped(jac: Any, workers: Any) -> bool:
@@ -240,9 +261,9 @@ def _is_mapped(jac: Any, workers: Any) -> bool:
 
 def _obstacle(fun: Any, jac: Any, workers: Any) -> str | None:
     """What keeps a function from being compiled, as the beginning of an error message."""
-    if not _is_dispatcher(fun):
+    if not is_dispatcher(fun):
         return f"`fun` must be an @njit function to be compiled, got {type(fun).__name__}"
-    if callable(jac) and not _is_dispatcher(jac):
+    if callable(jac) and not is_dispatcher(jac):
         return f"`jac` must be an @njit function to be compiled, got {type(jac).__name__}"
     if _is_mapped(jac, workers):
         return "`workers` of differences call the function through the interpreter"
@@ -271,8 +292,9 @@ def _from_c(fun: Any, jac: Any, args: tuple[Any, ...]) -> BoundObjective:
 
     if jac is not True:
         raise ValueError(
-            "`jac` must be True when `fun` is a C function, which computes value and gradient; "
-            f"got {jac!r}"
+            "`jac` must be True when `fun` is a C function, which computes value and gradient: "
+            f"int fun(const double *x, double *value, double *grad, Py_ssize_t n, void *data); "
+            f"{'it was left out' if jac == '2-point' else f'got {jac!r}'}"
         )
     if args:
         raise ValueError(

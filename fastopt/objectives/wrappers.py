@@ -15,15 +15,16 @@ import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numba import types
 from numba._dispatcher import compute_fingerprint
 from numba.core.compiler import Flags
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 from numba.core.targetconfig import ConfigStack
 from numba.extending import register_jitable
@@ -43,7 +44,7 @@ from fastopt.objectives.calls import (
     given,
     guarded,
     imaginary_part,
-    loader,
+    load_arguments,
     point_of,
     rel_step_of,
     reraise,
@@ -51,6 +52,7 @@ from fastopt.objectives.calls import (
     value_of,
     view,
 )
+from fastopt.objectives.machine_code import calls_interpreter, code_of, enters_threads
 from fastopt.objectives.packing import Layout, layout_of
 
 __all__ = ["SIGNATURE", "Wrapper", "compile_wrapper", "is_compilable", "known_wrapper"]
@@ -62,11 +64,31 @@ _DONE, _RAISED, _STOP = 0, 1, 2  # `Reply` in core/abi.pxd
 
 # How many of a function's wrappers are kept: for its argument types, gradients and forms.
 _KEPT = 32
-# Set on a dispatcher that enters Numba's own threads, itself or deeper down; `source` reads it.
-EXCLUSIVE = "_fastopt_exclusive"
 # The attribute of a dispatcher that holds them. A registry of our own, however weak its keys, would
 # keep functions alive: a wrapper's machine code refers to its function.
 _ATTRIBUTE = "_fastopt_wrappers"
+# And the one that holds for which arguments there can be none.
+_REFUSED = "_fastopt_refused"
+
+
+class Pace(NamedTuple):
+    """Seconds that an iteration took, with so many variables and numbers in the arguments.
+
+    Zero seconds where that is not known.
+    """
+
+    seconds: float = 0.0
+    n: int = 1
+    size: int = 1
+
+    def expected(self, n: int, size: int) -> float:
+        """For another problem, rather too much than too little: differences, and BFGS, take the
+        square of n."""
+        more = max(1.0, n / self.n) ** 2 * max(1.0, size / max(1, self.size))
+        return self.seconds * more
+
+
+_UNKNOWN = Pace()
 
 
 @dataclass(eq=False)
@@ -76,7 +98,7 @@ class Wrapper:
     ``library`` owns the machine code, which lives as long as it does; there it has a ``name`` and
     an ``address``. ``layout`` is how it expects its arguments. ``exclusive`` says that it must not
     run in two threads at once. ``origins`` has the user's functions, each with what it was compiled
-    to. ``pace`` is what the last solve with it took: (number of variables, seconds an iteration).
+    to. ``pace`` is what the last solve with it took.
 
     It refers to no function but weakly. Its function keeps it, and Numba keeps a gradient that
     refers to that function for as long as there is the gradient: with a reference to the gradient
@@ -90,7 +112,7 @@ class Wrapper:
     layout: Layout
     exclusive: bool
     origins: tuple[tuple[weakref.ref[Any], Any], ...]
-    pace: tuple[int, float] = (0, 0.0)
+    pace: Pace = _UNKNOWN
 
     @property
     def is_current(self) -> bool:
@@ -147,9 +169,9 @@ def _put_gradient(found, grad, n, context):
     return True
 
 
-def _joint(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
+def _joint(fun: Any, jac: Any, arguments: Any) -> Callable[..., Any]:
     def value_grad(x, value, grad, n, context):
-        args = load(context)
+        args = load_arguments(context, arguments)
         point = _copy_of(x, n, context)
         if point.size != n:
             return _RAISED
@@ -165,9 +187,9 @@ def _joint(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     return value_grad
 
 
-def _inplace(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
+def _inplace(fun: Any, jac: Any, arguments: Any) -> Callable[..., Any]:
     def value_grad(x, value, grad, n, context):
-        args = load(context)
+        args = load_arguments(context, arguments)
         point = view(point_of(context), n)
         for i in range(n):
             point[i] = x[i]
@@ -182,9 +204,31 @@ def _inplace(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     return value_grad
 
 
-def _separate(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
+def _inplace_owned(fun: Any, jac: Any, arguments: Any) -> Callable[..., Any]:
+    """Where an array can be kept, both are fresh arrays with owners."""
+
     def value_grad(x, value, grad, n, context):
-        args = load(context)
+        args = load_arguments(context, arguments)
+        point = _copy_of(x, n, context)
+        filled = empty_vector(n if given(grad) else 0, 0.0)
+        if point.size != n or (given(grad) and filled.size != n):
+            complain(context, NO_MEMORY, n)
+            return _RAISED
+        for i in range(filled.size):
+            filled[i] = np.nan
+        raised, found = guarded(fun, (point, filled), args, context)
+        if raised or (given(value) and not _put_value(found, value, context)):
+            return _RAISED
+        for i in range(filled.size):
+            grad[i] = filled[i]
+        return _DONE
+
+    return value_grad
+
+
+def _separate(fun: Any, jac: Any, arguments: Any) -> Callable[..., Any]:
+    def value_grad(x, value, grad, n, context):
+        args = load_arguments(context, arguments)
         if given(value):
             point = _copy_of(x, n, context)
             if point.size != n:
@@ -240,11 +284,11 @@ def _imaginary_step(i, x, default, context):
 # that at x itself, the others move a variable.
 
 
-def _two_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
+def _two_point(fun: Any, jac: Any, arguments: Any) -> Callable[..., Any]:
     default = 1.4901161193847656e-08
 
     def value_grad(x, value, grad, n, context):
-        args = load(context)
+        args = load_arguments(context, arguments)
         kept = value_of(context)
         for i in range(-1 if given(value) else 0, n if given(grad) else 0):
             if i >= 0 and stopped(context):
@@ -267,11 +311,11 @@ def _two_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     return value_grad
 
 
-def _three_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
+def _three_point(fun: Any, jac: Any, arguments: Any) -> Callable[..., Any]:
     default = 6.055454452393343e-06
 
     def value_grad(x, value, grad, n, context):
-        args = load(context)
+        args = load_arguments(context, arguments)
         ahead = step = 0.0
         for k in range(-1 if given(value) else 0, 2 * n if given(grad) else 0):
             if k >= 0 and stopped(context):
@@ -296,11 +340,11 @@ def _three_point(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
     return value_grad
 
 
-def _complex_step(fun: Any, jac: Any, load: Any) -> Callable[..., Any]:
+def _complex_step(fun: Any, jac: Any, arguments: Any) -> Callable[..., Any]:
     default = 1.4901161193847656e-08
 
     def value_grad(x, value, grad, n, context):
-        args = load(context)
+        args = load_arguments(context, arguments)
         if given(value):
             point = _copy_of(x, n, context)
             if point.size != n:
@@ -388,16 +432,32 @@ def compile_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper:
 
     Raises
     ------
-    numba.errors.TypingError
+    numba.errors.NumbaError
         The user's function does not compile for these arguments.
     TypeError
-        It does, but what it returns is not a value or a gradient.
+        Numba knows no type for the arguments; or what the function returns is not a value or a
+        gradient.
     """
     wrapper = known_wrapper(fun, jac, args)
     if wrapper is None:
-        key = _key(jac, _fingerprint(args))
-        wrapper = _keep(fun, key, wrapper_for(fun, jac, numba.typeof(args)))
+        wrapper = wrapper_for(fun, jac, _type_of(args))
+        wrapper = _keep(fun, _key(jac, _fingerprint(args)), wrapper)
     return wrapper
+
+
+def wrapper_if_possible(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper | None:
+    """As `compile_wrapper`; None if that fails, and then it is not tried again."""
+    refused = fun.__dict__.setdefault(_REFUSED, {})
+    key = _key(jac, _fingerprint(args))
+    if refused.get(key) == code_of(fun):  # it has not been compiled anew since
+        return None
+    try:
+        return compile_wrapper(fun, jac, args)
+    except (numba.errors.NumbaError, NotImplementedError, TypeError):
+        if len(refused) >= _KEPT:
+            refused.clear()
+        refused[key] = code_of(fun)
+        return None
 
 
 def wrapper_for(fun: Any, jac: Any, arguments: Any) -> Wrapper:
@@ -405,7 +465,9 @@ def wrapper_for(fun: Any, jac: Any, arguments: Any) -> Wrapper:
     key = _key(jac, arguments)
     wrapper = _current(fun, key)
     if wrapper is None:
-        wrapper = _keep(fun, key, build_wrapper(fun, jac, arguments))
+        # Of threads that need it at once, one compiles it, and the others find it then.
+        with global_compiler_lock:
+            wrapper = _current(fun, key) or _keep(fun, key, build_wrapper(fun, jac, arguments))
     return wrapper
 
 
@@ -421,38 +483,31 @@ def _keep(fun: Any, key: tuple[Any, ...], wrapper: Wrapper) -> Wrapper:
 def build_wrapper(fun: Any, jac: Any, arguments: Any) -> Wrapper:
     """As `wrapper_for`, and not kept."""
     form = form_of(jac)
-    body = _BODIES[form](fun, jac, loader(arguments))
-    # A name of its own, in all processes: callers that Numba keeps in its cache hold copies of
-    # wrappers, which must not be taken for those that are compiled here.
-    body.__qualname__ += uuid.uuid4().hex
+    functions = [function for function in (fun, jac) if is_compilable(function)]
     with own_flags():
         _check_results(fun, jac, form, tuple(arguments))
+        # What goes back to the interpreter may keep an array there, which then needs an owner.
+        layout = layout_of(arguments, any(map(calls_interpreter, functions)))
+        make = _inplace_owned if form == "inplace" and layout.tree is None else _BODIES[form]
+        body = make(fun, jac, arguments)
+        # A name of its own, in all processes: callers that Numba keeps in its cache hold copies of
+        # wrappers, which must not be taken for those that are compiled here.
+        body.__qualname__ += uuid.uuid4().hex
         callback = numba.cfunc(SIGNATURE)(body)
-    functions = [function for function in (fun, jac) if is_compilable(function)]
-    # What goes back to the interpreter may keep an array there, which then needs an owner.
-    counted = any(_refers_to("numba_gil_ensure", function) for function in functions)
-    exclusive = [each for each in functions if _refers_to("numba_parallel_for", each)]
-    for function in exclusive:
-        function.__dict__[EXCLUSIVE] = True
     return Wrapper(
         callback._library,
         callback.native_name,
         callback.address,
         form,
-        layout_of(arguments, counted),
-        bool(exclusive),
+        layout,
+        any(map(enters_threads, functions)),
         tuple((weakref.ref(function), _first_code(function)) for function in functions),
     )
 
 
-def _refers_to(symbol: str, function: Any) -> bool:
-    """Whether the machine code of a function, or of one that it calls, needs a symbol."""
-    return any(symbol in code.library.get_llvm_str() for code in function.overloads.values())
-
-
 def _first_code(function: Any) -> Any:
     """What a function was compiled to first; another object once it has been compiled anew."""
-    return next(iter(function.overloads.values()), None)
+    return next(iter(code_of(function)), None)
 
 
 def own_flags() -> AbstractContextManager[Any]:
@@ -475,12 +530,46 @@ def _key(jac: Any, kinds: Any) -> tuple[Any, ...]:
 def _fingerprint(args: tuple[Any, ...]) -> Any:
     """Tells types of arguments apart, as Numba does it when it looks for its own machine code.
 
-    That takes a microsecond, and `numba.typeof` thirty.
+    That takes a microsecond, and `numba.typeof` thirty. None if Numba knows no type for them.
     """
-    try:
-        return compute_fingerprint(args)
-    except (NotImplementedError, ValueError):
-        return numba.typeof(args)
+    if _is_plain(args):
+        with suppress(NotImplementedError, ValueError):
+            return compute_fingerprint(args)
+    with suppress(TypeError):
+        return _type_of(args)
+    return None
+
+
+def _is_plain(args: tuple[Any, ...]) -> bool:
+    """Whether a fingerprint tells all: it says nothing of byte orders, nor of masks."""
+    for arg in args:
+        if isinstance(arg, np.ndarray | np.void):
+            if type(arg) not in _PLAIN or not arg.dtype.isnative:
+                return False
+        elif isinstance(arg, tuple) and not _is_plain(arg):
+            return False
+    return True
+
+
+_PLAIN = (np.ndarray, np.void, np.record, np.memmap)
+
+
+def _type_of(args: tuple[Any, ...]) -> Any:
+    """The Numba type of the arguments."""
+    for k, arg in enumerate(args):
+        try:
+            numba.typeof(arg)
+        except (ValueError, NotImplementedError, numba.errors.NumbaError) as error:
+            raise TypeError(
+                f"`args[{k}]` must be of a type that Numba knows, got {_kind_of(arg)}: {error}"
+            ) from error
+    return numba.typeof(args)
+
+
+def _kind_of(arg: Any) -> str:
+    if isinstance(arg, np.ndarray):
+        return f"a {type(arg).__name__} of dtype {arg.dtype}"
+    return f"an object of type {type(arg).__name__}"
 
 
 def _check_results(fun: Any, jac: Any, form: str, arguments: tuple[Any, ...]) -> None:

@@ -8,13 +8,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from numba import njit
 from numba.core.codegen import CPUCodeLibrary
 from numba.core.registry import cpu_target
 
 import fastopt
-from fastopt.interface.cached_code import OutdatedCode, _sources
-from tests.objectives.test_compiled import joint, value
+from fastopt.interface.cached_code import OutdatedCode
 
 ROOT = Path(fastopt.__file__).parents[1]
 
@@ -119,6 +117,60 @@ def test_what_has_changed_is_compiled_anew(run):
     assert float.fromhex(changed.split()[0]) == pytest.approx(17.0)
 
 
+DEEPER = """
+from numba import njit
+import numpy as np
+import fastopt
+import levels
+from levels import level
+from objective import shifted
+
+@njit
+def by_name(x):
+    return (x * x).sum() + level
+
+@njit
+def by_module(x):
+    return (x * x).sum() + levels.level
+
+@njit
+def within(x):
+    def squares(x):
+        return [shifted(each, 0.0) ** 2 for each in x]
+    return sum(squares(x))
+
+@njit(cache=True)
+def solve_by_name():
+    return fastopt.minimize(by_name, np.zeros(1)).fun
+
+@njit(cache=True)
+def solve_by_module():
+    return fastopt.minimize(by_module, np.zeros(1)).fun
+
+@njit(cache=True)
+def solve_within():
+    return fastopt.minimize(within, np.zeros(1)).x[0]
+"""
+
+
+@needs_cache
+def test_what_is_reached_in_a_roundabout_way_is_compiled_anew_as_well(run):
+    program = """
+from deeper import solve_by_module, solve_by_name, solve_within
+for solve in (solve_by_name, solve_by_module, solve_within):
+    print(round(solve(), 6), sum(solve.stats.cache_hits.values()))
+"""
+    (run.folder / "deeper.py").write_text(DEEPER)
+    (run.folder / "levels.py").write_text("level = 1.0")
+    assert run(program) == ["1.0 0", "1.0 0", "0.0 0"]
+    assert run(program) == ["1.0 1", "1.0 1", "0.0 1"]
+    (run.folder / "levels.py").write_text("level = 2.0")
+    assert run(program) == ["2.0 0", "2.0 0", "0.0 1"]
+    moved = OBJECTIVE.format(level=1.0).replace("x - target", "x - target - 3.0")
+    (run.folder / "objective.py").write_text(moved)
+    assert run(program) == ["2.0 1", "2.0 1", "3.0 0"]
+
+
 @needs_cache
 def test_a_cached_function_may_call_one_that_came_from_the_cache(run):
     program = """
@@ -192,18 +244,6 @@ def test_where_numba_cannot_keep_it_fresh_a_caller_is_not_cached(tmp_path, monke
     with pytest.warns(match="Cannot cache compiled function"):
         assert module.solve(1.0).success
     assert not list(tmp_path.rglob("*.nbc"))
-
-
-def test_sources_are_the_files_of_all_functions_that_are_called():
-    @njit
-    def fun(x, weight, shift):
-        return joint(x, weight, shift)[0] + len(inner(x))
-
-    inner = njit(lambda x: x)
-    assert _sources([fun]) == {__file__, value.py_func.__code__.co_filename}
-    namespace = {}
-    exec("def unknown(x): return x", namespace)
-    assert _sources([namespace["unknown"]]) == set()
 
 
 def test_outdated_code_looks_like_a_missing_file():

@@ -422,12 +422,28 @@ def test_the_callback_hears_of_every_part(pool):
         np.testing.assert_array_equal(found.x, result.x[found.problems])
 
 
-def test_stop_iteration_ends_the_batch():
-    def stop(found):
-        raise StopIteration
+class Three(Here):
+    """The first three tasks are done at once, the others never."""
 
-    result = minimize_many(rosen, STARTS, workers=Here(), callback=stop)
-    assert result.status.tolist() == [0, 99, 99, 99, 99, 99]
+    def submit(self, function, /, *args, **kwargs):
+        if len(self.sizes) == 3:
+            return Future()
+        return super().submit(function, *args, **kwargs)
+
+
+@pytest.mark.parametrize("raised", [StopIteration, KeyboardInterrupt])
+def test_what_was_finished_when_the_batch_ended_is_kept(raised):
+    heard = []
+
+    def stop(found):
+        heard.append(found)
+        raise raised
+
+    options = {"on_interrupt": "return"}
+    result = minimize_many(rosen, STARTS, workers=Three(), callback=stop, options=options)
+    ending = 99 if raised is StopIteration else 7
+    assert result.status.tolist() == [0, 0, 0, ending, ending, ending]
+    assert len(heard) == 1
 
 
 def test_maxtime_ends_parts_in_the_middle(pool):

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -192,6 +193,68 @@ def test_interrupt_ends_a_long_advance(callback, options, kind):
         solver.advance(10**12)
     assert solver.status == -1
     assert solver.advance(3)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("on_interrupt", ["raise", "return"])
+def test_interrupts_that_numba_hands_on_as_system_errors_are_interrupts(on_interrupt, many):
+    """It does so where one comes while it makes a pair into Python objects."""
+
+    @njit
+    def fun(x):
+        total = 0.0
+        for i in range(3000):
+            total += math.sin(x[0] + i)
+        return 1e-9 * total + (x * x).sum(), 2.0 * x
+
+    fun(np.ones(2))
+    options = {**ENDLESS, "lr": 1e-9, "compile": False, "on_interrupt": on_interrupt}
+    ending = pytest.raises(KeyboardInterrupt) if on_interrupt == "raise" else nullcontext()
+    timer = threading.Timer(0.1, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    timer.start()
+    with ending:
+        if many:
+            ends = fastopt.minimize_many(
+                fun, np.ones((3, 2)), method="gd", jac=True, options=options
+            )
+        else:
+            ends = fastopt.minimize(fun, np.ones(2), method="gd", jac=True, options=options)
+        assert np.all(ends.status == 7)
+    timer.join()
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_first_evaluation_of_machine_code_can_be_interrupted(known):
+    """Between two differences, even if what was solved before took no time at all."""
+
+    @njit
+    def fun(x, rounds, calls):
+        calls[0] += 1
+        total = 0.0
+        for i in range(rounds.size):
+            total += math.sin(i * x[0])
+        return 1e-9 * total + x.sum()
+
+    n, calls = 20_000, np.zeros(1)
+    options = {**ENDLESS, "compile": True}
+    if known:
+        short = (np.ones(1), calls)
+        fastopt.minimize(fun, np.ones(3), short, "gd", options={**options, "maxiter": 3})
+        calls[0] = 0
+    solver = fastopt.Solver(fun, np.ones(n), (np.ones(100_000), calls), "gd", options=options)
+
+    def interrupt():
+        while calls[0] < 2:
+            time.sleep(0.001)
+        _thread.interrupt_main()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        solver.run()
+    thread.join()
+    assert 2 <= calls[0] < n
 
 
 @KINDS

@@ -13,13 +13,16 @@ import time
 import numpy as np
 import pytest
 from numba import carray, cfunc, njit, objmode
+from numba.core.errors import TypingError
 from numba.typed import List
 from scipy import LowLevelCallable
 from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, rosen, rosen_der
 
 import fastopt
 from fastopt import minimize_many
+from fastopt.interface import batches
 from fastopt.interface.methods import METHODS
+from fastopt.objectives import source, wrappers
 from fastopt.objectives.wrappers import SIGNATURE, known_wrapper
 from tests.interface.test_leaks import resident
 
@@ -590,6 +593,63 @@ def raise_mine():
     raise Mine("mine")
 
 
+def test_what_may_be_meant_by_arguments_that_do_not_fit_is_said():
+    @njit
+    def fun(x, t, y):
+        total = 0.0
+        for i in range(t.size):
+            total += (x[0] * t[i] - y[i]) ** 2
+        return total
+
+    t, y = np.linspace(0.0, 1.0, 5), np.ones((4, 5))
+    with pytest.raises(TypingError) as caught:
+        minimize_many(fun, np.zeros((4, 1)), (t, y))
+    (note,) = caught.value.__notes__
+    assert "each of the 4 problems in args[1]?" in note
+    assert minimize_many(fun, np.zeros((4, 1)), (t, y), (False, True)).success.all()
+
+
+def test_what_does_not_compile_is_not_tried_for_each_problem(monkeypatch):
+    @njit
+    def fun(x):
+        return (x[0] - 1.0) ** 2, [2.0 * (x[0] - 1.0)]
+
+    tries = []
+    build = wrappers.build_wrapper
+    monkeypatch.setattr(
+        wrappers, "build_wrapper", lambda *given: (tries.append(given), build(*given))[1]
+    )
+    monkeypatch.setattr(source, "PAYS_AFTER", 10)
+    monkeypatch.setattr(batches, "PAYS_AFTER", 10)
+    assert minimize_many(fun, np.zeros((20, 1)), jac=True).success.all()
+    for _ in range(20):
+        assert fastopt.minimize(fun, np.zeros(1), jac=True).success
+    assert len(tries) == 1
+
+
+def test_rows_that_numba_does_not_know_end_the_batch():
+    @njit
+    def fun(x, centre):
+        return ((x - centre) ** 2).sum()
+
+    with pytest.raises(NotImplementedError, match="float16"):
+        minimize_many(fun, np.zeros((4, 2)), np.ones((4, 2), dtype=np.float16), True)
+
+
+@pytest.mark.parametrize("compile", [True, False, "auto"])
+def test_masked_rows_are_refused_and_not_read_without_their_mask(compile):
+    @njit
+    def fun(x, centre):
+        return ((x - centre) ** 2).sum()
+
+    centres = np.ma.masked_greater(np.eye(2), 0.5)
+    assert minimize_many(fun, np.zeros((2, 2)), centres.data, True).success.all()
+    for _ in range(2):
+        with pytest.raises(TypeError, match=r"args\[0\]. must"):
+            minimize_many(fun, np.zeros((2, 2)), centres, True, options={"compile": compile})
+        fastopt.minimize(fun, np.zeros(2), np.ones(2), options={"compile": True})
+
+
 def test_what_is_no_exception_of_the_function_ends_the_batch():
     def fun(x):
         raise Worse
@@ -931,6 +991,16 @@ def test_methods_of_scipy_solve_problem_by_problem(method, workers):
     assert (batch.library, batch.method) == ("scipy", method.lower())
 
 
+def test_the_gradient_of_trust_constr_is_that_of_the_function():
+    """Its result's `jac` is of constraints."""
+    batch = minimize_many(rosen, STARTS[:2], method="trust-constr", options={"maxiter": 3})
+    for i, start in enumerate(STARTS[:2]):
+        alone = fastopt.minimize(rosen, start, method="trust-constr", options={"maxiter": 3})
+        np.testing.assert_array_equal(batch.x[i], alone.x)
+        np.testing.assert_array_equal(batch.jac[i], alone.grad)
+    assert not batch.errors
+
+
 @pytest.mark.parametrize("bounds", [[(0, 0.5), (None, 1)], Bounds([0, -np.inf], [0.5, 1.0])])
 @pytest.mark.parametrize("form", ["joint", "separate", "inplace", "3-point", "default"])
 def test_bounds_are_kept(bounds, form):
@@ -1002,6 +1072,13 @@ def test_best_leaves_out_what_is_not_a_number():
     starts = np.array([[8.0, 0.0], [-1.2, 1.0], [9.0, 0.0]])
     assert minimize_many(limited_pair, starts, jac=True).best == 1
     assert minimize_many(limited_pair, starts[[0, 2]], jac=True).best is None
+
+
+def test_nothing_is_lower_than_minus_infinity():
+    def slope(x):
+        return (-np.inf if x[0] > 5.0 else x[0] ** 2), np.array([2.0 * x[0]])
+
+    assert minimize_many(slope, np.array([[1.0], [9.0]]), jac=True).best == 1
 
 
 # --- memory ----------------------------------------------------------------------------------

@@ -7,18 +7,21 @@ import pickle
 import threading
 import weakref
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
 import pytest
 from numba import carray, njit, types
 from numba.core import types as core_types
+from numba.core.errors import TypingError
 from numba.experimental import jitclass
 from numba.typed import Dict, List
 from scipy import LowLevelCallable
 
 import fastopt
 from fastopt.interface.methods import METHODS
+from fastopt.objectives import wrappers
 from fastopt.objectives.source import compiled_objective, is_parallel
 from fastopt.objectives.wrappers import SIGNATURE, compile_wrapper, known_wrapper
 from fastopt.solvers.state import SolverState
@@ -285,6 +288,28 @@ def test_defaults_and_starred_parameters_are_filled_in():
     for args, expected in (((), 3.0), ((5.0,), 5.0), ((5.0, 1, 2.0), 7.0)):
         result = fastopt.minimize(fun, 0.0, args, jac=True, options={"compile": True})
         assert result.x[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("args", [(), (1.0,), (1.0, 2.0), (1.0, 2), (np.ones(2), 2.0)])
+@pytest.mark.parametrize("form", ["2-point", "inplace"])
+def test_starred_parameters_of_any_number_and_kind_arrive(args, form):
+    @njit
+    def fun(x, *args):
+        return ((x - 1.0) ** 2).sum() + len(args)
+
+    @njit
+    def filling(x, grad, *args):
+        if grad.size:
+            grad[:] = 2.0 * (x - 1.0)
+        return fun(x, *args)
+
+    function = filling if form == "inplace" else fun
+    compiled, interpreted = (
+        fastopt.minimize(function, start(2), args, jac=form, options={"compile": compile})
+        for compile in (True, False)
+    )
+    assert_same_bits(compiled, interpreted)
+    assert compiled.fun == pytest.approx(len(args))
 
 
 def test_a_function_with_a_signature_of_its_own_gets_what_it_declares():
@@ -785,6 +810,78 @@ def test_an_array_that_the_interpreter_keeps_has_an_owner():
     gc.collect()
     np.full(500_000, 1.0)  # would be put where the data were, if they were gone
     assert all((array == 7.0).all() for array in kept)
+
+
+def test_arrays_that_an_inplace_function_keeps_are_its_own():
+    kept = List.empty_list(types.float64[::1])
+
+    @njit
+    def fun(x, grad, kept):
+        if grad.size > 0:
+            grad[:] = 2.0 * x
+            kept.append(grad)
+        kept.append(x)
+        return (x * x).sum()
+
+    @njit
+    def solve(x0, kept):
+        options = fastopt.Options(maxiter=1)
+        return fastopt.minimize(fun, x0, (kept,), "l-bfgs", "inplace", options=options)
+
+    options = {"compile": True, "maxiter": 1}
+    fastopt.minimize(fun, np.full(100_000, 7.0), (kept,), "l-bfgs", "inplace", options=options)
+    solve(np.full(100_000, 7.0), kept)
+    gc.collect()
+    np.zeros(100_000)
+    assert (kept[0] == 14.0).all()
+    assert (kept[1] == 7.0).all()
+    half = len(kept) // 2
+    assert (kept[half] == 14.0).all()
+    assert (kept[half + 1] == 7.0).all()
+
+
+def test_a_known_wrapper_is_not_taken_for_arguments_of_another_byte_order():
+    @njit
+    def fun(x, centre):
+        return ((x - centre) ** 2).sum()
+
+    options = {"compile": True}
+    centre = np.arange(3.0)
+    fastopt.minimize(fun, start(3), centre, options=options)
+    swapped = centre.astype(centre.dtype.newbyteorder())
+    for compile in (True, False, "auto"):
+        with pytest.raises((TypeError, TypingError)):
+            fastopt.minimize(fun, start(3), swapped, options={"compile": compile})
+    with pytest.raises(TypeError, match=r"`args\[1\]` must be of a type that Numba knows, got an"):
+        fastopt.minimize(fun, start(3), (centre, {}), options=options)
+
+
+@pytest.mark.parametrize("attributes", [{"__slots__": ()}, {"__hash__": None}])
+def test_a_gradient_that_is_any_callable_goes_with_a_known_function(attributes):
+    @njit
+    def fun(x):
+        return (x * x).sum()
+
+    gradient = type("Gradient", (), {"__call__": lambda self, x: 2.0 * x, **attributes})()
+    for _ in range(2):
+        assert fastopt.minimize(fun, start(3), jac=gradient).success
+        fastopt.minimize(fun, start(3), options={"compile": True})
+
+
+def test_threads_that_need_a_wrapper_at_once_compile_it_once(monkeypatch):
+    @njit
+    def fun(x):
+        return (x * x).sum()
+
+    built = []
+    build = wrappers.build_wrapper
+    monkeypatch.setattr(
+        wrappers, "build_wrapper", lambda *given: (built.append(given), build(*given))[1]
+    )
+    fun(np.ones(2))
+    with ThreadPoolExecutor(6) as pool:
+        found = set(pool.map(lambda _: compile_wrapper(fun, "2-point", ()), range(6)))
+    assert len(found) == len(built) == 1
 
 
 def test_a_parallel_function_further_down_keeps_threads_apart():
