@@ -4,6 +4,7 @@
 """
 
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -21,6 +22,13 @@ if MSVC:
 else:
     COMPILE_ARGS = ["-O1", "-g"] if DEBUG else ["-O3"]
     COMPILE_ARGS += ["-ffp-contract=off"]
+
+# Modules of this ending are chosen at run time, on processors that have the instructions; on
+# others they are never called, and compiled like the rest. Fused multiply-adds are not among them.
+AVX2_ENDING = "_avx2"
+AVX2_ARGS: list[str] = []
+if not MSVC and platform.machine().lower() in ("x86_64", "amd64"):
+    AVX2_ARGS = ["-Xarch_x86_64", "-mavx2"] if sys.platform == "darwin" else ["-mavx2"]
 
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
 if not DEBUG:
@@ -45,7 +53,8 @@ def extensions() -> list[Extension]:
             include_dirs=[np.get_include()],
             define_macros=MACROS,
             undef_macros=["NDEBUG"] if DEBUG else [],
-            extra_compile_args=COMPILE_ARGS,
+            extra_compile_args=COMPILE_ARGS
+            + (AVX2_ARGS if source.stem.endswith(AVX2_ENDING) else []),
         )
         for source in sorted(Path("fastopt").rglob("*.pyx"))
     ]

@@ -5,6 +5,7 @@ Each answers as a library of `native` does.
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import scipy.optimize
 from native.library import ANSWER, Solutions
 from native.objectives import Problems
 from numba import njit, prange
+from scipy import LowLevelCallable
 
 import fastopt
 from fastopt.interface.methods import METHODS
@@ -31,6 +33,7 @@ class Path:
     call: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
     methods: tuple[str, ...] = QUASI_NEWTON
     most: int = 10**9  # so many problems are solved, and stand for the rest
+    takes_args: bool = True
 
     def solve(
         self,
@@ -85,6 +88,27 @@ def by_njit(
     return solve(problems.starts, problems.args, options)
 
 
+def by_c_function(
+    method: str, problems: Problems, gtol: float, maxiter: int, threads: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `by_minimize_many`, through the very pointer that the native libraries call."""
+    if problems.args:
+        raise ValueError("a C function gets its data through a pointer, one for all problems")
+    doubles = ctypes.POINTER(ctypes.c_double)
+    kind = ctypes.CFUNCTYPE(
+        ctypes.c_int, doubles, doubles, doubles, ctypes.c_ssize_t, ctypes.c_void_p
+    )
+    result = fastopt.minimize_many(
+        LowLevelCallable(kind(problems.function.address)),
+        problems.starts,
+        method=method,
+        jac=True,
+        options={"gtol": gtol, "ftol": 0.0, "maxiter": maxiter},
+        workers=threads,
+    )
+    return result.x, result.nfev, result.nit
+
+
 @cache
 def solve_all(fun: Any, method: str, batched: tuple[bool, ...], parallel: bool) -> Any:
     """A loop over the problems in the caller's own compiled code."""
@@ -135,6 +159,7 @@ PATHS = {
     for path in (
         Path("fastopt", by_minimize_many),
         Path("fastopt in njit", by_njit),
+        Path("fastopt by pointer", by_c_function, takes_args=False),
         Path("scipy", by_scipy, most=100),
     )
 }

@@ -95,7 +95,11 @@ def print_solves(found: dict[tuple[str, str], Solve], rounds: int = 15) -> None:
 
 def print_fits(found: dict[tuple[str, str], Solve], count: int = 10_000, rounds: int = 5) -> None:
     """Many small problems, on one thread and on two."""
-    found = {key: solve for key, solve in found.items() if key[1] in ("bfgs", "l-bfgs")}
+    found = {
+        key: solve
+        for key, solve in found.items()
+        if key[1] in ("bfgs", "l-bfgs") and getattr(EVERYONE[key[0]], "takes_args", True)
+    }
     for problems in (
         least_squares_fits(count),
         poisson_fits(count),

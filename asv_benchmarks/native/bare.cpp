@@ -54,8 +54,30 @@ inline double dot(const double* a, const double* b, Size n) {
     return sum + rest;
 }
 
-inline void subtract(const double* a, const double* b, Output out, Size n) {
-    each(n, [=](Size i) { out[i] = a[i] - b[i]; });
+struct Products {
+    double sy, yy;
+};
+
+// s = a - b, y = c - d, and their products.
+inline Products subtract_both(const double* a, const double* b, Output s, const double* c,
+                              const double* d, Output y, Size n) {
+    double sy[4] = {}, yy[4] = {};
+    Size i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int k = 0; k < 4; k++) {
+            s[i + k] = a[i + k] - b[i + k];
+            y[i + k] = c[i + k] - d[i + k];
+            sy[k] += s[i + k] * y[i + k];
+            yy[k] += y[i + k] * y[i + k];
+        }
+    for (; i < n; i++) {
+        one_by_one();
+        s[i] = a[i] - b[i];
+        y[i] = c[i] - d[i];
+        sy[0] += s[i] * y[i];
+        yy[0] += y[i] * y[i];
+    }
+    return {(sy[0] + sy[2]) + (sy[1] + sy[3]), (yy[0] + yy[2]) + (yy[1] + yy[3])};
 }
 
 inline void scale(double alpha, Output out, Size n) {
@@ -98,9 +120,9 @@ public:
     void forget() { pairs = 0; }
 
     // `direction` is -H g of the gradient before, and becomes that of the one given.
-    void learn(const double* gradient, double* direction) {
-        const double curvature = dot(s.data(), y.data(), n);
-        const double change = std::sqrt(dot(y.data(), y.data(), n));
+    void learn(Products products, const double* gradient, double* direction) {
+        const double curvature = products.sy;
+        const double change = std::sqrt(products.yy);
         const double inverse = 1 / curvature;
         double growth = 1;
         pairs++;
@@ -189,9 +211,9 @@ public:
 
     void forget() { pairs = next = 0; }
 
-    void learn(const double* gradient, double* direction) {
-        const double curvature = dot(s.data(), y.data(), n);
-        const double change = std::sqrt(dot(y.data(), y.data(), n));
+    void learn(Products products, const double* gradient, double* direction) {
+        const double curvature = products.sy;
+        const double change = std::sqrt(products.yy);
         copy(1, s.data(), &steps[next * n], n);
         copy(1, y.data(), &changes[next * n], n);
         inverses[next] = 1 / curvature;
@@ -246,12 +268,13 @@ public:
         while (norm_max(gradient.data(), n) > limits.gtol && nit < limits.maxiter) {
             start = {0, value, dot(gradient.data(), direction.data(), n)};
             if (!search(step)) break;
-            subtract(trial_x.data(), x, memory.s.data(), n);
-            subtract(trial_gradient.data(), gradient.data(), memory.y.data(), n);
+            const Products products =
+                subtract_both(trial_x.data(), x, memory.s.data(), trial_gradient.data(),
+                              gradient.data(), memory.y.data(), n);
             copy(1, trial_x.data(), x, n);
             value = trial.value;
             gradient.swap(trial_gradient);
-            memory.learn(gradient.data(), direction.data());
+            memory.learn(products, gradient.data(), direction.data());
             step = 1;
             nit++;
         }

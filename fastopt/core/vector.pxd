@@ -72,7 +72,11 @@ cdef inline double norm_max(const double* a, Py_ssize_t n) noexcept nogil:
 
 cdef inline double norm_two(const double* a, Py_ssize_t n) noexcept nogil:
     """Euclidean length, rescaled where the squares would leave the range of a double."""
-    cdef double squares = dot(a, a, n)
+    return length_of(a, dot(a, a, n), n)
+
+
+cdef inline double length_of(const double* a, double squares, Py_ssize_t n) noexcept nogil:
+    """As `norm_two`, from the sum of squares."""
     cdef double largest, ratio
     cdef double total = 0
     cdef Py_ssize_t i
@@ -152,14 +156,59 @@ cdef inline bint all_finite(const double* a, Py_ssize_t n) noexcept nogil:
     return True
 
 
-cdef inline void subtract(const double* a, const double* b, unshared out,
-                          Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n & ~3):
-        out[i] = a[i] - b[i]
-    for i in range(n & ~3, n):
+# The inner products of two vectors s and y.
+cdef struct Products:
+    double ss
+    double sy
+    double yy
+
+
+cdef inline Products subtract_both(const double* a, const double* b, unshared s, const double* c,
+                                   const double* d, unshared y, Py_ssize_t n) noexcept nogil:
+    """s = a - b, y = c - d, and their products, while they are at hand."""
+    cdef double ss0 = 0, ss1 = 0, ss2 = 0, ss3 = 0
+    cdef double sy0 = 0, sy1 = 0, sy2 = 0, sy3 = 0
+    cdef double yy0 = 0, yy1 = 0, yy2 = 0, yy3 = 0
+    cdef double s_i, y_i
+    cdef Products found
+    cdef Py_ssize_t i = 0
+    while i + 4 <= n:
+        four_at_once()
+        s[i] = a[i] - b[i]
+        s[i + 1] = a[i + 1] - b[i + 1]
+        s[i + 2] = a[i + 2] - b[i + 2]
+        s[i + 3] = a[i + 3] - b[i + 3]
+        y[i] = c[i] - d[i]
+        y[i + 1] = c[i + 1] - d[i + 1]
+        y[i + 2] = c[i + 2] - d[i + 2]
+        y[i + 3] = c[i + 3] - d[i + 3]
+        ss0 += s[i] * s[i]
+        ss1 += s[i + 1] * s[i + 1]
+        ss2 += s[i + 2] * s[i + 2]
+        ss3 += s[i + 3] * s[i + 3]
+        sy0 += s[i] * y[i]
+        sy1 += s[i + 1] * y[i + 1]
+        sy2 += s[i + 2] * y[i + 2]
+        sy3 += s[i + 3] * y[i + 3]
+        yy0 += y[i] * y[i]
+        yy1 += y[i + 1] * y[i + 1]
+        yy2 += y[i + 2] * y[i + 2]
+        yy3 += y[i + 3] * y[i + 3]
+        i += 4
+    while i < n:
         one_by_one()
-        out[i] = a[i] - b[i]
+        s_i = a[i] - b[i]
+        y_i = c[i] - d[i]
+        s[i] = s_i
+        y[i] = y_i
+        ss0 += s_i * s_i
+        sy0 += s_i * y_i
+        yy0 += y_i * y_i
+        i += 1
+    found.ss = (ss0 + ss2) + (ss1 + ss3)
+    found.sy = (sy0 + sy2) + (sy1 + sy3)
+    found.yy = (yy0 + yy2) + (yy1 + yy3)
+    return found
 
 
 cdef inline void axpy(double scale, const double* a, unshared out, Py_ssize_t n) noexcept nogil:
@@ -186,6 +235,17 @@ cdef inline void combine(double alpha, const double* a, double beta, const doubl
     for i in range(n & ~3, n):
         one_by_one()
         out[i] = alpha * a[i] + beta * b[i]
+
+
+cdef inline void combine_without(double alpha, const double* a, double beta, const double* b,
+                                 const double* c, unshared out, Py_ssize_t n) noexcept nogil:
+    """out = (alpha a + beta b) - c"""
+    cdef Py_ssize_t i
+    for i in range(n & ~3):
+        out[i] = (alpha * a[i] + beta * b[i]) - c[i]
+    for i in range(n & ~3, n):
+        one_by_one()
+        out[i] = (alpha * a[i] + beta * b[i]) - c[i]
 
 
 cdef inline void combine_onto(double alpha, const double* a, double beta, const double* b,

@@ -263,10 +263,7 @@ class _Compiled:
         done = solver.solve(self._objective, batch.starts, batch.answers, first, last, most)
         if isinstance(self._objective, CompiledObjective):
             seconds = (perf_counter() - begun) / max(1, solver.iterations - before)
-            wrapper = self._objective.wrapper
-            wrapper.pace = wrapper.pace._replace(
-                seconds=seconds, n=batch.starts.shape[1], size=self._size
-            )
+            self._objective.wrapper.pace.note(seconds, batch.starts.shape[1], self._size)
         return done
 
     def solve_at_once(self, first: int) -> int:

@@ -385,9 +385,8 @@ class Solver:
     def _advance_in_slices(self, k: int, bar: ProgressBar | None) -> bool:
         """At most `k` iterations, in slices that take about `SLICE_SECONDS` each."""
         source = self._source
-        known = source.pace > 0
-        going = self._slice(0)
-        size = max(1, int(THREAD_SECONDS / source.pace)) if known else 1
+        going = True if self._controls.maxtime == math.inf else self._slice(0)
+        size = max(1, int(THREAD_SECONDS / source.pace)) if source.pace > 0 else 1
         while going and k > 0:
             size = min(size, k)
             start = perf_counter()
@@ -430,16 +429,16 @@ class Solver:
         return going
 
     def _slice(self, k: int) -> bool:
-        """At most `k` iterations, and none after `maxtime`; the first time, only the one at x0."""
+        """At most `k` iterations, and none after `maxtime`; with 0, the evaluation at x0."""
         state = self._state
         maxtime = self._controls.maxtime
         going = True
         with self._source.turn:
-            if not state.started:
-                # Without a deadline: however short the time, there is a point to return.
-                going = self._run_slice(0, math.inf)
-            elif maxtime == math.inf or maxtime > self._time():
-                going = self._run_slice(k, maxtime - self._time())
+            if k == 0 or maxtime == math.inf:
+                # At x0 without a deadline: however short the time, there is a point to return.
+                going = self._run_slice(k, math.inf)
+            elif (left := maxtime - self._time()) > 0:
+                going = self._run_slice(k, left)
         if going and maxtime < math.inf and self._time() >= maxtime:
             state.finish(Status.MAXTIME)
             return False
@@ -461,15 +460,20 @@ class Solver:
                 objective.deadline = math.inf
                 source.note_calls(state.nfev - nfev, state.njev - njev)
 
-        expected = max(1, k) * source.pace
         start, nit = perf_counter(), state.nit
-        if 0 < expected <= THREAD_SECONDS:
-            going = state.advance(objective, k, expected > RELEASE_SECONDS)
-        else:
+        if not state.started and 0 < source.pace <= THREAD_SECONDS:
+            # The arguments may be others than those that the pace is known of.
+            if not state.advance(objective, 0, source.pace > RELEASE_SECONDS):
+                return False
+            source.pace = max(source.pace, perf_counter() - start)
+        if 0 < k * source.pace <= THREAD_SECONDS:
+            going = state.advance(objective, k, k * source.pace > RELEASE_SECONDS)
+        elif k > 0 or not state.started:
             going = interruptible(state, objective, k, seconds)
-        # An evaluation at x0 counts as an iteration; it tells the least that one takes.
-        pace = (perf_counter() - start) / max(1, state.nit - nit)
-        source.note_pace(pace if k else max(pace, source.pace))
+        else:
+            return True
+        # An evaluation at x0 counts as an iteration.
+        source.note_pace((perf_counter() - start) / max(1, state.nit - nit))
         return going
 
 

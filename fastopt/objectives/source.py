@@ -132,9 +132,7 @@ class ObjectiveSource:
         """Take note of what an iteration takes, for this solve and for the next."""
         self.pace = seconds
         if self._wrapper is not None:
-            self._wrapper.pace = self._wrapper.pace._replace(
-                seconds=seconds, n=self._recipe[3], size=self._size
-            )
+            self._wrapper.pace.note(seconds, self._recipe[3], self._size)
 
     def _compile(self) -> None:
         from fastopt.objectives.compiled import CompiledObjective

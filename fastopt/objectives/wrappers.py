@@ -16,8 +16,8 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import numba
 import numpy as np
@@ -71,7 +71,8 @@ _ATTRIBUTE = "_fastopt_wrappers"
 _REFUSED = "_fastopt_refused"
 
 
-class Pace(NamedTuple):
+@dataclass(slots=True)
+class Pace:
     """Seconds that an iteration took, with so many variables and numbers in the arguments.
 
     Zero seconds where that is not known.
@@ -81,14 +82,14 @@ class Pace(NamedTuple):
     n: int = 1
     size: int = 1
 
+    def note(self, seconds: float, n: int, size: int) -> None:
+        self.seconds, self.n, self.size = seconds, n, max(1, size)
+
     def expected(self, n: int, size: int) -> float:
         """For another problem, rather too much than too little: differences, and BFGS, take the
         square of n."""
-        more = max(1.0, n / self.n) ** 2 * max(1.0, size / max(1, self.size))
+        more = max(1.0, n / self.n) ** 2 * max(1.0, size / self.size)
         return self.seconds * more
-
-
-_UNKNOWN = Pace()
 
 
 @dataclass(eq=False)
@@ -112,7 +113,7 @@ class Wrapper:
     layout: Layout
     exclusive: bool
     origins: tuple[tuple[weakref.ref[Any], Any], ...]
-    pace: Pace = _UNKNOWN
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def is_current(self) -> bool:
@@ -405,13 +406,13 @@ def form_of(jac: Any) -> str:
 
 def known_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper | None:
     """The wrapper for functions and arguments of these types, if there is one already."""
-    return _current(fun, _key(jac, _fingerprint(args))) if hasattr(fun, _ATTRIBUTE) else None
+    kept = fun.__dict__.get(_ATTRIBUTE)
+    return _current(kept, _key(jac, _fingerprint(args))) if kept else None
 
 
-def _current(fun: Any, key: tuple[Any, ...]) -> Wrapper | None:
+def _current(kept: dict[Any, Wrapper], key: tuple[Any, ...]) -> Wrapper | None:
     """What is kept under a key, unless it is of a function as it was."""
-    kept = getattr(fun, _ATTRIBUTE, {})
-    wrapper: Wrapper | None = kept.get(key)
+    wrapper = kept.get(key)
     if wrapper is not None and not wrapper.is_current:
         kept.pop(key, None)
         return None
@@ -441,7 +442,7 @@ def compile_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper:
     wrapper = known_wrapper(fun, jac, args)
     if wrapper is None:
         wrapper = wrapper_for(fun, jac, _type_of(args))
-        wrapper = _keep(fun, _key(jac, _fingerprint(args)), wrapper)
+        wrapper = _keep(getattr(fun, _ATTRIBUTE), _key(jac, _fingerprint(args)), wrapper)
     return wrapper
 
 
@@ -463,17 +464,17 @@ def wrapper_if_possible(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper | 
 def wrapper_for(fun: Any, jac: Any, arguments: Any) -> Wrapper:
     """As `compile_wrapper`, from the Numba type of the arguments."""
     key = _key(jac, arguments)
-    wrapper = _current(fun, key)
+    kept = fun.__dict__.setdefault(_ATTRIBUTE, OrderedDict())
+    wrapper = _current(kept, key)
     if wrapper is None:
         # Of threads that need it at once, one compiles it, and the others find it then.
         with global_compiler_lock:
-            wrapper = _current(fun, key) or _keep(fun, key, build_wrapper(fun, jac, arguments))
+            wrapper = _current(kept, key) or _keep(kept, key, build_wrapper(fun, jac, arguments))
     return wrapper
 
 
-def _keep(fun: Any, key: tuple[Any, ...], wrapper: Wrapper) -> Wrapper:
-    """Keep it with its function, unless another thread has been faster."""
-    kept = fun.__dict__.setdefault(_ATTRIBUTE, OrderedDict())
+def _keep(kept: OrderedDict[Any, Wrapper], key: tuple[Any, ...], wrapper: Wrapper) -> Wrapper:
+    """Keep it, unless another thread has been faster."""
     while len(kept) >= _KEPT:
         kept.popitem(last=False)
     first: Wrapper = kept.setdefault(key, wrapper)
@@ -507,7 +508,7 @@ def build_wrapper(fun: Any, jac: Any, arguments: Any) -> Wrapper:
 
 def _first_code(function: Any) -> Any:
     """What a function was compiled to first; another object once it has been compiled anew."""
-    return next(iter(code_of(function)), None)
+    return next(iter(dict.values(function.overloads)), None)
 
 
 def own_flags() -> AbstractContextManager[Any]:
@@ -533,8 +534,10 @@ def _fingerprint(args: tuple[Any, ...]) -> Any:
     That takes a microsecond, and `numba.typeof` thirty. None if Numba knows no type for them.
     """
     if _is_plain(args):
-        with suppress(NotImplementedError, ValueError):
+        try:
             return compute_fingerprint(args)
+        except (NotImplementedError, ValueError):
+            pass
     with suppress(TypeError):
         return _type_of(args)
     return None
@@ -543,7 +546,7 @@ def _fingerprint(args: tuple[Any, ...]) -> Any:
 def _is_plain(args: tuple[Any, ...]) -> bool:
     """Whether a fingerprint tells all: it says nothing of byte orders, nor of masks."""
     for arg in args:
-        if isinstance(arg, np.ndarray | np.void):
+        if isinstance(arg, _ARRAYS):
             if type(arg) not in _PLAIN or not arg.dtype.isnative:
                 return False
         elif isinstance(arg, tuple) and not _is_plain(arg):
@@ -551,6 +554,7 @@ def _is_plain(args: tuple[Any, ...]) -> bool:
     return True
 
 
+_ARRAYS = (np.ndarray, np.void)
 _PLAIN = (np.ndarray, np.void, np.record, np.memmap)
 
 

@@ -11,7 +11,7 @@ cdef struct InverseHessian:
     Py_ssize_t n
     bint empty                # nothing learnt: H is `scale` times the identity
     double scale
-    double* s                 # where the next pair goes: `note_step` writes it
+    double* s                 # where the next pair goes, before `learn` takes it in
     double* y
     # DENSE
     bint guessed              # the matrix began as a multiple of the identity, not as one given
@@ -35,7 +35,7 @@ cdef Py_ssize_t most_pairs(Py_ssize_t n) noexcept nogil
 cdef Py_ssize_t memory_size(const InverseHessian* memory) noexcept nogil
 cdef void lay_out_memory(InverseHessian* memory, double* vectors) noexcept nogil
 cdef void forget(InverseHessian* memory) noexcept nogil
-cdef bint learn(InverseHessian* memory, double length, bint along, const double* gradient,
-                double* direction) noexcept nogil
+cdef bint learn(InverseHessian* memory, double curvature, double squares, double length, bint along,
+                const double* gradient, double* direction) noexcept nogil
 cdef void point_downhill(InverseHessian* memory, const double* gradient,
                          double* direction) noexcept nogil

@@ -21,7 +21,7 @@ from libc.string cimport memset
 
 from fastopt.core.check cimport check
 from fastopt.core.vector cimport (
-    axpy, combine, combine_onto, copy_scaled, dot, norm_two, scale_by,
+    axpy, combine, combine_onto, combine_without, copy_scaled, dot, length_of, scale_by,
 )
 
 cdef extern from "Python.h":
@@ -76,16 +76,14 @@ cdef void forget(InverseHessian* memory) noexcept nogil:
     memory.empty = True
 
 
-cdef bint learn(InverseHessian* memory, double length, bint along, const double* gradient,
-                double* direction) noexcept nogil:
+cdef bint learn(InverseHessian* memory, double curvature, double squares, double length, bint along,
+                const double* gradient, double* direction) noexcept nogil:
     """Take in the pair at (s, y), if its curvature is positive, and turn the direction.
 
-    `length` is |s|; `along` says that s leads along `direction`. `direction` is -H g of the
-    gradient before and becomes -H+ g of the one given.
+    `curvature` is s'y, `squares` y'y, `length` |s|; `along` says that s leads along `direction`.
+    `direction` is -H g of the gradient before and becomes -H+ g of the one given.
     """
-    cdef Py_ssize_t n = memory.n
-    cdef double curvature = dot(memory.s, memory.y, n)
-    cdef double change = norm_two(memory.y, n)
+    cdef double change = length_of(memory.y, squares, memory.n)
     if not curvature > max(LEAST_CURVATURE * length * change, DBL_MIN):
         if memory.kind == LIMITED:
             memory.pairs = min(memory.pairs, memory.m - 1)    # the oldest was written over
@@ -147,8 +145,7 @@ cdef void update_matrix(InverseHessian* memory, double curvature, bint along,
             scale_by(growth, direction, n)
     share = 0.5 * (1 + dot(memory.y, direction, n) * inverse)     # `direction` is u now
     combine(share * inverse, s, -inverse, direction, w, n)
-    copy_scaled(-1.0, product, direction, n)
-    combine_onto(-dot(w, gradient, n), s, -dot(s, gradient, n), w, 1.0, direction, n)
+    combine_without(-dot(w, gradient, n), s, -dot(s, gradient, n), w, product, direction, n)
     copy_scaled(1.0, s, memory.pending_s, n)
     memory.growth = growth
     memory.pending = True

@@ -4,7 +4,12 @@ A state is one struct and one block of doubles for its vectors. Between iteratio
 it can be left, copied, pickled and gone on with.
 """
 
-from fastopt.core.abi cimport Objective, StatusCode
+from libc.math cimport isfinite
+
+from fastopt.core.abi cimport REPLY_STOP, REPLY_DONE, Objective, StatusCode
+from fastopt.core.check cimport check
+from fastopt.core.flag cimport is_set
+from fastopt.core.vector cimport all_finite
 
 
 cdef struct Point:
@@ -59,7 +64,48 @@ cdef StatusCode advance(const Method* method, void* state, const Objective* obje
                         long long k) noexcept nogil
 cdef const Point* answer(const Iteration* state) noexcept nogil
 cdef double* lay_out_points(Iteration* state, double* vectors) noexcept nogil
-cdef int evaluate(Iteration* state, const Objective* objective, Point* point) noexcept nogil
 cdef StatusCode status_of_reply(const Iteration* state, int reply) noexcept nogil
-cdef void accept_trial(Iteration* state, double step) noexcept nogil
-cdef void keep_if_best(Iteration* state) noexcept nogil
+
+
+# --- steps, in the header so that they become part of a solver's loop -------------------------
+
+cdef inline int evaluate(Iteration* state, const Objective* objective, Point* point) noexcept nogil:
+    """Value and gradient at `point.x`, counted.
+
+    Where they are separate functions, the gradient is left alone if the value is not finite: it
+    is of no use there, and the user's function need not be able to give one.
+    """
+    cdef int reply
+    if is_set(&objective.stop) or state.started and state.nfev >= state.limits.maxfev:
+        return REPLY_STOP
+    reply = objective.value_grad(point.x, &point.value, point.gradient if objective.joint else NULL,
+                                 state.n, objective.context)
+    if reply == REPLY_STOP:
+        return reply
+    state.nfev += 1
+    state.njev += objective.joint
+    if reply != REPLY_DONE or objective.joint or not isfinite(point.value):
+        return reply
+    state.njev += 1
+    state.nfev += objective.gradient_cost
+    return objective.value_grad(point.x, NULL, point.gradient, state.n, objective.context)
+
+
+cdef inline void accept_trial(Iteration* state, double step) noexcept nogil:
+    """The trial becomes the current point, `step` away from the one before."""
+    cdef Point previous = state.current
+    check(isfinite(state.trial.value) and all_finite(state.trial.gradient, state.n))
+    state.decrease = previous.value - state.trial.value
+    state.previous_value = previous.value
+    state.step = step
+    state.current = state.trial
+    state.trial = previous
+    state.nit += 1
+
+
+cdef inline void keep_if_best(Iteration* state) noexcept nogil:
+    """The trial point is kept, by exchange, if it is the lowest besides the current one."""
+    cdef Point trial = state.trial
+    if trial.value < state.best.value and trial.value < state.current.value:
+        state.trial = state.best
+        state.best = trial

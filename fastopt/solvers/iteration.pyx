@@ -11,8 +11,6 @@ from fastopt.core.abi cimport (
     FTOL, GTOL, MAXFEV, MAXITER, NOISY_DIFFERENCES, NOT_ANALYTIC, NOT_FINITE, RAISED, REPLY_DONE,
     REPLY_RAISED, REPLY_STOP, RUNNING, STOPPED, STOPVAL, UNBOUNDED, XTOL,
 )
-from fastopt.core.check cimport check
-from fastopt.core.flag cimport is_set
 from fastopt.core.vector cimport all_finite, norm_max, norm_order, norm_two
 from fastopt.objectives.complex_step cimport check_complex_step
 
@@ -130,51 +128,9 @@ cdef double* lay_out_points(Iteration* state, double* vectors) noexcept nogil:
     return vectors + SHARED_VECTORS * n
 
 
-cdef int evaluate(Iteration* state, const Objective* objective, Point* point) noexcept nogil:
-    """Value and gradient at `point.x`, counted.
-
-    Where they are separate functions, the gradient is left alone if the value is not finite: it
-    is of no use there, and the user's function need not be able to give one.
-    """
-    cdef int reply
-    if is_set(&objective.stop) or state.started and state.nfev >= state.limits.maxfev:
-        return REPLY_STOP
-    reply = objective.value_grad(point.x, &point.value, point.gradient if objective.joint else NULL,
-                                 state.n, objective.context)
-    if reply == REPLY_STOP:
-        return reply
-    state.nfev += 1
-    state.njev += objective.joint
-    if reply != REPLY_DONE or objective.joint or not isfinite(point.value):
-        return reply
-    state.njev += 1
-    state.nfev += objective.gradient_cost
-    return objective.value_grad(point.x, NULL, point.gradient, state.n, objective.context)
-
-
 cdef StatusCode status_of_reply(const Iteration* state, int reply) noexcept nogil:
     if reply == REPLY_RAISED:
         return RAISED
     if reply == REPLY_STOP:
         return MAXFEV if state.nfev >= state.limits.maxfev else STOPPED
     return RUNNING
-
-
-cdef void accept_trial(Iteration* state, double step) noexcept nogil:
-    """The trial becomes the current point, `step` away from the one before."""
-    cdef Point previous = state.current
-    check(isfinite(state.trial.value) and all_finite(state.trial.gradient, state.n))
-    state.decrease = previous.value - state.trial.value
-    state.previous_value = previous.value
-    state.step = step
-    state.current = state.trial
-    state.trial = previous
-    state.nit += 1
-
-
-cdef void keep_if_best(Iteration* state) noexcept nogil:
-    """The trial point is kept, by exchange, if it is the lowest besides the current one."""
-    cdef Point trial = state.trial
-    if trial.value < state.best.value and trial.value < state.current.value:
-        state.trial = state.best
-        state.best = trial

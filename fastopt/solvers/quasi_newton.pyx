@@ -11,9 +11,12 @@ from fastopt.core.abi cimport (
     DOMAIN_EDGE, GRADIENT_MISMATCH, NOISY_DIFFERENCES, RAISED, REPLY_DONE, REPLY_STOP, ROUNDOFF,
     RUNNING, UNBOUNDED, Objective, StatusCode,
 )
-from fastopt.core.vector cimport add_scaled, dot, norm_max, norm_two, subtract
+from fastopt.core.vector cimport (
+    Products, add_scaled, dot, length_of, norm_max, norm_two, subtract_both,
+)
+from fastopt.solvers cimport inverse_hessian, inverse_hessian_avx2
 from fastopt.solvers.inverse_hessian cimport (
-    MemoryKind, forget, lay_out_memory, learn, memory_size, point_downhill,
+    InverseHessian, MemoryKind, forget, lay_out_memory, memory_size,
 )
 from fastopt.solvers.iteration cimport (
     SHARED_VECTORS, Iteration, Method, Point, accept_trial, evaluate, keep_if_best, lay_out_points,
@@ -23,6 +26,21 @@ from fastopt.solvers.line_search cimport (
     ACCEPTED, BOTTOMLESS, HAGER_ZHANG, SEARCH_RAISED, SEARCH_STOPPED, Outcome, Sample, Search,
     search_line,
 )
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__) && defined(__x86_64__)
+    #define fastopt_has_avx2() __builtin_cpu_supports("avx2")
+    #else
+    #define fastopt_has_avx2() 0
+    #endif
+    """
+    bint has_avx2 "fastopt_has_avx2"() noexcept nogil
+
+# Whether vectors of this length and longer are handled in registers of four doubles; shorter ones
+# gain nothing.
+cdef Py_ssize_t WIDE = 16
+cdef bint wide_registers = has_avx2()
 
 # What differences of f are trusted to tell apart at first, relative to |f|.
 cdef double FINE = 1e-10
@@ -95,6 +113,7 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
     cdef Iteration* iteration = &state.iteration
     cdef Search search
     cdef Outcome outcome
+    cdef Products products
     while True:
         outcome = search_along(state, objective, &search)
         if outcome == ACCEPTED:
@@ -115,16 +134,33 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
             return diagnose(state, objective, &search)
         forget(&state.memory)
         look_downhill(state, -INFINITY)
-    subtract(iteration.trial.x, iteration.current.x, state.memory.s, iteration.n)
-    subtract(iteration.trial.gradient, iteration.current.gradient, state.memory.y, iteration.n)
-    accept_trial(iteration, norm_two(state.memory.s, iteration.n))
-    learn(&state.memory, iteration.step, outcome == ACCEPTED, iteration.current.gradient,
-          state.direction)
+    products = subtract_both(
+        iteration.trial.x, iteration.current.x, state.memory.s,
+        iteration.trial.gradient, iteration.current.gradient, state.memory.y, iteration.n)
+    accept_trial(iteration, length_of(state.memory.s, products.ss, iteration.n))
+    learn(&state.memory, products.sy, products.yy, iteration.step, outcome == ACCEPTED,
+          iteration.current.gradient, state.direction)
     look_downhill(state, dot(iteration.current.gradient, state.direction, iteration.n))
     state.promised = -state.slope
     if is_idle(state, PATIENCE if objective.difference_step == 0 else PATIENCE_WITH_DIFFERENCES):
         return tell_noise_from_error(state, objective, state.search.resolution)
     return RUNNING
+
+
+cdef bint learn(InverseHessian* memory, double curvature, double squares, double length, bint along,
+                const double* gradient, double* direction) noexcept nogil:
+    if wide_registers and memory.n >= WIDE:
+        return inverse_hessian_avx2.learn(memory, curvature, squares, length, along, gradient,
+                                          direction)
+    return inverse_hessian.learn(memory, curvature, squares, length, along, gradient, direction)
+
+
+cdef void point_downhill(InverseHessian* memory, const double* gradient,
+                         double* direction) noexcept nogil:
+    if wide_registers and memory.n >= WIDE:
+        inverse_hessian_avx2.point_downhill(memory, gradient, direction)
+    else:
+        inverse_hessian.point_downhill(memory, gradient, direction)
 
 
 cdef bint is_idle(QuasiNewton* state, int patience) noexcept nogil:
@@ -292,3 +328,14 @@ cdef void lay_out(void* address, double* vectors) noexcept nogil:
 cdef double work(const void* address) noexcept nogil:
     cdef const QuasiNewton* state = <const QuasiNewton*>address
     return 4 * <double>memory_size(&state.memory)
+
+
+def use_wide_registers(bint wanted):
+    """For tests: use AVX2, where the processor has it, or do not. Says whether it was used before.
+
+    No bit of any result depends on it.
+    """
+    global wide_registers
+    before = wide_registers
+    wide_registers = wanted and has_avx2()
+    return before

@@ -6,6 +6,7 @@ from scipy.optimize import rosen, rosen_der
 
 from fastopt.core.abi import Status
 from fastopt.objectives.python import PythonObjective
+from fastopt.solvers.quasi_newton import use_wide_registers
 from fastopt.testing import problem
 
 from .conftest import UNLIMITED
@@ -28,6 +29,14 @@ def quadratic(n, condition=100.0, seed=0):
         return 0.5 * residual @ product, product
 
     return fun, hessian, centre
+
+
+@pytest.fixture
+def without_wide_registers():
+    """``with`` them, where the processor has them, before; without in the test."""
+    before = use_wide_registers(False)
+    yield
+    use_wide_registers(before)
 
 
 def iterates(state, objective, count):
@@ -410,3 +419,14 @@ def test_maxfev_zero_still_evaluates_the_start(make_state, chained_start, method
     state.advance(PythonObjective(rosen, rosen_der, (), 3), UNLIMITED)
     assert (state.status, state.nfev) == (Status.MAXFEV, 1)
     assert state.fun == rosen(chained_start(3))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n", [15, 16, 17, 18, 19, 50, 101])
+def test_wide_registers_change_no_bit(make_state, method, n, without_wide_registers):
+    fun, _, _ = quadratic(n, condition=1e4)
+    objective = PythonObjective(fun, True, (), n)
+    narrow = iterates(make_state(method, np.zeros(n)), objective, 60)
+    use_wide_registers(True)
+    wide = iterates(make_state(method, np.zeros(n)), objective, 60)
+    np.testing.assert_array_equal(narrow, wide)
