@@ -466,12 +466,12 @@ class Solver:
             if not state.advance(objective, 0, source.pace > RELEASE_SECONDS):
                 return False
             source.pace = max(source.pace, perf_counter() - start)
+        if k == 0 and state.started:
+            return state.advance(objective, 0)
         if 0 < k * source.pace <= THREAD_SECONDS:
             going = state.advance(objective, k, k * source.pace > RELEASE_SECONDS)
-        elif k > 0 or not state.started:
-            going = interruptible(state, objective, k, seconds)
         else:
-            return True
+            going = interruptible(state, objective, k, seconds)
         # An evaluation at x0 counts as an iteration.
         source.note_pace((perf_counter() - start) / max(1, state.nit - nit))
         return going
