@@ -385,7 +385,7 @@ class Solver:
     def _advance_in_slices(self, k: int, bar: ProgressBar | None) -> bool:
         """At most `k` iterations, in slices that take about `SLICE_SECONDS` each."""
         source = self._source
-        going = True if self._controls.maxtime == math.inf else self._slice(0)
+        going = True if k > 0 and self._controls.maxtime == math.inf else self._slice(0)
         size = max(1, int(THREAD_SECONDS / source.pace)) if source.pace > 0 else 1
         while going and k > 0:
             size = min(size, k)
