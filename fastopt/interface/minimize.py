@@ -60,7 +60,7 @@ def minimize(
     fun : callable
         The function to minimize, ``fun(x, *args) -> float``. ``x`` is a fresh array of shape (n,)
         and dtype float64, which is yours to keep and to write to. The value may be a real number
-        or an array that holds one.
+        or an array that holds one. A C function may take its place, see the notes.
     x0 : array_like of real numbers, shape (n,)
         Where to start: a scalar or a one-dimensional sequence. It is never written to.
     args : tuple, optional
@@ -154,6 +154,10 @@ def minimize(
     **In** ``@njit`` **code** this function can be called, too: the guide :doc:`/guides/njit` tells
     what it takes and returns there.
 
+    **A C function** may be `fun`, with ``jac=True``: a Numba cfunc or a `scipy.LowLevelCallable` of
+    the type ``int (double *x, double *value, double *grad, Py_ssize_t n, void *user_data)``, which
+    fills ``value`` and ``grad`` and returns 0. :doc:`/how_it_works` has an example.
+
     **Numerical trouble is never an exception.** It ends the solve with a status and a message, and
     the best finite point seen is returned. Status 0 is success, 1 a limit on iterations or
     evaluations, 2 a gradient that does not fit its function or differences too inaccurate to go
@@ -191,7 +195,8 @@ def minimize(
     compile : {"auto", True, False}, default "auto"
         Whether an ``@njit`` function is evaluated without the interpreter, which takes some tenths
         of a second to prepare: at once, never, or as soon as its calls have cost as much. The
-        result is the same to the bit. With True, what cannot be compiled is a TypeError.
+        result is the same to the bit. With True, what cannot be compiled is a TypeError or an
+        error of Numba's.
     disp : bool, default False
         Print a summary at the end.
     return_all : bool, default False
