@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numba
 import numpy as np
+import pytest
 from numba import njit, prange
+from numba.core.codegen import CPUCodeLibrary
+from numba.core.registry import cpu_target
 
 import fastopt
 from fastopt.objectives.machine_code import calls_interpreter, enters_threads
@@ -129,6 +132,10 @@ print(sum(functions.threaded.stats.cache_hits.values()))
 """
 
 
+@pytest.mark.skipif(
+    not hasattr(CPUCodeLibrary(cpu_target.target_context.codegen(), "probe"), "_reload_init"),
+    reason="this version of Numba crashes where a cached function calls a parallel one",
+)
 def test_functions_from_numbas_cache_keep_their_arguments_and_threads_apart(tmp_path):
     (tmp_path / "functions.py").write_text(MODULE)
     root = Path(fastopt.__file__).parents[1]
