@@ -118,10 +118,11 @@ class Batch:
             todo = 1
             if self.ended is not None:
                 return
-        if is_parallel(fun) or is_parallel(jac):
+        released = bool(self.compiling)
+        if is_parallel(fun, released) or is_parallel(jac, released):
             threads = 1
         threads = min(threads, len(self) - todo)
-        with turn_of(fun, jac):
+        with turn_of(fun, jac, released):
             if self.compiling:
                 workers = [_Compiled(self) for _ in range(threads)]
                 done = workers[0].solve_at_once(todo) if perf_counter() < self.deadline else todo

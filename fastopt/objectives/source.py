@@ -229,9 +229,10 @@ def is_known(fun: Any, jac: Any, args: tuple[Any, ...]) -> bool:
     return wrappers.known_wrapper(fun, jac, args) is not None
 
 
-def turn_of(fun: Any, jac: Any) -> AbstractContextManager[Any]:
+def turn_of(fun: Any, jac: Any, released: bool = False) -> AbstractContextManager[Any]:
     """What to hold while a function is evaluated: some must not run twice at once."""
-    return _ONE_AT_A_TIME if is_parallel(fun) or is_parallel(jac) else nullcontext()
+    exclusive = is_parallel(fun, released) or is_parallel(jac, released)
+    return _ONE_AT_A_TIME if exclusive else nullcontext()
 
 
 def is_dispatcher(function: Any) -> bool:
@@ -240,9 +241,18 @@ def is_dispatcher(function: Any) -> bool:
     return registry is not None and isinstance(function, registry.CPUDispatcher)
 
 
-def is_parallel(function: Any) -> bool:
-    """Whether a function is known to use Numba's own threads, itself or by way of another."""
-    return is_dispatcher(function) and enters_threads(function)
+def is_parallel(function: Any, released: bool = False) -> bool:
+    """Whether a function is known to use Numba's own threads, and may do so from two at once.
+
+    One that holds the GIL may not, unless it is `released` around it. To find out whether another
+    one that it calls does takes a millisecond, once.
+    """
+    if not is_dispatcher(function):
+        return False
+    options = function.targetoptions
+    if released or options.get("nogil"):
+        return enters_threads(function)
+    return bool(options.get("parallel"))
 
 
 def is_wrappable(fun: Any, jac: Any, args: tuple[Any, ...]) -> bool:
