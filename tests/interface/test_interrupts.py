@@ -155,16 +155,20 @@ WATCHERS = pytest.mark.parametrize(
 
 @contextlib.contextmanager
 def interrupted_once_it_runs(solver):
+    over = threading.Event()  # also where the solve never began
+
     def interrupt():
-        while solver.nit == 0:
-            time.sleep(0.001)
-        _thread.interrupt_main()
+        while solver.nit == 0 and not over.wait(0.001):
+            pass
+        if not over.is_set():
+            _thread.interrupt_main()
 
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
         yield
     finally:
+        over.set()
         thread.join()
 
 
