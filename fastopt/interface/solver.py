@@ -39,6 +39,8 @@ SLICE_GROWTH = 64
 # A slice that is expected to take longer than this runs in a thread of its own, which Ctrl-C can
 # stop at any evaluation; to start one takes 0.1 ms.
 THREAD_SECONDS = 0.005
+# So many times longer than expected may be chance: no reason yet for a thread.
+SURPRISE = 4
 # Below this the GIL is kept: to get it back beside a busy thread takes up to 5 ms.
 RELEASE_SECONDS = 0.001
 
@@ -465,7 +467,9 @@ class Solver:
             # The arguments may be others than those that the pace is known of.
             if not state.advance(objective, 0, source.pace > RELEASE_SECONDS):
                 return False
-            source.pace = max(source.pace, perf_counter() - start)
+            taken = perf_counter() - start
+            if taken > SURPRISE * source.pace:
+                source.pace = taken
         if k == 0 and state.started:
             return state.advance(objective, 0)
         if 0 < k * source.pace <= THREAD_SECONDS:

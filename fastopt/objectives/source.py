@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from scipy import LowLevelCallable
 
+from fastopt.objectives.compiled import CFunctionObjective, CompiledObjective
 from fastopt.objectives.machine_code import enters_threads
 from fastopt.objectives.objective import BoundObjective
 from fastopt.objectives.python import PythonObjective
@@ -135,11 +136,10 @@ class ObjectiveSource:
             self._wrapper.pace.note(seconds, self._recipe[3], self._size)
 
     def _compile(self) -> None:
-        from fastopt.objectives.compiled import CompiledObjective
-        from fastopt.objectives.wrappers import compile_wrapper
-
         fun, jac, args, n, abs_step, rel_step, *_ = self._recipe
         if self._wrapper is None:
+            from fastopt.objectives.wrappers import compile_wrapper
+
             self._wrapper = compile_wrapper(fun, jac, args)
         if self._wrapper.exclusive:
             self.turn = _ONE_AT_A_TIME
@@ -173,7 +173,6 @@ def compiled_objective(
     """
     if is_c_function(fun):
         return _from_c(fun, jac, args)
-    from fastopt.objectives.compiled import CompiledObjective
     from fastopt.objectives.wrappers import compile_wrapper
 
     wrapper = compile_wrapper(fun, jac, first_of(args, batched))
@@ -296,8 +295,6 @@ _C_TYPES = (
 
 
 def _from_c(fun: Any, jac: Any, args: tuple[Any, ...]) -> BoundObjective:
-    from fastopt.objectives.compiled import CFunctionObjective
-
     if jac is not True:
         raise ValueError(
             "`jac` must be True when `fun` is a C function, which computes value and gradient: "

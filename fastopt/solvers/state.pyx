@@ -41,6 +41,7 @@ NOT_ANALYTIC_MESSAGE = (
 # What the numbers in a pickle mean: raised where that changes but not how many there are.
 LAYOUT = 2
 
+cdef dict STATUSES = {int(status): status for status in Status}     # quicker than `Status(...)`
 SEARCHES = {"hager-zhang": HAGER_ZHANG, "more-thuente": MORE_THUENTE}
 
 
@@ -196,7 +197,7 @@ cdef class SolverState:
     @property
     def status(self):
         """Why it ended, or `Status.RUNNING`."""
-        return Status(self.iteration.status)
+        return STATUSES[self.iteration.status]
 
     @property
     def stopped(self):
@@ -287,17 +288,19 @@ cdef class SolverState:
         cdef const double* row = memory.matrix
         cdef const double* s = memory.pending_s
         cdef const double* w = memory.pending_w
-        cdef double[:, ::1] full
+        cdef cnp.npy_intp[2] shape = [n, n]
+        cdef cnp.ndarray matrix
+        cdef double* full
         if memory.pairs == 0:
             return memory.scale * np.eye(n)
-        matrix = np.empty((n, n))
-        full = matrix
+        matrix = cnp.PyArray_EMPTY(2, shape, cnp.NPY_DOUBLE, 0)
+        full = <double*>cnp.PyArray_DATA(matrix)
         for i in range(n):
             for j in range(i + 1):
-                full[i, j] = row[j]
+                full[i * n + j] = row[j]
                 if memory.pending:
-                    full[i, j] = memory.growth * row[j] + (s[i] * w[j] + w[i] * s[j])
-                full[j, i] = full[i, j]
+                    full[i * n + j] = memory.growth * row[j] + (s[i] * w[j] + w[i] * s[j])
+                full[j * n + i] = full[i * n + j]
             row += i + 1
         return matrix
 
