@@ -23,7 +23,8 @@ from fastopt import minimize_many
 from fastopt.interface import batches
 from fastopt.interface.methods import METHODS
 from fastopt.objectives import source, wrappers
-from fastopt.objectives.wrappers import SIGNATURE, known_wrapper
+from fastopt.objectives.bodies import SIGNATURE
+from fastopt.objectives.wrappers import known_wrapper
 from tests.interface.test_leaks import resident
 
 STARTS = np.array([[-1.2, 1.0], [1.0, 1.0], [3.0, -2.0], [0.0, 0.0], [0.3, 4.0]])

@@ -20,10 +20,12 @@ from numba.typed import Dict, List
 from scipy import LowLevelCallable
 
 import fastopt
+from fastopt.interface import solver as solver_module
 from fastopt.interface.methods import METHODS
 from fastopt.objectives import wrappers
+from fastopt.objectives.bodies import SIGNATURE
 from fastopt.objectives.source import compiled_objective, is_parallel
-from fastopt.objectives.wrappers import SIGNATURE, compile_wrapper, known_wrapper
+from fastopt.objectives.wrappers import compile_wrapper, known_wrapper
 from fastopt.solvers.state import SolverState
 from tests.solvers.conftest import OWN, SHARED
 
@@ -130,6 +132,40 @@ def test_slices_and_threads_change_no_bit(monkeypatch):
     while solver.advance(3):
         assert threading.active_count() >= 1
     assert_same_bits(whole, solver.result())
+
+
+@pytest.mark.parametrize(("times", "in_a_thread"), [(2.0, False), (40.0, True)])
+def test_a_thread_is_started_where_x0_takes_far_longer_than_expected(
+    monkeypatch, times, in_a_thread
+):
+    """And not for what may be chance: the clock here says what each evaluation takes."""
+
+    @njit
+    def fun(x):
+        return (x * x).sum(), 2.0 * x
+
+    options = {"compile": True}
+    fastopt.minimize(fun, start(2), jac=True, options=options)  # its wrapper is known from here on
+    expected = 1e-5
+    known_wrapper(fun, True, ()).pace.note(expected, 2, 1)
+    now = [0.0]
+    interruptible = solver_module.interruptible
+    threads = []
+
+    class Slow(SolverState):
+        def advance(self, *arguments, **keywords):
+            now[0] += times * expected
+            return super().advance(*arguments, **keywords)
+
+    def watched(*arguments):
+        threads.append(arguments)
+        return interruptible(*arguments)
+
+    monkeypatch.setattr(solver_module, "SolverState", Slow)
+    monkeypatch.setattr(solver_module, "interruptible", watched)
+    monkeypatch.setattr(solver_module, "perf_counter", lambda: now[0])
+    assert fastopt.minimize(fun, start(2), jac=True, options=options).success
+    assert bool(threads) == in_a_thread
 
 
 def test_a_solve_changes_over_to_the_compiled_function_without_a_trace(monkeypatch):
