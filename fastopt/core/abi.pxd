@@ -31,13 +31,23 @@ ctypedef void (*rule_step_fn)(double* x, const double* grad, double* slots,
                               long long n) noexcept nogil
 
 
+# `image` of a vector under a linear operator that may depend on nothing but the solve.
+ctypedef int (*operator_fn)(const double* vector, double* image, Py_ssize_t n,
+                            void* context) noexcept nogil
+
+
 cdef struct Objective:
     value_grad_fn value_grad
+    hess_fn hess                # NULL if there is none
+    hessp_fn hessp              # likewise
+    operator_fn precondition    # likewise; it has a context of its own
     void* context
+    void* preconditioner
     bint joint                  # value and gradient come from one call of the user's function
     Py_ssize_t gradient_cost    # calls of the function that a gradient takes: 0 if it is exact
     double difference_step      # relative step of the gradient's differences; 0 if it is exact
     bint complex_step           # the gradient is by complex steps: to be checked at x0
+    bint holds                  # all products at one point come from one evaluation of `hess`
     int stop                    # set from another thread, to end the solve at the next evaluation
 
 

@@ -21,15 +21,18 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import LbfgsInvHessProduct
 
 __all__ = [
     "UNLIMITED",
     "Check",
     "Choice",
+    "CurvaturePairs",
     "Flag",
     "Integer",
     "InverseHessian",
     "NormOrder",
+    "Preconditioner",
     "Real",
     "Steps",
     "Switch",
@@ -302,6 +305,8 @@ class InverseHessian:
         return "a symmetric positive definite matrix of shape (n, n)"
 
     def __call__(self, name: str, value: Any, n: int) -> Vector:
+        if isinstance(value, LbfgsInvHessProduct):
+            value = value.todense()
         matrix = real_array(name, self.expected, value)
         if matrix.shape != (n, n):
             raise ValueError(
@@ -321,6 +326,52 @@ class InverseHessian:
                 f"`{name}` must be {self.expected}, got one that is not positive definite"
             ) from None
         return symmetric
+
+
+@dataclass(frozen=True, slots=True)
+class CurvaturePairs:
+    """The pairs of steps and gradient changes that L-BFGS ended with."""
+
+    @property
+    def expected(self) -> str:
+        return "the hess_inv of a result of 'l-bfgs', a LbfgsInvHessProduct"
+
+    def __call__(self, name: str, value: Any, n: int) -> tuple[Vector, Vector]:
+        if not isinstance(value, LbfgsInvHessProduct):
+            _wrong_type(name, self.expected, value)
+        steps, changes = (np.array(each, dtype=np.float64, order="C") for each in (value.sk, value.yk))
+        if steps.shape[1] != n:
+            raise ValueError(f"`{name}` must be of shape {(n, n)}, got one of shape {value.shape}")
+        curvatures = (steps * changes).sum(axis=1)
+        if not (np.isfinite(curvatures) & (curvatures > 0)).all():
+            raise ValueError(f"`{name}` must be positive definite, got one that is not")
+        return steps, changes
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditioner:
+    """An approximate inverse Hessian: its diagonal, or what multiplies a vector by it."""
+
+    @property
+    def expected(self) -> str:
+        return (
+            "an array of n positive numbers, a matrix of shape (n, n), a LinearOperator or a callable"
+        )
+
+    def __call__(self, name: str, value: Any, n: int) -> Any:
+        if getattr(value, "shape", None) == (n, n) and hasattr(value, "dot"):
+            return value.dot
+        if callable(value):
+            return value
+        diagonal = real_array(name, self.expected, value)
+        if diagonal.shape != (n,):
+            raise ValueError(
+                f"`{name}` must be {self.expected} with n = {n}, got an array of shape "
+                f"{diagonal.shape}"
+            )
+        if not (np.isfinite(diagonal) & (diagonal > 0)).all():
+            raise ValueError(f"`{name}` must be positive and finite, got {reprlib.repr(value)}")
+        return diagonal.copy()
 
 
 @dataclass(frozen=True, slots=True)

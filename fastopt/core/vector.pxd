@@ -282,3 +282,13 @@ cdef inline void copy_scaled(double scale, const double* a, unshared out,
     for i in range(n & ~3, n):
         one_by_one()
         out[i] = scale * a[i]
+
+
+cdef inline void multiply_lower(const double* matrix, const double* x, double* out,
+                                Py_ssize_t n) noexcept nogil:
+    """out = A x for a symmetric A whose lower triangle is given, row-major (n, n)."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        out[i] = dot(matrix, x, i + 1)
+        axpy(x[i], matrix, out, i)
+        matrix += n

@@ -28,13 +28,13 @@ from fastopt.interface.solver import Solver, difference_steps
 from fastopt.objectives.compiled import CompiledObjective
 from fastopt.objectives.source import (
     PAYS_AFTER,
+    are_parallel,
     calls_of,
     calls_so_far,
     compiled_objective,
     first_of,
     is_dispatcher,
     is_known,
-    is_parallel,
     is_wrappable,
     size_of,
     turn_of,
@@ -67,6 +67,8 @@ class Problems:
 
     fun: Any
     jac: Any
+    hess: Any
+    hessp: Any
     name: str
     method: Method | None
     bounds: Any
@@ -74,6 +76,10 @@ class Problems:
     options: Mapping[str, Any]
     settings: Settings
     controls: Controls
+
+    @property
+    def functions(self) -> tuple[Any, ...]:
+        return (self.fun, self.jac, self.hess, self.hessp)
 
 
 @dataclass
@@ -104,7 +110,7 @@ class Batch:
 
     def run(self, threads: int, report: Report) -> None:
         """Solve the problems, in so many threads."""
-        fun, jac = self.problems.fun, self.problems.jac
+        functions = self.problems.functions
         todo = 0
         if self.compiling is None:
             todo = self._solve_until_compiling_pays(report)
@@ -113,16 +119,16 @@ class Batch:
         # What they are compiled to shows whether threads may share them.
         if self.compiling:
             self.objective()
-        elif threads > 1 and todo == 0 and is_dispatcher(fun):
+        elif threads > 1 and todo == 0 and is_dispatcher(self.problems.fun):
             self._solve_here(0, 1, report)
             todo = 1
             if self.ended is not None:
                 return
         released = bool(self.compiling)
-        if is_parallel(fun, released) or is_parallel(jac, released):
+        if are_parallel(*functions, released=released):
             threads = 1
         threads = min(threads, len(self) - todo)
-        with turn_of(fun, jac, released):
+        with turn_of(*functions, released=released):
             if self.compiling:
                 workers = [_Compiled(self) for _ in range(threads)]
                 done = workers[0].solve_at_once(todo) if perf_counter() < self.deadline else todo
@@ -156,13 +162,16 @@ class Batch:
         Returns the number of problems done: all of them, if compiling does not pay or is not
         possible.
         """
-        fun, jac, answers = self.problems.fun, self.problems.jac, self.answers
-        if is_known(fun, jac, first_of(self.args, self.batched)) and self.compiles():
+        shared, answers = self.problems, self.answers
+        fun, jac = shared.fun, shared.jac
+        first = first_of(self.args, self.batched)
+        if is_known(fun, jac, first, shared.hess, shared.hessp) and self.compiles():
             return 0
         calls = done = 0
         while done < len(self) and self.ended is None:
             self._solve_here(done, done + 1, report)
             calls += calls_of(jac, int(answers.nfev[done]), int(answers.njev[done]))
+            calls += int(answers.nhev[done])
             done += 1
             expected = calls / done * (len(self) - done)
             if done < len(self) and calls_so_far(fun) + expected >= PAYS_AFTER:
@@ -178,7 +187,7 @@ class Batch:
         begun = perf_counter()
         jac = "2-point" if shared.jac is None else shared.jac
         self.compiling = self._unfit_rows() is None and is_wrappable(
-            shared.fun, jac, first_of(self.args, self.batched)
+            shared.fun, jac, first_of(self.args, self.batched), shared.hess, shared.hessp
         )
         self.deadline += perf_counter() - begun
         return self.compiling
@@ -200,7 +209,17 @@ class Batch:
         n = self.starts.shape[1]
         begun = perf_counter()
         try:
-            return compiled_objective(shared.fun, jac, self.args, n, *steps, self.batched)
+            return compiled_objective(
+                shared.fun,
+                jac,
+                self.args,
+                n,
+                *steps,
+                self.batched,
+                shared.hess,
+                shared.hessp,
+                shared.controls.preconditioner,
+            )
         finally:
             self.deadline += perf_counter() - begun
 
@@ -330,6 +349,8 @@ class _Interpreted:
             batch.args_of(i),
             shared.name,
             shared.jac,
+            shared.hess,
+            shared.hessp,
             shared.tol,
             {**shared.options, "maxtime": seconds},
         )
@@ -365,6 +386,8 @@ class _Interpreted:
                 batch.args_of(i),
                 shared.name,
                 shared.jac,
+                shared.hess,
+                shared.hessp,
                 bounds=shared.bounds,
                 tol=shared.tol,
                 options=shared.options,
@@ -377,7 +400,7 @@ class _Interpreted:
         slopes = found.get("grad", found.get("jac"))  # the former where `jac` is of constraints
         if slopes is not None:
             answers.jac[i] = slopes
-        for name in ("nit", "nfev", "njev"):
+        for name in ("nit", "nfev", "njev", "nhev"):
             getattr(answers, name)[i] = found.get(name, 0)
         batch.endings[i] = (int(found.status), bool(found.success), str(found.message))
 

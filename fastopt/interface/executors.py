@@ -36,7 +36,7 @@ LARGE = 1_000_000
 GRACE_SECONDS = 2.0
 
 # The arrays of a part's answers, in the order in which they travel.
-ARRAYS = ("x", "fun", "jac", "nit", "nfev", "njev", "status")
+ARRAYS = ("x", "fun", "jac", "nit", "nfev", "njev", "nhev", "status")
 
 _kept: OrderedDict[bytes, tuple[Problems, tuple[Any, ...], tuple[bool, ...]]] = OrderedDict()
 
@@ -108,6 +108,8 @@ def _pack(batch: Batch) -> bytes:
     for name, value in (
         ("fun", problems.fun),
         ("jac", problems.jac),
+        ("hess", problems.hess),
+        ("hessp", problems.hessp),
         ("args", (shared, _rows_of(batch, 0, 1))),
     ):
         try:

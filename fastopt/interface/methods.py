@@ -16,10 +16,12 @@ from fastopt.core.validate import (
     UNLIMITED,
     Check,
     Choice,
+    CurvaturePairs,
     Flag,
     Integer,
     InverseHessian,
     NormOrder,
+    Preconditioner,
     Real,
     Steps,
     Switch,
@@ -62,7 +64,8 @@ class Option:
 class Method:
     """How fastopt runs one method, and when a user should choose it.
 
-    `solver` and `rule` name what runs it. The argument ``tol`` sets `tol_options`. `aliases` are
+    `solver` and `rule` name what runs it. `second_order` says that it uses second derivatives: the
+    Hessian, or products with it, or for want of both differences of gradients. The argument ``tol`` sets `tol_options`. `aliases` are
     other names of the method, and `option_aliases` maps other names of options to those in
     `options`. `scipy` is SciPy's name for the equal method, and `scipy_options` maps the options
     that it has as well to its names for them.
@@ -79,6 +82,7 @@ class Method:
     reference: str
     when: str
     aliases: tuple[str, ...] = ()
+    second_order: bool = False
     option_aliases: Mapping[str, str] = field(default_factory=dict)
     scipy_options: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,16 +96,11 @@ class Method:
 SCIPY_METHODS = (
     "nelder-mead",
     "powell",
-    "cg",
-    "newton-cg",
     "tnc",
     "cobyla",
     "cobyqa",
     "slsqp",
     "trust-constr",
-    "dogleg",
-    "trust-ncg",
-    "trust-exact",
     "trust-krylov",
 )
 
@@ -177,22 +176,32 @@ def _differences(*, absolute_step: bool) -> dict[str, Option]:
     return options
 
 
-_WOLFE = {
-    "c1": Option(
-        1e-4,
-        _OPEN_UNIT,
-        "Line search: the least decrease, as a part of what the slope promises; below c2.",
-    ),
-    "c2": Option(
-        0.9, _OPEN_UNIT, "Line search: the most of the slope that may remain after a step."
-    ),
-    "maxls": Option(20, Integer(low=1), "Line search: the most trial steps in one iteration."),
-    "line_search": Option(
-        "hager-zhang",
-        Choice(("hager-zhang", "more-thuente")),
-        "The line search: 'hager-zhang' or 'more-thuente'.",
-    ),
-}
+def _wolfe(c2: float = 0.9) -> dict[str, Option]:
+    return {
+        "c1": Option(
+            1e-4,
+            _OPEN_UNIT,
+            "Line search: the least decrease, as a part of what the slope promises; below c2.",
+        ),
+        "c2": Option(
+            c2, _OPEN_UNIT, "Line search: the most of the slope that may remain after a step."
+        ),
+        "maxls": Option(20, Integer(low=1), "Line search: the most trial steps in one iteration."),
+        "line_search": Option(
+            "hager-zhang",
+            Choice(("hager-zhang", "more-thuente")),
+            "The line search: 'hager-zhang' or 'more-thuente'.",
+        ),
+    }
+
+
+_DAMPING = Option(
+    False,
+    Flag(),
+    "Powell's damping: a pair of less curvature than a fifth of what is expected is moved towards "
+    "that, and not taken as it is.",
+)
+
 
 _RUNNING = {
     "compile": Option(
@@ -221,7 +230,7 @@ _RUNNING = {
     ),
 }
 
-# The options of both quasi-Newton methods that SciPy has under the same names.
+# The options of methods that use gradients alone which SciPy's have under the same names,
 _SHARED_WITH_SCIPY = (
     "gtol",
     "maxiter",
@@ -231,35 +240,36 @@ _SHARED_WITH_SCIPY = (
     "disp",
     "return_all",
 )
+# and those of trust-region methods.
+_RADIUS_OPTIONS = ("initial_trust_radius", "max_trust_radius", "eta")
 
 
-def _bfgs() -> Method:
+def _dense(name: str, title: str, reference: str, when: str, scipy: str | None) -> Method:
     options = {
         **_stopping(ftol=0.0, maxiter=PerVariable(200), maxfev=UNLIMITED),
-        **_WOLFE,
+        **_wolfe(),
         "hess_inv0": Option(
             None,
             InverseHessian(),
-            "Initial inverse Hessian, symmetric positive definite, of shape (n, n); None is a "
-            "multiple of the identity, chosen after the first step and in the first n updates.",
+            "Initial inverse Hessian, symmetric positive definite, of shape (n, n), or the hess_inv "
+            "of an earlier result; None is a multiple of the identity, chosen after the first step "
+            "and in the first n updates.",
         ),
+        "damping": _DAMPING,
         **_differences(absolute_step=True),
         **_RUNNING,
     }
     return Method(
-        name="bfgs",
-        title="BFGS",
+        name=name,
+        title=title,
         family="quasi-newton",
-        solver="bfgs",
+        solver=name,
         rule=None,
-        scipy="BFGS",
+        scipy=scipy,
         options=options,
         tol_options=("gtol",),
-        reference=(
-            "Nocedal & Wright, Numerical Optimization (2nd ed., 2006), algorithm 6.1; "
-            "Hager & Zhang, SIAM J. Optim. 16 (2005) 170-192"
-        ),
-        when="the function is smooth and n x n numbers fit in memory: to a few thousand variables.",
+        reference=reference,
+        when=when,
         option_aliases={"maxfun": "maxfev", "xrtol": "xtol"},
         scipy_options={
             **{name: name for name in (*_SHARED_WITH_SCIPY, "norm", "c1", "c2", "hess_inv0")},
@@ -271,12 +281,18 @@ def _bfgs() -> Method:
 def _lbfgs() -> Method:
     options = {
         **_stopping(ftol=2.2204460492503131e-09, maxiter=15000, maxfev=15000),
-        **_WOLFE,
+        **_wolfe(),
         "maxcor": Option(
             10,
             Integer(low=1),
             "How many pairs of steps and gradient changes to remember.",
         ),
+        "hess_inv0": Option(
+            None,
+            CurvaturePairs(),
+            "The hess_inv of an earlier result, whose pairs it begins with.",
+        ),
+        "damping": _DAMPING,
         **_differences(absolute_step=True),
         **_RUNNING,
         "iprint": Option(-1, Integer(), "Accepted, as SciPy accepts it, and without effect."),
@@ -300,6 +316,111 @@ def _lbfgs() -> Method:
         scipy_options={
             **{name: name for name in (*_SHARED_WITH_SCIPY, "ftol", "maxls", "maxcor", "iprint")},
             "maxfev": "maxfun",
+        },
+    )
+
+
+def _cg() -> Method:
+    options = {
+        **_stopping(ftol=0.0, maxiter=PerVariable(200), maxfev=UNLIMITED),
+        **_wolfe(0.4),
+        "beta": Option(
+            "hz",
+            Choice(("hz", "pr+", "fr", "dy", "hs")),
+            "How directions are conjugated: 'hz' (Hager & Zhang), 'pr+' (Polak & Ribière), 'fr' "
+            "(Fletcher & Reeves), 'dy' (Dai & Yuan) or 'hs' (Hestenes & Stiefel).",
+        ),
+        "preconditioner": Option(
+            None,
+            Preconditioner(),
+            "An approximate inverse Hessian: its diagonal, an array of shape (n,), or its product "
+            "with a vector, a callable, LinearOperator or matrix.",
+        ),
+        **_differences(absolute_step=True),
+        **_RUNNING,
+    }
+    return Method(
+        name="cg",
+        title="Nonlinear conjugate gradients",
+        family="conjugate-gradient",
+        solver="cg",
+        rule=None,
+        scipy="CG",
+        options=options,
+        tol_options=("gtol",),
+        reference="Hager & Zhang, SIAM J. Optim. 16 (2005) 170-192",
+        when="there are very many variables and memory for a few vectors alone.",
+        option_aliases={"maxfun": "maxfev"},
+        scipy_options={name: name for name in (*_SHARED_WITH_SCIPY, "norm", "c1", "c2")},
+    )
+
+
+def _newton(name: str, title: str, scipy: str | None, reference: str, when: str) -> Method:
+    return Method(
+        name=name,
+        title=title,
+        family="newton",
+        solver=name,
+        rule=None,
+        scipy=scipy,
+        options={
+            **_stopping(ftol=0.0, maxiter=PerVariable(200), maxfev=UNLIMITED),
+            **_wolfe(),
+            **_differences(absolute_step=True),
+            **_RUNNING,
+        },
+        tol_options=("gtol",),
+        reference=reference,
+        when=when,
+        second_order=True,
+        option_aliases={"maxfun": "maxfev"},
+        scipy_options={
+            name: name for name in ("xtol", "maxiter", "disp", "return_all", "c1", "c2", "workers")
+        },
+    )
+
+
+def _trust_region(
+    name: str,
+    title: str,
+    scipy: str | None,
+    reference: str,
+    when: str,
+    family: str = "trust-region",
+) -> Method:
+    return Method(
+        name=name,
+        title=title,
+        family=family,
+        solver=name,
+        rule=None,
+        scipy=scipy,
+        options={
+            **_stopping(ftol=0.0, maxiter=PerVariable(200), maxfev=UNLIMITED),
+            "initial_trust_radius": Option(
+                None,
+                Real(low=0.0, open_low=True),
+                "The longest first step; None is the norm of the gradient at x0, shortened to the "
+                "first step afterwards.",
+            ),
+            "max_trust_radius": Option(
+                math.inf, Real(low=0.0, open_low=True), "The longest step of all."
+            ),
+            "eta": Option(
+                1e-4,
+                Real(low=0.0, high=0.25, open_high=True),
+                "A step is taken if it lowers f by more than this part of what was predicted.",
+            ),
+            **_differences(absolute_step=True),
+            **_RUNNING,
+        },
+        tol_options=("gtol",),
+        reference=reference,
+        when=when,
+        second_order=family == "trust-region",
+        option_aliases={"maxfun": "maxfev"},
+        scipy_options={
+            name: name for name in (*_RADIUS_OPTIONS, "gtol", "maxiter", "disp", "return_all")
         },
     )
 
@@ -337,8 +458,71 @@ def _first_order(name: str, title: str, when: str) -> Method:
 METHODS: dict[str, Method] = {
     row.name: row
     for row in (
-        _bfgs(),
+        _dense(
+            "bfgs",
+            "BFGS",
+            "Nocedal & Wright, Numerical Optimization (2nd ed., 2006), algorithm 6.1; "
+            "Hager & Zhang, SIAM J. Optim. 16 (2005) 170-192",
+            "the function is smooth and n x n numbers fit in memory: to a few thousand variables.",
+            "BFGS",
+        ),
         _lbfgs(),
+        _dense(
+            "dfp",
+            "DFP",
+            "Nocedal & Wright, Numerical Optimization (2nd ed., 2006), equation 6.15",
+            "BFGS's predecessor is to be studied; BFGS is better in practice.",
+            None,
+        ),
+        _trust_region(
+            "sr1",
+            "SR1 in a trust region",
+            None,
+            "Nocedal & Wright, Numerical Optimization (2nd ed., 2006), algorithm 6.2; "
+            "Lin & Moré, SIAM J. Optim. 9 (1999) 1100-1127",
+            "the Hessian is indefinite on the way, and gradients are all there is.",
+            "quasi-newton",
+        ),
+        _cg(),
+        _newton(
+            "newton",
+            "Newton",
+            None,
+            "Nocedal & Wright, Numerical Optimization (2nd ed., 2006), section 3.4; "
+            "Cheng & Higham, SIAM J. Matrix Anal. Appl. 19 (1998) 1097-1110",
+            "there is a Hessian, of up to a few thousand variables.",
+        ),
+        _newton(
+            "newton-cg",
+            "Newton-CG",
+            "Newton-CG",
+            "Nocedal & Wright, Numerical Optimization (2nd ed., 2006), algorithm 7.1",
+            "there are many variables and products with the Hessian are cheap.",
+        ),
+        _trust_region(
+            "trust-exact",
+            "Newton in a trust region, exact",
+            "trust-exact",
+            "Moré & Sorensen, SIAM J. Sci. Stat. Comput. 4 (1983) 553-572; "
+            "Lin & Moré, SIAM J. Optim. 9 (1999) 1100-1127",
+            "there is a Hessian and the function is difficult: the most robust, at n^3 a step.",
+        ),
+        _trust_region(
+            "trust-ncg",
+            "Newton-CG in a trust region",
+            "trust-ncg",
+            "Steihaug, SIAM J. Numer. Anal. 20 (1983) 626-637; "
+            "Lin & Moré, SIAM J. Optim. 9 (1999) 1100-1127",
+            "there are many variables, and the Hessian is indefinite on the way.",
+        ),
+        _trust_region(
+            "dogleg",
+            "Dogleg",
+            "dogleg",
+            "Powell, in Rabinowitz (ed.), Numerical Methods for Nonlinear Algebraic Equations "
+            "(1970) 87-114; Nocedal & Wright, section 4.1",
+            "the Hessian is positive definite nearly everywhere.",
+        ),
         _first_order(
             "gd",
             "Gradient descent",

@@ -22,14 +22,20 @@ from scipy.optimize import (
     OptimizeResult,
 )
 
-from fastopt.core.validate import check_callable, real_vector, warn_caller
-from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
+from fastopt.core.validate import check_callable, real_vector
+from fastopt.interface.methods import METHODS, SCIPY_METHODS, find_method, unknown_method
 from fastopt.interface.options import check_tol, scipy_options
 from fastopt.interface.solver import DIFFERENCES, Solver, check_jac
 from fastopt.interface.tuples import Options
 from fastopt.objectives.source import is_c_function
 
-__all__ = ["bound_arrays", "check_known_to_scipy", "has_bound", "minimize"]
+__all__ = [
+    "bound_arrays",
+    "check_known_to_scipy",
+    "has_bound",
+    "is_scipys_hessian",
+    "minimize",
+]
 
 Vector = NDArray[np.float64]
 
@@ -300,11 +306,15 @@ def minimize(
             f"`method` must be a string, a callable or None, got {type(method).__name__}"
         )
     row = find_method(name)
-    if row is not None and not constrained and (bounds is None or not has_bound(bounds, x0)):
-        if hess is not None or hessp is not None:
+    if (
+        row is not None
+        and not constrained
+        and not (row.second_order and row.scipy and is_scipys_hessian(hess))
+        and (bounds is None or not has_bound(bounds, x0))
+    ):
+        if hess is not None and not row.second_order:
             _check_hessian(hess, hessp)
-            _warn_unused(row, hess, hessp)
-        return Solver(fun, x0, args, name, jac, tol, options).run(callback)
+        return Solver(fun, x0, args, name, jac, hess, hessp, tol, options).run(callback)
 
     if is_c_function(fun):
         raise TypeError(
@@ -422,10 +432,9 @@ def _check_hessian(hess: Any, hessp: Any) -> None:
         raise ValueError(f"{expected}, got {hess!r}")
 
 
-def _warn_unused(row: Method, hess: Any, hessp: Any) -> None:
-    for name, value in (("hess", hess), ("hessp", hessp)):
-        if value is not None:
-            warn_caller(f"method {row.name} does not use `{name}`", RuntimeWarning)
+def is_scipys_hessian(hess: Any) -> bool:
+    """Whether it is a form of Hessian that SciPy alone makes."""
+    return isinstance(hess, HessianUpdateStrategy) or hess in ("3-point", "cs")
 
 
 def check_known_to_scipy(method: str) -> None:

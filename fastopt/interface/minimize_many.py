@@ -23,10 +23,10 @@ from fastopt.core.validate import check_callable, real_array
 from fastopt.interface.batches import Batch, Problems, is_of_numba
 from fastopt.interface.executors import run_in_executor
 from fastopt.interface.methods import METHODS, find_method
-from fastopt.interface.minimize import check_known_to_scipy, has_bound
+from fastopt.interface.minimize import check_known_to_scipy, has_bound, is_scipys_hessian
 from fastopt.interface.options import Controls, as_mapping, read_options, scipy_options
 from fastopt.interface.progress import CountingBar
-from fastopt.interface.solver import check_jac
+from fastopt.interface.solver import check_jac, check_second
 from fastopt.objectives.source import is_c_function, must_compile
 
 __all__ = ["BatchResult", "minimize_many"]
@@ -51,7 +51,7 @@ class BatchResult(OptimizeResult):  # type: ignore[misc]  # SciPy has no annotat
         The best point found for each problem.
     fun, jac : ndarray of shape (B,) and (B, n)
         The value and the gradient there.
-    nit, nfev, njev : ndarray of int, shape (B,)
+    nit, nfev, njev, nhev : ndarray of int, shape (B,)
         Counts of iterations and evaluations.
     status : ndarray of int, shape (B,)
         How each problem ended; see `minimize_many`.
@@ -105,6 +105,8 @@ def minimize_many(
     batched: bool | Sequence[bool] = False,
     method: str | None = None,
     jac: Callable[..., Any] | str | bool | None = None,
+    hess: Callable[..., Any] | str | None = None,
+    hessp: Callable[..., Any] | None = None,
     bounds: Bounds | Sequence[tuple[float | None, float | None]] | None = None,
     tol: float | None = None,
     callback: Callable[[OptimizeResult], Any] | None = None,
@@ -114,8 +116,8 @@ def minimize_many(
 ) -> BatchResult:
     """Minimize one function from many starts, or with many data sets: independent problems.
 
-    Each problem is solved as `minimize` solves it, to the bit. If `fun` (and `jac`) are ``@njit``
-    functions or C functions, no interpreter runs between the problems, the GIL is free, and
+    Each problem is solved as `minimize` solves it, to the bit. If `fun` (and `jac`, `hess` or
+    `hessp`) are ``@njit`` functions or C functions, no interpreter runs between the problems, the GIL is free, and
     several threads share them.
 
     Parameters
@@ -125,7 +127,8 @@ def minimize_many(
     X0 : array_like of real numbers, shape (B, n)
         Where each of the B problems starts.
     args : tuple, optional
-        Further arguments of `fun` and `jac`. Anything but a tuple is the one further argument.
+        Further arguments of `fun`, `jac`, `hess` and `hessp`. Anything but a tuple is the one
+        further argument.
     batched : bool or sequence of bool, optional
         Which of `args` are arrays with a row for each problem: ``fun`` gets ``arg[i]`` in problem
         ``i``, without a copy. One bool stands for all. By default none are, and all problems share
@@ -136,6 +139,8 @@ def minimize_many(
         bounds.
     jac : {callable, True, False, None, "inplace", "2-point", "3-point", "cs"}, optional
         The gradient, as in `minimize`.
+    hess, hessp : callable, optional
+        The Hessian, or its product with a vector, as in `minimize`.
     bounds : sequence of (low, high) or `scipy.optimize.Bounds`, optional
         Bounds on the variables, the same for all problems.
     tol : float, optional
@@ -213,7 +218,9 @@ def minimize_many(
         raise ValueError(f"`errors` must be 'record' or 'raise', got {errors!r}")
     if callback is not None:
         check_callable("callback", callback)
-    problems, of_batch = _check_problems(fun, jac, starts, method, bounds, tol, options)
+    problems, of_batch = _check_problems(
+        fun, jac, hess, hessp, starts, method, bounds, tol, options
+    )
     compiling = _choose(problems, args)
     threads = _check_workers(workers, compiling)
 
@@ -312,6 +319,8 @@ def _stacked(rows: Sequence[Any]) -> Any:
 def _check_problems(
     fun: Any,
     jac: Any,
+    hess: Any,
+    hessp: Any,
     starts: NDArray[np.float64],
     method: Any,
     bounds: Any,
@@ -332,10 +341,11 @@ def _check_problems(
         if options.get(key):
             raise ValueError(f"`{key}` must not be among the options: it is one of single solves")
     row = find_method(name)
-    own = row is not None and bounds is None
+    own = row is not None and bounds is None and not (row.scipy and is_scipys_hessian(hess))
     of_one = {key: value for key, value in options.items() if key not in _OF_BATCH}
     if own:
         assert row is not None
+        hess, hessp = check_second(row, hess, hessp)
         settings, of_batch = read_options(row, options, tol, n)
         of_one = {
             key: value
@@ -359,7 +369,7 @@ def _check_problems(
         whole = {key: options[key] for key in _OF_BATCH if key in options}
         settings, of_batch = read_options(METHODS["bfgs"], whole, tol, n)
     problems = Problems(
-        fun, jac, name, row if own else None, bounds, tol, of_one, settings, of_batch
+        fun, jac, hess, hessp, name, row if own else None, bounds, tol, of_one, settings, of_batch
     )
     return problems, of_batch
 
@@ -369,7 +379,9 @@ def _choose(problems: Problems, args: tuple[Any, ...]) -> bool | None:
     if problems.method is None:
         return False
     jac = "2-point" if problems.jac is None else problems.jac
-    return must_compile(problems.fun, jac, None, problems.controls.compile)
+    return must_compile(
+        problems.fun, jac, None, problems.controls.compile, problems.hess, problems.hessp
+    )
 
 
 def _check_workers(workers: Any, compiling: bool | None) -> int:
@@ -494,6 +506,7 @@ def _result(batch: Batch) -> BatchResult:
         nit=answers.nit,
         nfev=answers.nfev,
         njev=answers.njev,
+        nhev=answers.nhev,
         status=status,
         success=success,
         message={number: " ".join(messages[number]) for number in sorted(messages)},

@@ -44,6 +44,8 @@ def multistart(
     sampler: str | qmc.QMCEngine = "sobol",
     method: str | None = None,
     jac: Callable[..., Any] | str | bool | None = None,
+    hess: Callable[..., Any] | str | None = None,
+    hessp: Callable[..., Any] | None = None,
     tol: float | None = None,
     callback: Callable[[OptimizeResult], Any] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -59,7 +61,7 @@ def multistart(
     bounds : sequence of (low, high) or `scipy.optimize.Bounds`
         The box that the starts are drawn from; all bounds finite.
     args : tuple, optional
-        Further arguments of `fun` and `jac`.
+        Further arguments of `fun`, `jac`, `hess` and `hessp`.
     starts : int or array_like of shape (B, n), default 64
         How many starts to draw, or the starts themselves.
     sampler : {"sobol", "halton", "lhs", "uniform"} or QMCEngine, default "sobol"
@@ -70,7 +72,7 @@ def multistart(
         The method of the searches, as in `minimize`. By default ``"l-bfgs-b"``, and the searches
         stay within `bounds`. Given by name, a method that takes no bounds searches without: the
         box then only says where to start.
-    jac, tol, callback, options, workers : optional
+    jac, hess, hessp, tol, callback, options, workers : optional
         As in `minimize_many`.
     rng : int or numpy.random.Generator, default 0
         Where the starts come from: the same number, the same starts.
@@ -79,8 +81,8 @@ def multistart(
     -------
     OptimizeResult
         Of the search that ended lowest, with ``x``, ``fun``, ``jac``, ``nit``, ``status``,
-        ``success``, ``message``, ``method`` and ``library`` as in `minimize`; ``nfev`` and ``njev``
-        count all searches. ``start`` is where it began, ``index`` its number, and ``batch`` the
+        ``success``, ``message``, ``method`` and ``library`` as in `minimize`; ``nfev``, ``njev``
+        and ``nhev`` count all searches. ``start`` is where it began, ``index`` its number, and ``batch`` the
         BatchResult of all.
 
     Raises
@@ -116,6 +118,8 @@ def multistart(
         args,
         method=method,
         jac=jac,
+        hess=hess,
+        hessp=hessp,
         bounds=Bounds(low, high) if method is None or _takes_bounds(method) else None,
         tol=tol,
         callback=callback,
@@ -134,6 +138,7 @@ def multistart(
         nit=int(batch.nit[best]),
         nfev=int(batch.nfev.sum()),
         njev=int(batch.njev.sum()),
+        nhev=int(batch.nhev.sum()),
         status=int(batch.status[best]),
         success=bool(batch.success[best]),
         message=batch.message[int(batch.status[best])],

@@ -30,12 +30,12 @@ from fastopt.objectives.calls import ARGUMENTS, VECTOR, propagate
 from fastopt.objectives.wrappers import Wrapper, own_flags
 from fastopt.rules.steps import c_step
 from fastopt.rules.table import RULES
+from fastopt.solvers.catalogue import SETTINGS
 from fastopt.solvers.entry import (
     ADDRESS,
     CALL_SIZE,
     FIRST_HYPERPARAMETER,
     REFUSALS,
-    SETTINGS,
     SYMBOL,
     TOKEN,
     encode_methods,
@@ -49,6 +49,7 @@ RESULT = types.NamedTuple(
         VECTOR,
         types.float64,
         VECTOR,
+        types.int64,
         types.int64,
         types.int64,
         types.int64,
@@ -78,6 +79,15 @@ _REFUSALS = {
     "not finite": (ValueError, "`x0` must be finite, got a NaN or an infinity"),
     "tol": (ValueError, "`tol` must be a nonnegative number"),
     "wolfe": (ValueError, "`c1` must be less than `c2`"),
+    "radius": (ValueError, "`initial_trust_radius` must be at most `max_trust_radius`"),
+    "not a hessian": (
+        ValueError,
+        "`hess` must return an array of shape (n, n), got one with other numbers of rows or columns",
+    ),
+    "not a product": (
+        ValueError,
+        "`hessp` must return an array of the length of x, got another length",
+    ),
 }
 
 _SCHEMES = {"2-point": 1, "3-point": 2, "cs": 3}  # `Scheme` in objectives/differences.pxd
@@ -99,6 +109,8 @@ _CALL = {
     "length": _int64,
     "kind": _int64,
     "value_grad": _pointer,
+    "hess": _pointer,
+    "hessp": _pointer,
     "context": _pointer,
     "joint": _int64,
     "inplace": _int64,
@@ -114,6 +126,7 @@ _CALL = {
     "nit": _int64,
     "nfev": _int64,
     "njev": _int64,
+    "nhev": _int64,
 }
 _MEMBERS = {name: i for i, name in enumerate(_CALL)}
 
@@ -179,10 +192,11 @@ class _Generator:
         return builder.load(result)
 
     def result(self, start: _Vector, slopes: _Vector, status: Any) -> Any:
-        value, nit, nfev, njev = (
-            self.builder.load(self.member(name)) for name in ("value", "nit", "nfev", "njev")
+        value, *counts = (
+            self.builder.load(self.member(name))
+            for name in ("value", "nit", "nfev", "njev", "nhev")
         )
-        fields = (start.array(), value, slopes.array(), nit, nfev, njev, *self.ending(status))
+        fields = (start.array(), value, slopes.array(), *counts, *self.ending(status))
         return self.context.make_tuple(self.builder, RESULT, fields)
 
     def entry(self) -> Any:
@@ -246,7 +260,8 @@ class _Generator:
     def put_objective(self, kind: Any, value: Any) -> Any:
         """The wrapper, and the context with the arguments; returns the latter's address."""
         wrapper, builder = self.plan.wrapper, self.builder
-        self.context.add_linking_libs([wrapper.library])
+        parts = (wrapper.value_grad, wrapper.hess, wrapper.hessp)
+        self.context.add_linking_libs([part.library for part in parts if part is not None])
         arguments = self.plan.arguments
         if not isinstance(kind, types.BaseTuple):
             kind, value = (
@@ -263,7 +278,9 @@ class _Generator:
             value = _borrowed(self.context, builder, arguments, value)
         builder.store(value, cgutils.gep_inbounds(builder, place, 0, 1))
         self.put(
-            value_grad=self.declare(wrapper.name),
+            value_grad=self.declare(wrapper.value_grad.name),
+            hess=self.declare(wrapper.hess.name) if wrapper.hess else _pointer(None),
+            hessp=self.declare(wrapper.hessp.name) if wrapper.hessp else _pointer(None),
             context=place,
             joint=wrapper.form in ("joint", "inplace"),
             inplace=wrapper.form == "inplace",
@@ -487,7 +504,8 @@ def _encodable(row: Method, complaints: list[tuple[str, str]]) -> tuple[Any, ...
             }
         )
     names = (row.name, *row.aliases)
-    return names, row.solver, rule.slots if rule else 0, row.has_absolute_step, rules
+    slots = rule.slots if rule else 0
+    return names, row.solver, slots, row.has_absolute_step, rules
 
 
 def _limits(check: Any) -> dict[str, Any]:

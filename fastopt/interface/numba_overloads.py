@@ -93,7 +93,10 @@ def _check(
     """Refuse types that compiled code cannot take."""
     if not _is_function(fun):
         _refuse("fun", "an @njit function", fun)
-    unused = {"hess": hess, "hessp": hessp, "bounds": bounds, "callback": callback}
+    for name, kind in (("hess", hess), ("hessp", hessp)):
+        if kind != _NONE and not _is_function(kind):
+            _refuse(name, "an @njit function or None in @njit code", kind)
+    unused = {"bounds": bounds, "callback": callback}
     for name, kind in unused.items():
         if kind != _NONE:
             _refuse(name, f"None in @njit code: leave it out, {_FROM_PYTHON}", kind)
@@ -108,7 +111,9 @@ def _check(
         )
 
 
-def _plan(fun: Any, args: Any, method: Any, jac: Any, **_: Any) -> Plan:
+def _plan(
+    fun: Any, args: Any, method: Any, jac: Any, hess: Any, hessp: Any, **_: Any
+) -> Plan:
     """What a call with arguments of these types comes down to; a literal carries its value."""
     from fastopt.interface.numba_call import Plan
     from fastopt.objectives.wrappers import wrapper_for
@@ -116,8 +121,13 @@ def _plan(fun: Any, args: Any, method: Any, jac: Any, **_: Any) -> Plan:
     methods = _methods(method)
     arguments = _argument_types(args)
     gradient, given = _gradient(jac, fun, arguments)
-    wrapper = wrapper_for(fun.dispatcher, gradient, arguments)
-    functions = (fun.dispatcher, gradient) if callable(gradient) else (fun.dispatcher,)
+    second = [None if kind == _NONE else kind.dispatcher for kind in (hess, hessp)]
+    if not any(row.second_order for row in methods):
+        for name, function in zip(("hess", "hessp"), second, strict=True):
+            if function is not None:
+                raise TypeError(f"`{name}` must be left out: method {methods[0].name} does not use it")
+    wrapper = wrapper_for(fun.dispatcher, gradient, arguments, *second)
+    functions = tuple(each for each in (fun.dispatcher, gradient, *second) if callable(each))
     return Plan(functions, wrapper, arguments, methods, not given)
 
 

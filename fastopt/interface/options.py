@@ -41,6 +41,11 @@ _SOLVER_SETTINGS = frozenset(
         "line_search",
         "hess_inv0",
         "maxcor",
+        "damping",
+        "beta",
+        "initial_trust_radius",
+        "max_trust_radius",
+        "eta",
     )
 )
 _TOL = Real(low=0.0)
@@ -63,6 +68,7 @@ class Controls(NamedTuple):
     finite_diff_rel_step: Steps = None
     workers: int | Callable[..., Any] | None = None
     compile: bool | str = "auto"
+    preconditioner: Any = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,12 @@ def read_options(
     if "c1" in settings and settings["c1"] >= settings["c2"]:
         raise ValueError(
             f"`c1` must be less than `c2`, got c1={settings['c1']} and c2={settings['c2']}"
+        )
+    radius = settings.get("initial_trust_radius")
+    if radius is not None and radius > settings["max_trust_radius"]:
+        raise ValueError(
+            "`initial_trust_radius` must be at most `max_trust_radius`, got "
+            f"initial_trust_radius={radius} and max_trust_radius={settings['max_trust_radius']}"
         )
     return settings, defaults.controls._replace(**controls)
 

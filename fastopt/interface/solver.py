@@ -18,7 +18,7 @@ from scipy.optimize import OptimizeResult
 
 from fastopt.core.abi import Status
 from fastopt.core.result import ENDINGS, Ending, paused
-from fastopt.core.validate import UNLIMITED, check_callable, real_vector
+from fastopt.core.validate import UNLIMITED, check_callable, real_vector, warn_caller
 from fastopt.interface.errand import Errand
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import Controls, read_options
@@ -30,7 +30,7 @@ from fastopt.objectives.python import PythonObjective
 from fastopt.objectives.source import ObjectiveSource, is_c_function
 from fastopt.solvers.state import SolverState
 
-__all__ = ["DIFFERENCES", "Solver", "check_jac"]
+__all__ = ["DIFFERENCES", "Solver", "check_jac", "check_second"]
 
 # Between two slices the interpreter runs signal handlers. An objective in Python runs them as it
 # goes; with a compiled one, Ctrl-C waits for the end of the slice.
@@ -64,10 +64,11 @@ class Solver:
     args : tuple, optional
         Further arguments of `fun` and `jac`.
     method : str, optional
-        ``"bfgs"`` (the default), ``"l-bfgs"``, ``"gd"`` or ``"adam"``. Not a method of SciPy's:
-        those cannot be paused.
+        A method of fastopt's, ``"bfgs"`` by default. Not one of SciPy's: those cannot be paused.
     jac : {callable, True, "inplace", "2-point", "3-point", "cs"}, optional
         The gradient, as in `minimize`.
+    hess, hessp : callable, optional
+        The Hessian, or its product with a vector, as in `minimize`.
     tol : float, optional
         Tolerance, as in `minimize`.
     options : dict or Options, optional
@@ -129,6 +130,8 @@ class Solver:
         args: Any = (),
         method: str | None = None,
         jac: Callable[..., Any] | str | bool | None = None,
+        hess: Callable[..., Any] | str | None = None,
+        hessp: Callable[..., Any] | None = None,
         tol: float | None = None,
         options: Mapping[str, Any] | Options | None = None,
     ) -> None:
@@ -136,6 +139,7 @@ class Solver:
         if not is_c_function(fun):
             check_callable("fun", fun)
         jac = check_jac(jac)
+        hess, hessp = check_second(row, hess, hessp)
         start = real_vector("x0", x0)
         settings, controls = read_options(row, options, tol, start.size)
         args = tuple(args) if isinstance(args, tuple) else (args,)
@@ -154,7 +158,16 @@ class Solver:
         steps = difference_steps(row, jac, controls)
         jac = "2-point" if jac is None else jac
         self._source = ObjectiveSource(
-            fun, jac, args, start.size, *steps, workers, controls.compile
+            fun,
+            jac,
+            args,
+            start.size,
+            *steps,
+            workers,
+            controls.compile,
+            hess,
+            hessp,
+            controls.preconditioner,
         )
         self._state = SolverState(row.solver, start, settings)
         self._history: History | None = None
@@ -286,7 +299,7 @@ class Solver:
             nit=state.nit,
             nfev=state.nfev,
             njev=state.njev,
-            nhev=0,
+            nhev=state.nhev,
             status=ending.status,
             success=ending.success,
             message=ending.message,
@@ -330,6 +343,11 @@ class Solver:
     def njev(self) -> int:
         """The number of evaluations of the gradient so far."""
         return self._state.njev
+
+    @property
+    def nhev(self) -> int:
+        """The number of evaluations of the Hessian, or of products with it, so far."""
+        return self._state.nhev
 
     @property
     def status(self) -> int:
@@ -455,12 +473,12 @@ class Solver:
         objective = source.objective
         if isinstance(objective, PythonObjective):
             objective.deadline = perf_counter() + seconds
-            nfev, njev = state.nfev, state.njev
+            nfev, njev, nhev = state.nfev, state.njev, state.nhev
             try:
                 return state.advance(objective, k)
             finally:
                 objective.deadline = math.inf
-                source.note_calls(state.nfev - nfev, state.njev - njev)
+                source.note_calls(state.nfev - nfev, state.njev - njev, state.nhev - nhev)
 
         start, nit = perf_counter(), state.nit
         if not state.started and 0 < source.pace <= THREAD_SECONDS:
@@ -539,6 +557,23 @@ def check_jac(jac: Any) -> Any:
     if isinstance(jac, str):
         raise ValueError(f"{expected}, got {jac!r}")
     raise TypeError(f"{expected}, got an object of type {type(jac).__name__}")
+
+
+def check_second(row: Method, hess: Any, hessp: Any) -> tuple[Any, Any]:
+    """`hess` and `hessp` as objectives take them; `hess` is None where gradients stand in."""
+    if hessp is not None:
+        check_callable("hessp", hessp)
+    if hess is not None and not callable(hess) and hess != "2-point":
+        expected = "`hess` must be callable, '2-point' or None"
+        if isinstance(hess, str):
+            raise ValueError(f"{expected}, got {hess!r}")
+        raise TypeError(f"{expected}, got an object of type {type(hess).__name__}")
+    if not row.second_order:
+        for name, value in (("hess", hess), ("hessp", hessp)):
+            if value is not None:
+                warn_caller(f"method {row.name} does not use `{name}`", RuntimeWarning)
+        return None, None
+    return None if isinstance(hess, str) else hess, hessp
 
 
 def _find_row(method: Any) -> Method:

@@ -58,9 +58,11 @@ class Options(_make_base("_Fields", _FIELDS), metaclass=OptionsType):  # type: i
     maxiter, maxfev, maxtime : int or float, optional
         When to give up: after so many iterations, evaluations, seconds.
     c1, c2, maxls : float, float and int, optional
-        The line search of ``"bfgs"`` and ``"l-bfgs"``.
+        The line search of those methods that have one.
     maxcor : int, optional
         How many pairs ``"l-bfgs"`` remembers.
+    initial_trust_radius, max_trust_radius, eta : float, optional
+        The steps of trust-region methods: the longest at first and ever, and the least gain.
     finite_diff_rel_step, eps : float, optional
         Steps of differences, the same for all variables. With ``"adam"``, ``eps`` is Adam's own.
     lr, beta1, beta2 : float, optional
@@ -170,9 +172,9 @@ class CompiledResult(NamedTuple):
         The value there.
     jac : ndarray of float64, shape (n,)
         The gradient there.
-    nit, nfev, njev : int
-        How many iterations were run, and how often the function (for differences too) and its
-        gradient were evaluated.
+    nit, nfev, njev, nhev : int
+        How many iterations were run, and how often the function (for differences too), its gradient
+        and its Hessian (or a product with that) were evaluated.
     status : int
         How the solve ended, by SciPy's numbers, as in `minimize`.
     success : bool
@@ -185,5 +187,6 @@ class CompiledResult(NamedTuple):
     nit: int
     nfev: int
     njev: int
+    nhev: int
     status: int
     success: bool

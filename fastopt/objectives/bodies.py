@@ -17,6 +17,8 @@ from numba.extending import register_jitable
 from fastopt.objectives.calls import (
     NO_MEMORY,
     NOT_A_GRADIENT,
+    NOT_A_HESSIAN,
+    NOT_A_PRODUCT,
     NOT_A_SCALAR,
     POINTER,
     abs_step_of,
@@ -35,10 +37,12 @@ from fastopt.objectives.calls import (
     view,
 )
 
-__all__ = ["SIGNATURE", "body_of"]
+__all__ = ["HESSP_SIGNATURE", "HESS_SIGNATURE", "SIGNATURE", "body_of", "hess_body", "hessp_body"]
 
-# `value_grad_fn` in core/abi.pxd.
+# `value_grad_fn`, `hess_fn` and `hessp_fn` in core/abi.pxd.
 SIGNATURE = types.int32(POINTER, POINTER, POINTER, types.intp, types.voidptr)
+HESS_SIGNATURE = types.int32(POINTER, POINTER, types.intp, types.voidptr)
+HESSP_SIGNATURE = types.int32(POINTER, POINTER, POINTER, types.intp, types.voidptr)
 
 _DONE, _RAISED, _STOP = 0, 1, 2  # `Reply` in core/abi.pxd
 
@@ -286,6 +290,51 @@ def _complex_step(fun: Any, jac: Any, arguments: Any) -> Callable[..., Any]:
         return _DONE
 
     return value_grad
+
+
+def hess_body(hess: Any, arguments: Any) -> Callable[..., Any]:
+    """What makes the body that gives the Hessian."""
+
+    def evaluate(x, matrix, n, context):
+        args = load_arguments(context, arguments)
+        point = _copy_of(x, n, context)
+        if point.size != n:
+            return _RAISED
+        raised, found = guarded(hess, (point,), args, context)
+        if raised:
+            return _RAISED
+        rows, columns = found.shape
+        if rows != n or columns != n:
+            complain(context, NOT_A_HESSIAN, rows if rows != n else columns)
+            return _RAISED
+        for i in range(n):
+            for j in range(i + 1):
+                matrix[i * n + j] = found[i, j]
+        return _DONE
+
+    return evaluate
+
+
+def hessp_body(hessp: Any, arguments: Any) -> Callable[..., Any]:
+    """What makes the body that gives the Hessian's product with a vector."""
+
+    def evaluate(x, p, product, n, context):
+        args = load_arguments(context, arguments)
+        point = _copy_of(x, n, context)
+        vector = _copy_of(p, n, context)
+        if point.size != n or vector.size != n:
+            return _RAISED
+        raised, found = guarded(hessp, (point, vector), args, context)
+        if raised:
+            return _RAISED
+        if found.size != n:
+            complain(context, NOT_A_PRODUCT, found.size)
+            return _RAISED
+        for i in range(n):
+            product[i] = found[i]
+        return _DONE
+
+    return evaluate
 
 
 _BODIES = {

@@ -24,6 +24,8 @@ __all__ = [
     "ARGUMENTS",
     "COMPLEX_VECTOR",
     "NOT_A_GRADIENT",
+    "NOT_A_HESSIAN",
+    "NOT_A_PRODUCT",
     "NOT_A_SCALAR",
     "NO_MEMORY",
     "POINTER",
@@ -48,10 +50,10 @@ __all__ = [
 
 # The struct `Context`: offsets of its members, and of the arguments behind it.
 _VALUE, _POINT, _ABS_STEP, _REL_STEP, _STOP, _EXCEPTION, _CODE, _DETAIL = range(0, 64, 8)
-ARGUMENTS = 64
+ARGUMENTS = 96
 
 # The enum `Complaint`.
-NO_MEMORY, NOT_A_SCALAR, NOT_A_GRADIENT = -1001, -1002, -1003
+NO_MEMORY, NOT_A_SCALAR, NOT_A_GRADIENT, NOT_A_HESSIAN, NOT_A_PRODUCT = range(-1001, -1006, -1)
 
 POINTER = types.CPointer(types.float64)
 VECTOR = types.Array(types.float64, 1, "C")

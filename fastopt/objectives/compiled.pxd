@@ -15,9 +15,11 @@ cdef class CompiledObjective(BoundObjective):
     cdef Py_ssize_t slot_count
     cdef readonly object wrapper   # keeps the machine code alive,
     cdef tuple args            # what the arguments point to,
-    cdef object keep           # and the steps of differences, or the scratch vector
+    cdef object keep           # the steps of differences, or the scratch vector,
+    cdef object matrix         # and the Hessian that products come from
     cdef release_fn release    # NULL where arguments are not counted
     cdef readonly Py_ssize_t n
 
     cdef int set_steps(self, scheme, abs_step, rel_step) except -1
+    cdef int hold_hessian(self) except -1
     cdef int pack(self, layout, tuple batched) except -1

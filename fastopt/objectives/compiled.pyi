@@ -16,7 +16,8 @@ class CompiledObjective(BoundObjective):
         abs_step: ArrayLike | None = None,
         rel_step: ArrayLike | None = None,
         batched: tuple[bool, ...] = (),
+        preconditioner: Any = None,
     ) -> Self: ...
 
 class CFunctionObjective(BoundObjective):
-    def __init__(self, capsule: Any, owner: Any) -> None: ...
+    def __init__(self, capsule: Any, owner: Any, preconditioner: Any = None) -> None: ...

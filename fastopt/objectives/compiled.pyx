@@ -13,10 +13,11 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from fastopt.core.abi cimport value_grad_fn
+from fastopt.core.abi cimport hess_fn, hessp_fn, value_grad_fn
 from fastopt.objectives.complex_step cimport is_short
 from fastopt.objectives.context cimport (
-    ARGUMENTS, NO_MEMORY, NOT_A_GRADIENT, NOT_A_SCALAR, Context, Slot,
+    ARGUMENTS, NO_MEMORY, NOT_A_GRADIENT, NOT_A_HESSIAN, NOT_A_PRODUCT, NOT_A_SCALAR, Context, Slot,
+    multiply_held,
 )
 from fastopt.objectives.differences cimport COMPLEX_STEP, THREE_POINT, TWO_POINT, default_step
 from fastopt.objectives.objective cimport BoundObjective
@@ -51,10 +52,12 @@ cdef class CompiledObjective(BoundObjective):
         Steps of the differences, as in `PythonObjective`.
     batched : tuple of bool, optional
         Which arguments are arrays whose first axis counts the problems; problem 0 is selected.
+    preconditioner : array or callable, optional
+        As in `BoundObjective.set_preconditioner`.
     """
 
     def __cinit__(self, wrapper, tuple args not None, Py_ssize_t n, abs_step=None, rel_step=None,
-                  tuple batched=()):
+                  tuple batched=(), preconditioner=None):
         cdef str form = wrapper.form
         layout = wrapper.layout
         self.n = n
@@ -64,7 +67,7 @@ cdef class CompiledObjective(BoundObjective):
         if self.context == NULL:
             raise MemoryError
         self.context.stop = &self.objective.stop
-        self.objective.value_grad = <value_grad_fn><size_t>wrapper.address
+        self.objective.value_grad = <value_grad_fn><size_t>wrapper.value_grad.address
         self.objective.context = self.context
         self.objective.joint = form in ("joint", "inplace")
         if form in SCHEMES:
@@ -72,6 +75,13 @@ cdef class CompiledObjective(BoundObjective):
         elif form == "inplace":
             self.keep = np.empty(n)
             self.context.point = <double*>cnp.PyArray_DATA(<cnp.ndarray>self.keep)
+        if wrapper.hess is not None:
+            self.objective.hess = <hess_fn><size_t>wrapper.hess.address
+        if wrapper.hessp is not None:
+            self.objective.hessp = <hessp_fn><size_t>wrapper.hessp.address
+        elif wrapper.hess is not None:
+            self.hold_hessian()
+        self.set_preconditioner(preconditioner)
         self.pack(layout, batched)
 
     def __dealloc__(self):
@@ -95,6 +105,16 @@ cdef class CompiledObjective(BoundObjective):
         else:
             self.objective.difference_step = (
                 given[given > 0].min() if given.any() else default_step(scheme))
+        return 0
+
+    cdef int hold_hessian(self) except -1:
+        """Have products come from the Hessian, evaluated once at a point."""
+        self.matrix = np.empty((self.n + 1, self.n))
+        self.context.matrix = <double*>cnp.PyArray_DATA(<cnp.ndarray>self.matrix)
+        self.context.place = self.context.matrix + self.n * self.n
+        self.context.hess = self.objective.hess
+        self.objective.hessp = multiply_held
+        self.objective.holds = True
         return 0
 
     # --- arguments -----------------------------------------------------------------------------
@@ -123,6 +143,7 @@ cdef class CompiledObjective(BoundObjective):
         """Turn to the arguments of problem i of the batch."""
         cdef Py_ssize_t k
         cdef const char* source
+        self.context.held = False
         for k in range(self.slot_count):
             source = self.slots[k].source + i * self.slots[k].stride
             if self.slots[k].size == 0:
@@ -134,6 +155,8 @@ cdef class CompiledObjective(BoundObjective):
 
     cdef int raise_error(self) except -1:
         cdef int code = self.context.code
+        if self.error is not None:        # of the preconditioner
+            BoundObjective.raise_error(self)
         if PyErr_Occurred() != NULL:      # code that went back to the interpreter has left it there
             return -1
         if code == NO_MEMORY:
@@ -144,6 +167,12 @@ cdef class CompiledObjective(BoundObjective):
         if code == NOT_A_GRADIENT:
             name = "`fun` (jac=True)" if self.wrapper.form == "joint" else "`jac`"
             raise ValueError(f"{name} must return an array of shape ({self.n},), got one of "
+                             f"{self.context.detail} numbers")
+        if code == NOT_A_HESSIAN:
+            raise ValueError(f"`hess` must return an array of shape {(self.n, self.n)}, got one with "
+                             f"{self.context.detail} rows or columns")
+        if code == NOT_A_PRODUCT:
+            raise ValueError(f"`hessp` must return an array of shape ({self.n},), got one of "
                              f"{self.context.detail} numbers")
         from fastopt.objectives.wrappers import raise_from      # loads Numba, which is loaded
         raise_from(<size_t>self.context)
@@ -210,14 +239,17 @@ cdef class CFunctionObjective(BoundObjective):
 
     cdef object owner
 
-    def __init__(self, capsule, owner):
+    def __init__(self, capsule, owner, preconditioner=None):
         cdef const char* name = PyCapsule_GetName(capsule)
         self.owner = owner
         self.objective.value_grad = <value_grad_fn>PyCapsule_GetPointer(capsule, name)
         self.objective.context = PyCapsule_GetContext(capsule)
         self.objective.joint = True
+        self.set_preconditioner(preconditioner)
 
     cdef int raise_error(self) except -1:
+        if self.error is not None:        # of the preconditioner
+            BoundObjective.raise_error(self)
         if PyErr_Occurred() != NULL:
             return -1
         raise RuntimeError("the C function that is `fun` answered 1: its code has failed")

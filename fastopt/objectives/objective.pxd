@@ -8,6 +8,8 @@ cdef class BoundObjective:
 
     cdef Objective objective
     cdef object error
+    cdef object preconditioner     # what `objective.preconditioner` points to, or is
 
+    cdef int set_preconditioner(self, given) except -1
     cdef void select(self, Py_ssize_t i) noexcept nogil
     cdef int raise_error(self) except -1

@@ -1,7 +1,14 @@
 """The owner of a C objective on the Python side."""
 
+import numpy as np
 
+cimport numpy as cnp
+from libc.string cimport memcpy
+
+from fastopt.core.abi cimport REPLY_DONE, REPLY_RAISED
 from fastopt.core.flag cimport set_flag
+
+cnp.import_array()
 
 
 cdef class BoundObjective:
@@ -21,3 +28,45 @@ cdef class BoundObjective:
         """Raise what the user's code raised in the evaluation that answered `REPLY_RAISED`."""
         error, self.error = self.error, None
         raise error
+
+    cdef int set_preconditioner(self, given) except -1:
+        """An array of shape (n,), the diagonal of the preconditioner, or a callable of a vector."""
+        if given is None:
+            return 0
+        self.preconditioner = given
+        if isinstance(given, np.ndarray):
+            self.objective.precondition = multiply_diagonal
+            self.objective.preconditioner = cnp.PyArray_DATA(<cnp.ndarray>given)
+        else:
+            self.objective.precondition = call_preconditioner
+            self.objective.preconditioner = <void*>self
+        return 0
+
+
+cdef int multiply_diagonal(const double* vector, double* image, Py_ssize_t n,
+                           void* context) noexcept nogil:
+    cdef const double* diagonal = <const double*>context
+    cdef Py_ssize_t i
+    for i in range(n):
+        image[i] = diagonal[i] * vector[i]
+    return REPLY_DONE
+
+
+cdef int call_preconditioner(const double* vector, double* image, Py_ssize_t n,
+                             void* context) noexcept with gil:
+    cdef BoundObjective self = <BoundObjective>context
+    cdef cnp.npy_intp shape = n
+    cdef cnp.ndarray copy = cnp.PyArray_EMPTY(1, &shape, cnp.NPY_DOUBLE, 0)
+    cdef cnp.ndarray array
+    memcpy(cnp.PyArray_DATA(copy), vector, n * sizeof(double))
+    try:
+        found = np.asarray(self.preconditioner(copy))
+        if found.dtype.kind not in "fiub" or found.size != n:
+            raise ValueError("`preconditioner` must return an array of real numbers of shape "
+                             f"({n},), got shape {found.shape} and dtype {found.dtype}")
+        array = np.ascontiguousarray(found, dtype=np.float64)
+        memcpy(image, cnp.PyArray_DATA(array), n * sizeof(double))
+        return REPLY_DONE
+    except BaseException as error:
+        self.error = error
+        return REPLY_RAISED

@@ -16,4 +16,7 @@ class PythonObjective(BoundObjective):
         abs_step: ArrayLike | None = None,
         rel_step: ArrayLike | None = None,
         workers: Callable[..., Any] | None = None,
+        hess: Callable[..., Any] | None = None,
+        hessp: Callable[..., Any] | None = None,
+        preconditioner: Any = None,
     ) -> None: ...

@@ -16,6 +16,7 @@ from libc.math cimport INFINITY, NAN
 from libc.string cimport memcpy
 
 from fastopt.core.abi cimport REPLY_DONE, REPLY_RAISED, REPLY_STOP
+from fastopt.core.vector cimport multiply_lower
 from fastopt.objectives.complex_step cimport is_short
 from fastopt.objectives.differences cimport (
     COMPLEX_STEP, EXACT, THREE_POINT, TWO_POINT, Scheme, default_step, difference_step,
@@ -46,6 +47,13 @@ cdef class PythonObjective(BoundObjective):
         Absolute and relative steps of the differences; where 0 or not given, the scheme's own.
     workers : callable, optional
         ``workers(function, iterable)``, like `map`, for the evaluations of one gradient.
+    hess : callable, optional
+        The Hessian: ``hess(x, *args)``, an array of shape (n, n), a sparse one, or what else has a
+        product with a vector.
+    hessp : callable, optional
+        Its product: ``hessp(x, p, *args) -> array``.
+    preconditioner : array or callable, optional
+        As in `BoundObjective.set_preconditioner`.
 
     Attributes
     ----------
@@ -63,12 +71,18 @@ cdef class PythonObjective(BoundObjective):
     cdef object abs_step       # arrays of shape (n,), zero where none is given
     cdef object rel_step
     cdef object workers
+    cdef object hess
+    cdef object hessp
+    cdef object held           # the Hessian at `place`, for products
+    cdef object place
     cdef double value          # the function at the last point it was asked for
     cdef public double deadline
 
     def __init__(self, fun, jac, tuple args not None, Py_ssize_t n, abs_step=None, rel_step=None,
-                 workers=None):
+                 workers=None, hess=None, hessp=None, preconditioner=None):
         self.fun = fun
+        self.hess = hess
+        self.hessp = hessp
         self.jac = jac
         self.args = args
         self.n = n
@@ -78,6 +92,12 @@ cdef class PythonObjective(BoundObjective):
         self.deadline = INFINITY
         self.objective.value_grad = evaluate
         self.objective.context = <void*>self
+        if hess is not None:
+            self.objective.hess = evaluate_hess
+        if hess is not None or hessp is not None:
+            self.objective.hessp = evaluate_product
+        self.objective.holds = hessp is None
+        self.set_preconditioner(preconditioner)
         self.inplace = isinstance(jac, str) and jac == "inplace"
         self.objective.joint = jac is True or self.inplace
         if self.scheme != EXACT:
@@ -95,7 +115,8 @@ cdef class PythonObjective(BoundObjective):
 
     def __reduce__(self):
         return PythonObjective, (self.fun, self.jac, self.args, self.n, self.abs_step,
-                                 self.rel_step, self.workers)
+                                 self.rel_step, self.workers, self.hess, self.hessp,
+                                 self.preconditioner)
 
     cdef object call(self, object function, const double* x):
         point = fresh_copy(x, self.n)
@@ -178,6 +199,86 @@ cdef class PythonObjective(BoundObjective):
             else:
                 grad[i] = as_imaginary(values[i]) / steps[i]
         return 0
+
+
+    cdef int take_hessian(self, object found, double* hess) except -1:
+        """Copy the lower triangle of what the user returned as a Hessian, if it is one."""
+        cdef cnp.ndarray array
+        cdef const double* row
+        cdef Py_ssize_t i
+        if not isinstance(found, np.ndarray) and hasattr(found, "toarray"):
+            found = found.toarray()
+        array = as_matrix(found, self.n)
+        row = <const double*>cnp.PyArray_DATA(array)
+        for i in range(self.n):
+            memcpy(hess + i * self.n, row + i * self.n, (i + 1) * sizeof(double))
+        return 0
+
+    cdef int multiply(self, const double* x, const double* p, double* product) except -1:
+        cdef cnp.ndarray array
+        cdef str name = "`hessp`"
+        if self.hessp is not None:
+            found = self.hessp(fresh_copy(x, self.n), fresh_copy(p, self.n), *self.args)
+        else:
+            self.hold(x)
+            if isinstance(self.held, np.ndarray):
+                multiply_lower(<const double*>cnp.PyArray_DATA(<cnp.ndarray>self.held), p, product,
+                               self.n)
+                return 0
+            found = self.held @ fresh_copy(p, self.n)
+            name = "`hess` times a vector"
+        found = as_gradient(found, name)
+        array = <cnp.ndarray>found
+        if not is_flat(array, self.n):
+            raise ValueError(f"{name} must be an array of shape ({self.n},), got shape "
+                             f"{found.shape}")
+        memcpy(product, cnp.PyArray_DATA(array), self.n * sizeof(double))
+        return 0
+
+    cdef int hold(self, const double* x) except -1:
+        """Have the Hessian at x in `held`: evaluated once for all products there."""
+        point = fresh_copy(x, self.n)
+        if self.place is not None and np.array_equal(self.place, point):
+            return 0
+        self.place = None
+        found = self.hess(point.copy(), *self.args)
+        if hasattr(found, "toarray") or hasattr(found, "matvec"):    # sparse; a LinearOperator
+            if found.shape != (self.n, self.n):
+                raise ValueError(f"`hess` must return a matrix of shape {(self.n, self.n)}, got "
+                                 f"shape {found.shape}")
+            self.held = found
+        else:
+            self.held = as_matrix(found, self.n).copy()
+        self.place = point
+        return 0
+
+
+cdef int evaluate_hess(const double* x, double* hess, Py_ssize_t n,
+                       void* context) noexcept with gil:
+    """The objective's `hess_fn`."""
+    cdef PythonObjective self = <PythonObjective>context
+    try:
+        if self.deadline < INFINITY and perf_counter() > self.deadline:
+            return REPLY_STOP
+        self.take_hessian(self.call(self.hess, x), hess)
+        return REPLY_DONE
+    except BaseException as error:
+        self.error = error
+        return REPLY_RAISED
+
+
+cdef int evaluate_product(const double* x, const double* p, double* product, Py_ssize_t n,
+                          void* context) noexcept with gil:
+    """The objective's `hessp_fn`."""
+    cdef PythonObjective self = <PythonObjective>context
+    try:
+        if self.deadline < INFINITY and perf_counter() > self.deadline:
+            return REPLY_STOP
+        self.multiply(x, p, product)
+        return REPLY_DONE
+    except BaseException as error:
+        self.error = error
+        return REPLY_RAISED
 
 
 cdef int evaluate(const double* x, double* value, double* grad, Py_ssize_t n,
@@ -284,6 +385,14 @@ cdef object as_gradient(object found, str name):
     except (TypeError, ValueError):
         raise TypeError(f"{name} must return an array of real numbers, got "
                         f"{describe(found)}") from None
+
+
+cdef cnp.ndarray as_matrix(object found, Py_ssize_t n):
+    """A Hessian as a C-contiguous float64 array of shape (n, n)."""
+    found = as_gradient(found, "`hess`")
+    if found.shape != (n, n) and not (n == 1 and found.size == 1):
+        raise ValueError(f"`hess` must return an array of shape {(n, n)}, got shape {found.shape}")
+    return found
 
 
 cdef bint is_flat(cnp.ndarray array, Py_ssize_t n):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PAYS_AFTER",
     "ObjectiveSource",
+    "are_parallel",
     "calls_of",
     "calls_so_far",
     "compiled_objective",
@@ -67,6 +68,8 @@ class ObjectiveSource:
         As in `PythonObjective`; `fun` may be a Numba cfunc or a `scipy.LowLevelCallable`, too.
     compile : {"auto", True, False}
         Whether an @njit function is called without the interpreter.
+    hess, hessp, preconditioner
+        As in `PythonObjective`.
 
     Attributes
     ----------
@@ -88,8 +91,13 @@ class ObjectiveSource:
         rel_step: Any = None,
         workers: Callable[..., Any] | None = None,
         compile: bool | str = "auto",
+        hess: Callable[..., Any] | None = None,
+        hessp: Callable[..., Any] | None = None,
+        preconditioner: Any = None,
     ) -> None:
         self._recipe = (fun, jac, args, n, abs_step, rel_step, workers, compile)
+        self._second = (hess, hessp)
+        self._preconditioner = preconditioner
         self._wrapper: Wrapper | None = None
         self._counts = False
         self.pace = 0.0
@@ -97,36 +105,39 @@ class ObjectiveSource:
         self.objective: BoundObjective
         # Where no wrapper has been compiled, the module that does it need not be loaded either.
         wrappers = sys.modules.get("fastopt.objectives.wrappers")
-        if compile is not False and wrappers and _obstacle(fun, jac, workers) is None:
-            self._wrapper = wrappers.known_wrapper(fun, jac, args)
+        if compile is not False and wrappers and _obstacle(fun, jac, workers, hess, hessp) is None:
+            self._wrapper = wrappers.known_wrapper(fun, jac, args, hess, hessp)
         if self._wrapper is not None:
             self._compile()
         elif is_c_function(fun):
-            self.objective = _from_c(fun, jac, args)
+            self.objective = _from_c(fun, jac, args, hess, hessp, preconditioner)
         else:
             if is_dispatcher(fun):
                 refuse_masked(args)
-            compiling = must_compile(fun, jac, workers, compile)
-            self.turn = turn_of(fun, jac)
+            compiling = must_compile(fun, jac, workers, compile, hess, hessp)
+            self.turn = turn_of(fun, jac, hess, hessp)
             if compiling:
                 self._compile()
             else:
                 self._counts = compiling is None
-                self.objective = PythonObjective(fun, jac, args, n, abs_step, rel_step, workers)
+                self.objective = PythonObjective(
+                    fun, jac, args, n, abs_step, rel_step, workers, hess, hessp, preconditioner
+                )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ObjectiveSource, self._recipe
+        return ObjectiveSource, (*self._recipe, *self._second, self._preconditioner)
 
-    def note_calls(self, nfev: int, njev: int) -> None:
-        """Take note of so many more values and gradients; compile if that pays from here on."""
+    def note_calls(self, nfev: int, njev: int, nhev: int = 0) -> None:
+        """Take note of so many more values, gradients and Hessians; compile if that pays from here
+        on."""
         if not self._counts:
             return
         fun, jac = self._recipe[:2]
-        total = fun.__dict__[_CALLS] = calls_so_far(fun) + calls_of(jac, nfev, njev)
+        total = fun.__dict__[_CALLS] = calls_so_far(fun) + calls_of(jac, nfev, njev) + nhev
         if total >= PAYS_AFTER:
             self._counts = False
             # What does not compile goes on as it is: it has run well so far.
-            if is_wrappable(fun, jac, self._recipe[2]):
+            if is_wrappable(fun, jac, self._recipe[2], *self._second):
                 self._compile()
 
     def note_pace(self, seconds: float) -> None:
@@ -140,10 +151,12 @@ class ObjectiveSource:
         if self._wrapper is None:
             from fastopt.objectives.wrappers import compile_wrapper
 
-            self._wrapper = compile_wrapper(fun, jac, args)
+            self._wrapper = compile_wrapper(fun, jac, args, *self._second)
         if self._wrapper.exclusive:
             self.turn = _ONE_AT_A_TIME
-        self.objective = CompiledObjective(self._wrapper, args, n, abs_step, rel_step)
+        self.objective = CompiledObjective(
+            self._wrapper, args, n, abs_step, rel_step, preconditioner=self._preconditioner
+        )
         self._size = size_of(args)
         self.pace = self._wrapper.pace.expected(n, self._size)
 
@@ -166,17 +179,20 @@ def compiled_objective(
     abs_step: Any = None,
     rel_step: Any = None,
     batched: tuple[bool, ...] = (),
+    hess: Any = None,
+    hessp: Any = None,
+    preconditioner: Any = None,
 ) -> BoundObjective:
     """An objective that runs without the interpreter, for one problem or for a batch.
 
     With `batched`, the arguments that it marks are arrays whose first axis counts the problems.
     """
     if is_c_function(fun):
-        return _from_c(fun, jac, args)
+        return _from_c(fun, jac, args, hess, hessp, preconditioner)
     from fastopt.objectives.wrappers import compile_wrapper
 
-    wrapper = compile_wrapper(fun, jac, first_of(args, batched))
-    return CompiledObjective(wrapper, args, n, abs_step, rel_step, batched)
+    wrapper = compile_wrapper(fun, jac, first_of(args, batched), hess, hessp)
+    return CompiledObjective(wrapper, args, n, abs_step, rel_step, batched, preconditioner)
 
 
 def first_of(args: tuple[Any, ...], batched: tuple[bool, ...]) -> tuple[Any, ...]:
@@ -186,7 +202,9 @@ def first_of(args: tuple[Any, ...], batched: tuple[bool, ...]) -> tuple[Any, ...
     return tuple(arg[0] if each else arg for arg, each in zip(args, batched, strict=True))
 
 
-def must_compile(fun: Any, jac: Any, workers: Any, compile: bool | str) -> bool | None:
+def must_compile(
+    fun: Any, jac: Any, workers: Any, compile: bool | str, hess: Any = None, hessp: Any = None
+) -> bool | None:
     """Whether a function is to be compiled: True, False, or None where that is to be seen.
 
     Raises
@@ -196,7 +214,7 @@ def must_compile(fun: Any, jac: Any, workers: Any, compile: bool | str) -> bool 
     """
     if is_c_function(fun):
         return True
-    obstacle = _obstacle(fun, jac, workers)
+    obstacle = _obstacle(fun, jac, workers, hess, hessp)
     if obstacle and compile is True:
         raise TypeError(f"{obstacle}; leave the option `compile` out, or pass False")
     if obstacle or compile is False:
@@ -220,18 +238,27 @@ def size_of(args: tuple[Any, ...]) -> int:
     return sum(size_of(arg) if isinstance(arg, tuple) else getattr(arg, "size", 1) for arg in args)
 
 
-def is_known(fun: Any, jac: Any, args: tuple[Any, ...]) -> bool:
+def is_known(
+    fun: Any, jac: Any, args: tuple[Any, ...], hess: Any = None, hessp: Any = None
+) -> bool:
     """Whether the wrapper of an @njit function for such arguments has been compiled."""
     wrappers = sys.modules.get("fastopt.objectives.wrappers")
-    if wrappers is None or _obstacle(fun, jac, None):
+    if wrappers is None or _obstacle(fun, jac, None, hess, hessp):
         return False
-    return wrappers.known_wrapper(fun, jac, args) is not None
+    return wrappers.known_wrapper(fun, jac, args, hess, hessp) is not None
 
 
-def turn_of(fun: Any, jac: Any, released: bool = False) -> AbstractContextManager[Any]:
-    """What to hold while a function is evaluated: some must not run twice at once."""
-    exclusive = is_parallel(fun, released) or is_parallel(jac, released)
-    return _ONE_AT_A_TIME if exclusive else nullcontext()
+def turn_of(*functions: Any, released: bool = False) -> AbstractContextManager[Any]:
+    """What to hold while functions are evaluated: some must not run twice at once."""
+    return _ONE_AT_A_TIME if are_parallel(*functions, released=released) else nullcontext()
+
+
+def are_parallel(*functions: Any, released: bool = False) -> bool:
+    """Whether one of them `is_parallel`."""
+    for function in functions:  # noqa: SIM110 - `any` takes twice as long
+        if is_parallel(function, released):
+            return True
+    return False
 
 
 def is_dispatcher(function: Any) -> bool:
@@ -254,11 +281,13 @@ def is_parallel(function: Any, released: bool = False) -> bool:
     return bool(options.get("parallel"))
 
 
-def is_wrappable(fun: Any, jac: Any, args: tuple[Any, ...]) -> bool:
+def is_wrappable(
+    fun: Any, jac: Any, args: tuple[Any, ...], hess: Any = None, hessp: Any = None
+) -> bool:
     """Whether an @njit function compiles for such arguments; after this it is compiled."""
     from fastopt.objectives.wrappers import wrapper_if_possible
 
-    return wrapper_if_possible(fun, jac, args) is not None
+    return wrapper_if_possible(fun, jac, args, hess, hessp) is not None
 
 
 def _is_mapped(jac: Any, workers: Any) -> bool:
@@ -266,12 +295,16 @@ def _is_mapped(jac: Any, workers: Any) -> bool:
     return workers is not None and isinstance(jac, str) and jac != "inplace"
 
 
-def _obstacle(fun: Any, jac: Any, workers: Any) -> str | None:
+def _obstacle(
+    fun: Any, jac: Any, workers: Any, hess: Any = None, hessp: Any = None
+) -> str | None:
     """What keeps a function from being compiled, as the beginning of an error message."""
     if not is_dispatcher(fun):
         return f"`fun` must be an @njit function to be compiled, got {type(fun).__name__}"
-    if callable(jac) and not is_dispatcher(jac):
-        return f"`jac` must be an @njit function to be compiled, got {type(jac).__name__}"
+    for name, function in (("jac", jac), ("hess", hess), ("hessp", hessp)):
+        if callable(function) and not is_dispatcher(function):
+            kind = type(function).__name__
+            return f"`{name}` must be an @njit function to be compiled, got {kind}"
     if _is_mapped(jac, workers):
         return "`workers` of differences call the function through the interpreter"
     return None
@@ -294,7 +327,15 @@ _C_TYPES = (
 )
 
 
-def _from_c(fun: Any, jac: Any, args: tuple[Any, ...]) -> BoundObjective:
+def _from_c(
+    fun: Any, jac: Any, args: tuple[Any, ...], hess: Any, hessp: Any, preconditioner: Any
+) -> BoundObjective:
+    for name, function in (("hess", hess), ("hessp", hessp)):
+        if function is not None:
+            raise TypeError(
+                f"`{name}` must be left out when `fun` is a C function, got "
+                f"{type(function).__name__}; use an @njit `fun`"
+            )
     if jac is not True:
         raise ValueError(
             "`jac` must be True when `fun` is a C function, which computes value and gradient: "
@@ -315,7 +356,7 @@ def _from_c(fun: Any, jac: Any, args: tuple[Any, ...]) -> BoundObjective:
         raise TypeError(
             f"`fun` must be a C function of the type {expected!r}, got {fun.signature!r}"
         )
-    return CFunctionObjective(tuple.__getitem__(fun, 0), fun)
+    return CFunctionObjective(tuple.__getitem__(fun, 0), fun, preconditioner)
 
 
 def _squeeze(signature: str) -> str:

@@ -11,7 +11,7 @@ import weakref
 from collections import OrderedDict
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -22,7 +22,14 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 from numba.core.targetconfig import ConfigStack
 
-from fastopt.objectives.bodies import SIGNATURE, body_of
+from fastopt.objectives.bodies import (
+    HESS_SIGNATURE,
+    HESSP_SIGNATURE,
+    SIGNATURE,
+    body_of,
+    hess_body,
+    hessp_body,
+)
 from fastopt.objectives.calls import COMPLEX_VECTOR, VECTOR, reraise
 from fastopt.objectives.machine_code import calls_interpreter, code_of, enters_threads
 from fastopt.objectives.packing import Layout, layout_of
@@ -60,12 +67,20 @@ class Pace:
         return self.seconds * max(1.0, n / self.n) ** 2 * max(1.0, size / self.size)
 
 
+class Part(NamedTuple):
+    """A C function: ``library`` owns its machine code, which lives as long as that does, and there
+    it has a ``name`` and an ``address``."""
+
+    library: Any
+    name: str
+    address: int
+
+
 @dataclass(eq=False)
 class Wrapper:
-    """A compiled `value_grad_fn`.
+    """A compiled `value_grad_fn`, and a `hess_fn` and a `hessp_fn` where there are such functions.
 
-    ``library`` owns the machine code, which lives as long as it does; there it has a ``name`` and
-    an ``address``. ``layout`` is how it expects its arguments. ``exclusive`` says that it must not
+    ``layout`` is how it expects its arguments. ``exclusive`` says that it must not
     run in two threads at once. ``origins`` has the user's functions, each with what it was compiled
     to. ``pace`` is what the last solve with it took.
 
@@ -74,9 +89,9 @@ class Wrapper:
     here, all of them would stay for the life of the process.
     """
 
-    library: Any
-    name: str
-    address: int
+    value_grad: Part
+    hess: Part | None
+    hessp: Part | None
     form: str
     layout: Layout
     exclusive: bool
@@ -117,10 +132,12 @@ def form_of(jac: Any) -> str:
     return jac if isinstance(jac, str) else "separate"
 
 
-def known_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper | None:
+def known_wrapper(
+    fun: Any, jac: Any, args: tuple[Any, ...], hess: Any = None, hessp: Any = None
+) -> Wrapper | None:
     """The wrapper for functions and arguments of these types, if there is one already."""
     kept = fun.__dict__.get(_ATTRIBUTE)
-    return _current(kept, _key(jac, _fingerprint(args))) if kept else None
+    return _current(kept, _key(jac, _fingerprint(args), hess, hessp)) if kept else None
 
 
 def _current(kept: dict[Any, Wrapper], key: tuple[Any, ...]) -> Wrapper | None:
@@ -132,7 +149,9 @@ def _current(kept: dict[Any, Wrapper], key: tuple[Any, ...]) -> Wrapper | None:
     return wrapper
 
 
-def compile_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper:
+def compile_wrapper(
+    fun: Any, jac: Any, args: tuple[Any, ...], hess: Any = None, hessp: Any = None
+) -> Wrapper:
     """The wrapper for functions and arguments of these types, compiled if there is none.
 
     Parameters
@@ -143,6 +162,8 @@ def compile_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper:
         Its gradient, or where it comes from.
     args : tuple
         Arguments of the types to compile for.
+    hess, hessp : Numba dispatcher, optional
+        Its Hessian and the product of that with a vector.
 
     Raises
     ------
@@ -152,21 +173,24 @@ def compile_wrapper(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper:
         Numba knows no type for the arguments; or what the function returns is not a value or a
         gradient.
     """
-    wrapper = known_wrapper(fun, jac, args)
+    wrapper = known_wrapper(fun, jac, args, hess, hessp)
     if wrapper is None:
-        wrapper = wrapper_for(fun, jac, _type_of(args))
-        wrapper = _keep(getattr(fun, _ATTRIBUTE), _key(jac, _fingerprint(args)), wrapper)
+        wrapper = wrapper_for(fun, jac, _type_of(args), hess, hessp)
+        key = _key(jac, _fingerprint(args), hess, hessp)
+        wrapper = _keep(getattr(fun, _ATTRIBUTE), key, wrapper)
     return wrapper
 
 
-def wrapper_if_possible(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper | None:
+def wrapper_if_possible(
+    fun: Any, jac: Any, args: tuple[Any, ...], hess: Any = None, hessp: Any = None
+) -> Wrapper | None:
     """As `compile_wrapper`; None if that fails, and then it is not tried again."""
     refused = fun.__dict__.setdefault(_REFUSED, {})
-    key = _key(jac, _fingerprint(args))
+    key = _key(jac, _fingerprint(args), hess, hessp)
     if refused.get(key) == code_of(fun):  # it has not been compiled anew since
         return None
     try:
-        return compile_wrapper(fun, jac, args)
+        return compile_wrapper(fun, jac, args, hess, hessp)
     except (numba.errors.NumbaError, NotImplementedError, TypeError):
         if len(refused) >= _KEPT:
             refused.clear()
@@ -174,15 +198,19 @@ def wrapper_if_possible(fun: Any, jac: Any, args: tuple[Any, ...]) -> Wrapper | 
         return None
 
 
-def wrapper_for(fun: Any, jac: Any, arguments: Any) -> Wrapper:
+def wrapper_for(
+    fun: Any, jac: Any, arguments: Any, hess: Any = None, hessp: Any = None
+) -> Wrapper:
     """As `compile_wrapper`, from the Numba type of the arguments."""
-    key = _key(jac, arguments)
+    key = _key(jac, arguments, hess, hessp)
     kept = fun.__dict__.setdefault(_ATTRIBUTE, OrderedDict())
     wrapper = _current(kept, key)
     if wrapper is None:
         # Of threads that need it at once, one compiles it, and the others find it then.
         with global_compiler_lock:
-            wrapper = _current(kept, key) or _keep(kept, key, build_wrapper(fun, jac, arguments))
+            wrapper = _current(kept, key)
+            if wrapper is None:
+                wrapper = _keep(kept, key, build_wrapper(fun, jac, arguments, hess, hessp))
     return wrapper
 
 
@@ -194,28 +222,41 @@ def _keep(kept: OrderedDict[Any, Wrapper], key: tuple[Any, ...], wrapper: Wrappe
     return first
 
 
-def build_wrapper(fun: Any, jac: Any, arguments: Any) -> Wrapper:
+def build_wrapper(
+    fun: Any, jac: Any, arguments: Any, hess: Any = None, hessp: Any = None
+) -> Wrapper:
     """As `wrapper_for`, and not kept."""
     form = form_of(jac)
-    functions = [function for function in (fun, jac) if is_compilable(function)]
+    functions = [function for function in (fun, jac, hess, hessp) if is_compilable(function)]
     with own_flags():
         _check_results(fun, jac, form, tuple(arguments))
+        _check_second(hess, hessp, tuple(arguments))
         # What goes back to the interpreter may keep an array there, which then needs an owner.
         layout = layout_of(arguments, any(map(calls_interpreter, functions)))
         body = body_of(form, layout.tree is None)(fun, jac, arguments)
-        # A name of its own, in all processes: callers that Numba keeps in its cache hold copies of
-        # wrappers, which must not be taken for those that are compiled here.
-        body.__qualname__ += uuid.uuid4().hex
-        callback = numba.cfunc(SIGNATURE)(body)
+        value_grad = _compile(SIGNATURE, body)
+        hess_part = hessp_part = None
+        if hess is not None:
+            hess_part = _compile(HESS_SIGNATURE, hess_body(hess, arguments))
+        if hessp is not None:
+            hessp_part = _compile(HESSP_SIGNATURE, hessp_body(hessp, arguments))
     return Wrapper(
-        callback._library,
-        callback.native_name,
-        callback.address,
+        value_grad,
+        hess_part,
+        hessp_part,
         form,
         layout,
         any(map(enters_threads, functions)),
         tuple((weakref.ref(function), _first_code(function)) for function in functions),
     )
+
+
+def _compile(signature: Any, body: Any) -> Part:
+    # A name of its own, in all processes: callers that Numba keeps in its cache hold copies of
+    # wrappers, which must not be taken for those that are compiled here.
+    body.__qualname__ += uuid.uuid4().hex
+    callback = numba.cfunc(signature)(body)
+    return Part(callback._library, callback.native_name, callback.address)
 
 
 def _first_code(function: Any) -> Any:
@@ -235,9 +276,16 @@ def own_flags() -> AbstractContextManager[Any]:
     return flags_in_force
 
 
-def _key(jac: Any, kinds: Any) -> tuple[Any, ...]:
+def _key(jac: Any, kinds: Any, hess: Any, hessp: Any) -> tuple[Any, ...]:
     """Under which a wrapper is kept, with either description of the types of its arguments."""
-    return (weakref.ref(jac) if callable(jac) else jac, kinds)
+    key = (_reference(jac), kinds)
+    if hess is None and hessp is None:
+        return key
+    return (*key, _reference(hess), _reference(hessp))
+
+
+def _reference(function: Any) -> Any:
+    return weakref.ref(function) if callable(function) else function
 
 
 def _fingerprint(args: tuple[Any, ...]) -> Any:
@@ -300,10 +348,20 @@ def _check_results(fun: Any, jac: Any, form: str, arguments: tuple[Any, ...]) ->
         _check_gradient("`fun` (jac=True)", gradient)
     elif form == "separate":
         _check_gradient("`jac`", _returned(jac, (VECTOR,), arguments))
-    if not _is_number(found, types.Integer | types.Float | types.Boolean):
+    if not _is_number(found, _REAL):
         raise TypeError(f"`fun` must return a real scalar, got {found}")
     if form == "cs":
         _check_complex(fun, arguments)
+
+
+def _check_second(hess: Any, hessp: Any, arguments: tuple[Any, ...]) -> None:
+    """The same for the Hessian and its product."""
+    if hess is not None:
+        found = _returned(hess, (VECTOR,), arguments)
+        if not (isinstance(found, types.Array) and found.ndim == 2 and _is_number(found, _REAL)):
+            raise TypeError(f"`hess` must return an array of shape (n, n), got {found}")
+    if hessp is not None:
+        _check_gradient("`hessp`", _returned(hessp, (VECTOR, VECTOR), arguments))
 
 
 def _returned(function: Any, leading: tuple[Any, ...], arguments: tuple[Any, ...]) -> Any:
@@ -319,16 +377,15 @@ def returns_pair(fun: Any, arguments: Any) -> bool:
         return isinstance(_returned(fun, (VECTOR,), tuple(arguments)), types.BaseTuple)
 
 
+_REAL = types.Integer | types.Float | types.Boolean
+
+
 def _is_number(found: Any, kinds: Any) -> bool:
     return isinstance(found.dtype if isinstance(found, types.Array) else found, kinds)
 
 
 def _check_gradient(name: str, found: Any) -> None:
-    if (
-        isinstance(found, types.Array)
-        and found.ndim == 1
-        and _is_number(found, types.Integer | types.Float | types.Boolean)
-    ):
+    if isinstance(found, types.Array) and found.ndim == 1 and _is_number(found, _REAL):
         return
     raise TypeError(f"{name} must return a flat array of real numbers, got {found}")
 

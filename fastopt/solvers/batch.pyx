@@ -39,6 +39,7 @@ cdef class Answers:
     cdef readonly cnp.ndarray nit
     cdef readonly cnp.ndarray nfev
     cdef readonly cnp.ndarray njev
+    cdef readonly cnp.ndarray nhev
     cdef readonly cnp.ndarray status
     cdef readonly dict errors          # of the problems whose function raised
 
@@ -50,6 +51,7 @@ cdef class Answers:
         self.nit = np.zeros(problems, dtype=np.int64)
         self.nfev = np.zeros(problems, dtype=np.int64)
         self.njev = np.zeros(problems, dtype=np.int64)
+        self.nhev = np.zeros(problems, dtype=np.int64)
         self.status = np.zeros(problems, dtype=np.int64)
         self.errors = {}
 
@@ -66,6 +68,7 @@ cdef class Answers:
         (<int64_t*>cnp.PyArray_DATA(self.nit))[i] = state.nit
         (<int64_t*>cnp.PyArray_DATA(self.nfev))[i] = state.nfev
         (<int64_t*>cnp.PyArray_DATA(self.njev))[i] = state.njev
+        (<int64_t*>cnp.PyArray_DATA(self.nhev))[i] = state.nhev
         self.set_status(i, state.status)
         if state.started:
             (<double*>cnp.PyArray_DATA(self.fun))[i] = point.value

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastopt.core.abi cimport rule_step_fn, value_grad_fn
+from fastopt.core.abi cimport hess_fn, hessp_fn, rule_step_fn, value_grad_fn
 from fastopt.objectives.context cimport Context
 
 
@@ -48,6 +48,8 @@ cdef struct Call:
     int64_t kind
     # The objective.
     value_grad_fn value_grad
+    hess_fn hess              # NULL if there is none; likewise
+    hessp_fn hessp
     Context* context          # all but the arguments is this call's to fill in
     int64_t joint
     int64_t inplace
@@ -65,6 +67,7 @@ cdef struct Call:
     int64_t nit
     int64_t nfev
     int64_t njev
+    int64_t nhev
 
 
 # What `solve` answers instead of a `StatusCode` where there is nothing to return. Below
@@ -81,6 +84,9 @@ cdef enum Refusal:
     REFUSED_NOT_FINITE = -9
     REFUSED_TOL = -10
     REFUSED_WOLFE = -11
+    REFUSED_NOT_A_HESSIAN = -12
+    REFUSED_NOT_A_PRODUCT = -13
+    REFUSED_RADIUS = -14
     BAD_OPTION = -100
 
 

@@ -5,8 +5,6 @@ ADDRESS: int
 CALL_SIZE: int
 TOKEN: int
 FIRST_HYPERPARAMETER: int
-SOLVERS: dict[str, int]
-SETTINGS: dict[str, int]
 REFUSALS: dict[str, int]
 
 def encode_methods(

@@ -21,67 +21,26 @@ from fastopt.core.abi cimport (
 )
 from fastopt.core.vector cimport all_finite
 from fastopt.objectives.complex_step cimport is_short
-from fastopt.objectives.context cimport NO_MEMORY, NOT_A_GRADIENT, NOT_A_SCALAR
+from fastopt.objectives.context cimport (
+    NO_MEMORY, NOT_A_GRADIENT, NOT_A_HESSIAN, NOT_A_PRODUCT, NOT_A_SCALAR, multiply_held,
+)
 from fastopt.objectives.differences cimport (
     COMPLEX_STEP, EXACT, THREE_POINT, Scheme, default_step,
 )
-from fastopt.solvers.first_order cimport MOST_HYPERPARAMETERS, FirstOrder, first_order_method
-from fastopt.solvers.inverse_hessian cimport DENSE, LIMITED, most_pairs
-from fastopt.solvers.iteration cimport Iteration, Method, Point, advance, answer, begin
-from fastopt.solvers.line_search cimport HAGER_ZHANG
-from fastopt.solvers.quasi_newton cimport QuasiNewton, begin_quasi_newton, quasi_newton_method
+from fastopt.solvers.catalogue cimport (
+    FIRST_ORDER, LBFGS, NEWTON_CG, TRUST_NCG, SolverKind, State, begin_solver, method_of,
+)
+from fastopt.solvers.inverse_hessian cimport most_pairs
+from fastopt.solvers.iteration cimport Iteration, Method, Point, advance, answer
+from fastopt.solvers.settings cimport (
+    AT_ABSOLUTE_STEP, AT_C1, AT_C2, AT_INITIAL_RADIUS, AT_MAX_RADIUS, AT_MAXCOR, AT_MAXTIME,
+    AT_RELATIVE_STEP, AT_HYPERPARAMETERS, SETTING_COUNT,
+)
 
-# Where the options of a solve are kept; the hyperparameters of a first-order rule follow.
-cdef enum:
-    AT_GTOL
-    AT_NORM
-    AT_FTOL
-    AT_XTOL
-    AT_STOPVAL
-    AT_MAXITER
-    AT_MAXFEV
-    AT_MAXTIME
-    AT_C1
-    AT_C2
-    AT_MAXLS
-    AT_MAXCOR
-    AT_ABSOLUTE_STEP
-    AT_RELATIVE_STEP
-    AT_HYPERPARAMETERS
+from fastopt.solvers.catalogue import SETTINGS, SOLVERS
 
-cdef enum:
-    SETTING_COUNT = AT_HYPERPARAMETERS + MOST_HYPERPARAMETERS
-
-cdef enum:
-    BFGS
-    LBFGS
-    FIRST_ORDER
-
-SOLVERS = {"bfgs": BFGS, "l-bfgs": LBFGS, "first-order": FIRST_ORDER}
-SETTINGS = {
-    "gtol": AT_GTOL,
-    "norm": AT_NORM,
-    "ftol": AT_FTOL,
-    "xtol": AT_XTOL,
-    "stopval": AT_STOPVAL,
-    "maxiter": AT_MAXITER,
-    "maxfev": AT_MAXFEV,
-    "maxtime": AT_MAXTIME,
-    "c1": AT_C1,
-    "c2": AT_C2,
-    "maxls": AT_MAXLS,
-    "maxcor": AT_MAXCOR,
-    "eps": AT_ABSOLUTE_STEP,
-    "finite_diff_rel_step": AT_RELATIVE_STEP,
-}
 # As in `validate.UNLIMITED`.
 cdef double UNLIMITED = 2.0 ** 62
-
-# The state of any solver.
-cdef union State:
-    Iteration iteration
-    QuasiNewton quasi_newton
-    FirstOrder first_order
 
 
 cdef int solve(Call* call) noexcept nogil:
@@ -167,6 +126,8 @@ cdef int read_options(const Call* call, const MethodRow* row, double* settings) 
         return REFUSED_TOL
     if settings[AT_C1] > 0 and settings[AT_C1] >= settings[AT_C2]:
         return REFUSED_WOLFE
+    if settings[AT_INITIAL_RADIUS] > settings[AT_MAX_RADIUS]:
+        return REFUSED_RADIUS
     if row.solver == LBFGS and settings[AT_MAXCOR] > most_pairs(call.n):
         return REFUSED_MEMORY
     return 0
@@ -195,15 +156,13 @@ cdef int run(Call* call, const MethodRow* row, const double* settings) noexcept 
     cdef double* vectors
     memset(&state, 0, sizeof(State))
     memset(&objective, 0, sizeof(Objective))
-    set_limits(&state.iteration, call, settings)
+    method = method_of(<SolverKind>row.solver)
+    begin_solver(<SolverKind>row.solver, &state, call.n, settings)
     if row.solver == FIRST_ORDER:
-        method = first_order_method()
-        set_rule(&state.first_order, call, row, settings)
-    else:
-        method = quasi_newton_method()
-        set_quasi_newton(&state.quasi_newton, row, settings)
+        state.first_order.step = call.steps[row - call.methods]
+        state.first_order.slots = row.slots
     size = method.count_doubles(&state)
-    vectors = <double*>calloc(size + scratch_size(call), sizeof(double))
+    vectors = <double*>calloc(size + scratch_size(call, row), sizeof(double))
     if vectors == NULL:
         return REFUSED_MEMORY
     method.lay_out(&state, vectors)
@@ -217,6 +176,7 @@ cdef int run(Call* call, const MethodRow* row, const double* settings) noexcept 
     call.nit = state.iteration.nit
     call.nfev = state.iteration.nfev
     call.njev = state.iteration.njev
+    call.nhev = state.iteration.nhev
     free(vectors)
     if status == RAISED:
         return refusal_of(call.context.code)
@@ -241,39 +201,22 @@ cdef StatusCode run_to_the_end(const Method* method, Iteration* state, const Obj
     return status
 
 
-cdef void set_limits(Iteration* state, const Call* call, const double* settings) noexcept nogil:
-    begin(state, call.n)
-    state.limits.gtol = settings[AT_GTOL]
-    state.limits.norm = settings[AT_NORM]
-    state.limits.ftol = settings[AT_FTOL]
-    state.limits.xtol = settings[AT_XTOL]
-    state.limits.stopval = settings[AT_STOPVAL]
-    state.limits.maxiter = <long long>settings[AT_MAXITER]
-    state.limits.maxfev = <long long>settings[AT_MAXFEV]
+cdef bint holds_hessian(const Call* call, const MethodRow* row) noexcept nogil:
+    """Whether products come from the Hessian."""
+    return (call.hess != NULL and call.hessp == NULL
+            and (row.solver == NEWTON_CG or row.solver == TRUST_NCG))
 
 
-cdef void set_quasi_newton(QuasiNewton* state, const MethodRow* row,
-                           const double* settings) noexcept nogil:
-    state.search.kind = HAGER_ZHANG
-    state.search.c1 = settings[AT_C1]
-    state.search.c2 = settings[AT_C2]
-    state.search.max_evaluations = <Py_ssize_t>settings[AT_MAXLS]
-    begin_quasi_newton(state, DENSE if row.solver == BFGS else LIMITED,
-                       <Py_ssize_t>settings[AT_MAXCOR])
-
-
-cdef void set_rule(FirstOrder* state, const Call* call, const MethodRow* row,
-                   const double* settings) noexcept nogil:
-    state.step = call.steps[row - call.methods]
-    state.slots = row.slots
-    memcpy(state.hyperparameters, settings + AT_HYPERPARAMETERS, sizeof(state.hyperparameters))
-
-
-cdef Py_ssize_t scratch_size(const Call* call) noexcept nogil:
+cdef Py_ssize_t scratch_size(const Call* call, const MethodRow* row) noexcept nogil:
     """How many doubles the objective needs for itself."""
+    cdef Py_ssize_t size = 0
     if call.scheme != EXACT:
-        return 2 * call.n
-    return call.n if call.inplace else 0
+        size = 2 * call.n
+    elif call.inplace:
+        size = call.n
+    if holds_hessian(call, row):
+        size += call.n * (call.n + 1)
+    return size
 
 
 cdef void set_objective(Objective* objective, const Call* call, const MethodRow* row,
@@ -289,6 +232,16 @@ cdef void set_objective(Objective* objective, const Call* call, const MethodRow*
     objective.value_grad = call.value_grad
     objective.context = context
     objective.joint = call.joint
+    objective.hess = call.hess
+    objective.hessp = call.hessp
+    if holds_hessian(call, row):
+        context.matrix = scratch
+        context.place = scratch + call.n * call.n
+        context.hess = call.hess
+        objective.hessp = multiply_held
+        objective.holds = True
+        scratch += call.n * (call.n + 1)
+        context.point = scratch
     if call.scheme == EXACT:
         return
     # As in SciPy: relative with a scheme by name, absolute without one.
@@ -315,6 +268,10 @@ cdef int refusal_of(int code) noexcept nogil:
         return REFUSED_NOT_A_SCALAR
     if code == NOT_A_GRADIENT:
         return REFUSED_NOT_A_GRADIENT
+    if code == NOT_A_HESSIAN:
+        return REFUSED_NOT_A_HESSIAN
+    if code == NOT_A_PRODUCT:
+        return REFUSED_NOT_A_PRODUCT
     return REFUSED_RAISED
 
 
@@ -371,6 +328,9 @@ REFUSALS = {
     "not finite": REFUSED_NOT_FINITE,
     "tol": REFUSED_TOL,
     "wolfe": REFUSED_WOLFE,
+    "not a hessian": REFUSED_NOT_A_HESSIAN,
+    "not a product": REFUSED_NOT_A_PRODUCT,
+    "radius": REFUSED_RADIUS,
     "option": BAD_OPTION,
 }
 FIRST_HYPERPARAMETER = AT_HYPERPARAMETERS

@@ -2,10 +2,7 @@
 
 from fastopt.core.abi cimport rule_step_fn
 from fastopt.solvers.iteration cimport Iteration, Method
-
-
-cdef enum:
-    MOST_HYPERPARAMETERS = 16
+from fastopt.solvers.settings cimport MOST_HYPERPARAMETERS
 
 
 cdef struct FirstOrder:

@@ -4,6 +4,7 @@
 cdef enum MemoryKind:
     DENSE = 0                 # BFGS: a symmetric matrix
     LIMITED = 1               # L-BFGS: the last m pairs
+    DENSE_DFP = 2             # DFP: a symmetric matrix
 
 
 cdef struct InverseHessian:
@@ -13,13 +14,14 @@ cdef struct InverseHessian:
     double scale
     double* s                 # where the next pair goes, before `learn` takes it in
     double* y
+    double share              # what damping has left of y; the rest is B s, B the inverse of H
     # DENSE
     bint guessed              # the matrix began as a multiple of the identity, not as one given
     double* matrix            # n (n + 1) / 2: the lower triangle, row after row
     double* product           # n
-    bint pending              # H is growth matrix + pending_s pending_w' + pending_w pending_s'
+    bint pending              # H is growth matrix + pending_v pending_w' + pending_w pending_v'
     double growth
-    double* pending_s         # n
+    double* pending_v         # n
     double* pending_w         # n
     Py_ssize_t pairs          # how many it has learnt from; LIMITED: how many it holds
     # LIMITED
@@ -37,5 +39,6 @@ cdef void lay_out_memory(InverseHessian* memory, double* vectors) noexcept nogil
 cdef void forget(InverseHessian* memory) noexcept nogil
 cdef bint learn(InverseHessian* memory, double curvature, double squares, double length, bint along,
                 const double* gradient, double* direction) noexcept nogil
+cdef void recall(InverseHessian* memory) noexcept nogil
 cdef void point_downhill(InverseHessian* memory, const double* gradient,
                          double* direction) noexcept nogil

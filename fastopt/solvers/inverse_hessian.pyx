@@ -7,7 +7,8 @@ Own the pairs and what is made of them. Know nothing of the loop, the objective 
 
       H+ = H + s w' + w s',    w = ((1 + y'u / s'y) / 2 s - u) / s'y,
 
-  made when H is needed next. H begins as s'y / y'y times the identity (their equation 6.20): about
+  made when H is needed next. DFP's (their 6.15) is one as well, though it is written as two of rank
+  one: a^2 s s' - b^2 u u' is v w' + w v' with v = a s + b u and w = (a s - b u) / 2. H begins as s'y / y'y times the identity (their equation 6.20): about
   right for the stiffest direction, too small for all others. So as long as H has learnt from fewer
   than n pairs it is scaled up by s'Bs / s'y, B its inverse, before an update that finds this above
   1: Oren and Luenberger's self-scaling as restricted by Al-Baali (Comput. Optim. Appl. 9, 1998).
@@ -16,7 +17,7 @@ Own the pairs and what is made of them. Know nothing of the loop, the objective 
 """
 
 from libc.float cimport DBL_EPSILON, DBL_MIN
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, sqrt
 from libc.string cimport memset
 
 from fastopt.core.check cimport check
@@ -40,18 +41,18 @@ cdef Py_ssize_t most_pairs(Py_ssize_t n) noexcept nogil:
 cdef Py_ssize_t memory_size(const InverseHessian* memory) noexcept nogil:
     """How many doubles the memory takes."""
     cdef Py_ssize_t n = memory.n
-    if memory.kind == DENSE:
+    if memory.kind != LIMITED:
         return n * (n + 1) // 2 + 5 * n
     return 2 * memory.m * (n + 1)
 
 
 cdef void lay_out_memory(InverseHessian* memory, double* vectors) noexcept nogil:
     cdef Py_ssize_t n = memory.n
-    if memory.kind == DENSE:
+    if memory.kind != LIMITED:
         memory.s = vectors
         memory.y = vectors + n
         memory.product = vectors + 2 * n
-        memory.pending_s = vectors + 3 * n
+        memory.pending_v = vectors + 3 * n
         memory.pending_w = vectors + 4 * n
         memory.matrix = vectors + 5 * n
         return
@@ -90,17 +91,30 @@ cdef bint learn(InverseHessian* memory, double curvature, double squares, double
         point_downhill(memory, gradient, direction)
         return False
     memory.scale = curvature / change / change
-    memory.pairs = 1 if memory.empty else memory.pairs + 1
-    if memory.kind == DENSE:
+    if memory.kind != LIMITED:
+        memory.pairs = 1 if memory.empty else memory.pairs + 1
         update_matrix(memory, curvature, along, gradient, direction)
     else:
-        memory.inverses[memory.next] = 1 / curvature
-        memory.next = memory.next + 1 if memory.next + 1 < memory.m else 0
-        memory.pairs = min(memory.pairs, memory.m)
-        point_to_next_pair(memory)
-        memory.empty = False
+        push(memory, curvature)
         recur(memory, gradient, direction)
     return True
+
+
+cdef void recall(InverseHessian* memory) noexcept nogil:
+    """LIMITED: take in the pair at (s, y), which an earlier solve has learnt from."""
+    cdef Py_ssize_t n = memory.n
+    cdef double curvature = dot(memory.s, memory.y, n)
+    memory.scale = curvature / dot(memory.y, memory.y, n)
+    push(memory, curvature)
+
+
+cdef void push(InverseHessian* memory, double curvature) noexcept nogil:
+    """LIMITED: the pair at (s, y) becomes the latest one."""
+    memory.pairs = 1 if memory.empty else min(memory.pairs + 1, memory.m)
+    memory.empty = False
+    memory.inverses[memory.next] = 1 / curvature
+    memory.next = memory.next + 1 if memory.next + 1 < memory.m else 0
+    point_to_next_pair(memory)
 
 
 cdef void point_downhill(InverseHessian* memory, const double* gradient,
@@ -108,7 +122,7 @@ cdef void point_downhill(InverseHessian* memory, const double* gradient,
     """direction = -H g."""
     if memory.empty:
         copy_scaled(-memory.scale, gradient, direction, memory.n)
-    elif memory.kind == DENSE:
+    elif memory.kind != LIMITED:
         multiply(memory, gradient, direction)
         scale_by(-1.0, direction, memory.n)
     else:
@@ -125,8 +139,9 @@ cdef void update_matrix(InverseHessian* memory, double curvature, bint along,
     cdef const double* s = memory.s
     cdef double* product = memory.product      # H g, H the matrix before the update
     cdef double* w = memory.pending_w
+    cdef double* v = memory.pending_v
     cdef double inverse = 1 / curvature
-    cdef double share
+    cdef double expected, alpha, beta
     cdef double growth = 1                     # what H is scaled by
     if memory.empty:
         set_diagonal(memory.matrix, memory.scale, n)
@@ -136,17 +151,25 @@ cdef void update_matrix(InverseHessian* memory, double curvature, bint along,
         memory.guessed = True
         memory.pending = False
     else:
-        if along and memory.guessed and memory.pairs <= n:
+        if along and memory.guessed and memory.pairs <= n and memory.share == 1:
             growth = scale_up(memory, curvature, gradient, direction)
         multiply(memory, gradient, product)
         axpy(1.0, product, direction, n)
+        if memory.share != 1:                  # H B s is s
+            scale_by(memory.share, direction, n)
+            axpy(1 - memory.share, s, direction, n)
         if growth != 1:
             scale_by(growth, product, n)
             scale_by(growth, direction, n)
-    share = 0.5 * (1 + dot(memory.y, direction, n) * inverse)     # `direction` is u now
-    combine(share * inverse, s, -inverse, direction, w, n)
-    combine_without(-dot(w, gradient, n), s, -dot(s, gradient, n), w, product, direction, n)
-    copy_scaled(1.0, s, memory.pending_s, n)
+    expected = dot(memory.y, direction, n)     # `direction` is u now
+    if memory.kind == DENSE_DFP:
+        alpha, beta = 1 / sqrt(curvature), 1 / sqrt(max(expected, DBL_MIN))
+        combine(alpha, s, beta, direction, v, n)
+        combine(0.5 * alpha, s, -0.5 * beta, direction, w, n)
+    else:
+        copy_scaled(1.0, s, v, n)
+        combine(0.5 * (1 + expected * inverse) * inverse, s, -inverse, direction, w, n)
+    combine_without(-dot(w, gradient, n), v, -dot(v, gradient, n), w, product, direction, n)
     memory.growth = growth
     memory.pending = True
 
@@ -202,10 +225,10 @@ cdef void multiply(InverseHessian* memory, const double* x, double* out) noexcep
 
 
 cdef inline void update_row(const InverseHessian* memory, double* row, Py_ssize_t i) noexcept nogil:
-    """Row i of growth H + s w' + w s'."""
-    cdef const double* s = memory.pending_s
+    """Row i of growth H + v w' + w v'."""
+    cdef const double* v = memory.pending_v
     cdef const double* w = memory.pending_w
-    combine_onto(s[i], w, w[i], s, memory.growth, row, i + 1)
+    combine_onto(v[i], w, w[i], v, memory.growth, row, i + 1)
 
 
 # --- LIMITED ---------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ cdef struct Iteration:
     long long nit
     long long nfev
     long long njev
+    long long nhev
     Point current             # the last accepted iterate
     Point trial               # scratch, between iterations
     Point best                # the lowest point seen besides `current`; value inf if there is none
@@ -59,7 +60,7 @@ cdef enum:
     SHARED_VECTORS = 6        # x and gradient of `current`, `trial` and `best`
 
 
-cdef void begin(Iteration* state, Py_ssize_t n) noexcept nogil
+cdef void begin(Iteration* state, Py_ssize_t n, const double* settings) noexcept nogil
 cdef StatusCode advance(const Method* method, void* state, const Objective* objective,
                         long long k) noexcept nogil
 cdef const Point* answer(const Iteration* state) noexcept nogil
@@ -75,6 +76,15 @@ cdef inline int evaluate(Iteration* state, const Objective* objective, Point* po
     Where they are separate functions, the gradient is left alone if the value is not finite: it
     is of no use there, and the user's function need not be able to give one.
     """
+    cdef int reply = evaluate_value(state, objective, point)
+    if reply != REPLY_DONE or not isfinite(point.value):
+        return reply
+    return evaluate_gradient(state, objective, point)
+
+
+cdef inline int evaluate_value(Iteration* state, const Objective* objective,
+                               Point* point) noexcept nogil:
+    """The value, and the gradient with it where that comes from the same call."""
     cdef int reply
     if is_set(&objective.stop) or state.started and state.nfev >= state.limits.maxfev:
         return REPLY_STOP
@@ -84,8 +94,14 @@ cdef inline int evaluate(Iteration* state, const Objective* objective, Point* po
         return reply
     state.nfev += 1
     state.njev += objective.joint
-    if reply != REPLY_DONE or objective.joint or not isfinite(point.value):
-        return reply
+    return reply
+
+
+cdef inline int evaluate_gradient(Iteration* state, const Objective* objective,
+                                  Point* point) noexcept nogil:
+    """The gradient where `evaluate_value` came last, if it has not been had there."""
+    if objective.joint:
+        return REPLY_DONE
     state.njev += 1
     state.nfev += objective.gradient_cost
     return objective.value_grad(point.x, NULL, point.gradient, state.n, objective.context)

@@ -13,11 +13,21 @@ from fastopt.core.abi cimport (
 )
 from fastopt.core.vector cimport all_finite, norm_max, norm_order, norm_two
 from fastopt.objectives.complex_step cimport check_complex_step
+from fastopt.solvers.settings cimport (
+    AT_FTOL, AT_GTOL, AT_MAXFEV, AT_MAXITER, AT_NORM, AT_STOPVAL, AT_XTOL,
+)
 
 
-cdef void begin(Iteration* state, Py_ssize_t n) noexcept nogil:
-    """What is not zero in a state that has done nothing yet, besides its limits."""
+cdef void begin(Iteration* state, Py_ssize_t n, const double* settings) noexcept nogil:
+    """What is not zero in a state that has done nothing yet."""
     state.n = n
+    state.limits.gtol = settings[AT_GTOL]
+    state.limits.norm = settings[AT_NORM]
+    state.limits.ftol = settings[AT_FTOL]
+    state.limits.xtol = settings[AT_XTOL]
+    state.limits.stopval = settings[AT_STOPVAL]
+    state.limits.maxiter = <long long>settings[AT_MAXITER]
+    state.limits.maxfev = <long long>settings[AT_MAXFEV]
     state.step = NAN
     state.current.value = NAN
     state.best.value = INFINITY

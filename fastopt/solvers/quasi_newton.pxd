@@ -1,23 +1,16 @@
-"""BFGS and L-BFGS: one loop over two memories."""
+"""BFGS, DFP and L-BFGS: one engine over two memories."""
 
+from fastopt.solvers.descent cimport Descent
 from fastopt.solvers.inverse_hessian cimport InverseHessian, MemoryKind
-from fastopt.solvers.iteration cimport Iteration, Method
-from fastopt.solvers.line_search cimport SearchSettings
+from fastopt.solvers.iteration cimport Method
 
 
 cdef struct QuasiNewton:
-    Iteration iteration
-    SearchSettings search
+    Descent descent
     InverseHessian memory
-    double* direction
-    double slope              # of f along the direction
-    double promised           # what the model at this iterate says is to be gained, twice over
-    double first_step         # what the next search tries first
-    double first_gradient     # norm of the gradient at x0
-    double least_value        # the marks that an iteration has to beat to count as progress
-    double least_gradient
-    int idle                  # iterations since one did
+    bint damped               # Powell's damping
 
 
 cdef Method quasi_newton_method() noexcept nogil
-cdef void begin_quasi_newton(QuasiNewton* state, MemoryKind kind, Py_ssize_t m) noexcept nogil
+cdef void begin_quasi_newton(QuasiNewton* state, MemoryKind kind,
+                             const double* settings) noexcept nogil

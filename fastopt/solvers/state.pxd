@@ -1,14 +1,14 @@
 """A solver's state as a Python object."""
 
-from fastopt.core.abi cimport StatusCode
+from fastopt.solvers.catalogue cimport SolverKind
 from fastopt.solvers.first_order cimport FirstOrder
 from fastopt.solvers.inverse_hessian cimport InverseHessian
 from fastopt.solvers.iteration cimport Iteration, Method, Point
-from fastopt.solvers.quasi_newton cimport QuasiNewton
 
 
 cdef class SolverState:
 
+    cdef SolverKind kind
     cdef Method method
     cdef Iteration* iteration         # the first member of the solver's own struct
     cdef object vectors               # the block that its pointers point into
@@ -18,9 +18,7 @@ cdef class SolverState:
     cdef readonly str solver
 
     cdef void lay_out(self)
-    cdef int set_limits(self) except -1
-    cdef int set_quasi_newton(self, QuasiNewton* state) except -1
-    cdef int set_matrix(self, InverseHessian* memory, matrix) except -1
+    cdef int set_curvature(self, InverseHessian* memory, given) except -1
     cdef int set_rule(self, FirstOrder* state) except -1
     cdef int take(self) except -1
     cdef object read_gradient(self, const Point* point)

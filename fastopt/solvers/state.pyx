@@ -17,13 +17,16 @@ from fastopt.core.abi import Status
 
 from fastopt.core.abi cimport NOT_ANALYTIC, RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn
 from fastopt.objectives.objective cimport BoundObjective
-from fastopt.solvers.first_order cimport MOST_HYPERPARAMETERS, FirstOrder, first_order_method
-from fastopt.solvers.inverse_hessian cimport DENSE, LIMITED, InverseHessian, most_pairs
-from fastopt.solvers.iteration cimport (
-    SHARED_VECTORS, Iteration, Point, advance, answer, begin,
+from fastopt.solvers.catalogue cimport (
+    BFGS, DFP, FIRST_ORDER, LBFGS, SolverKind, State, begin_solver, method_of,
 )
-from fastopt.solvers.line_search cimport HAGER_ZHANG, MORE_THUENTE
-from fastopt.solvers.quasi_newton cimport QuasiNewton, begin_quasi_newton, quasi_newton_method
+from fastopt.solvers.first_order cimport FirstOrder
+from fastopt.solvers.inverse_hessian cimport InverseHessian, most_pairs, recall
+from fastopt.solvers.iteration cimport SHARED_VECTORS, Iteration, Point, advance, answer
+from fastopt.solvers.quasi_newton cimport QuasiNewton
+from fastopt.solvers.settings cimport AT_HYPERPARAMETERS, MOST_HYPERPARAMETERS, SETTING_COUNT
+
+from fastopt.solvers.catalogue import SETTINGS, SOLVERS, WORDS
 
 cnp.import_array()
 
@@ -39,10 +42,10 @@ NOT_ANALYTIC_MESSAGE = (
     "jac='2-point' or an exact gradient")
 
 # What the numbers in a pickle mean: raised where that changes but not how many there are.
-LAYOUT = 2
+LAYOUT = 3
 
 cdef dict STATUSES = {int(status): status for status in Status}     # quicker than `Status(...)`
-SEARCHES = {"hager-zhang": HAGER_ZHANG, "more-thuente": MORE_THUENTE}
+cdef tuple PLACES = tuple(SETTINGS.items())
 
 
 cdef class SolverState:
@@ -50,35 +53,38 @@ cdef class SolverState:
 
     Parameters
     ----------
-    solver : {"bfgs", "l-bfgs", "first-order"}
-        Which solver.
+    solver : str
+        Which solver: one of `fastopt.solvers.catalogue.SOLVERS`.
     x0 : ndarray of float64, shape (n,)
         Where it starts; copied.
     settings : dict
-        Limits and constants, complete and checked: `gtol`, `norm`, `ftol`, `xtol`, `stopval`,
-        `maxiter`, `maxfev`, and the solver's own.
+        Limits and constants, complete and checked, by the names in `SETTINGS`, and besides:
+        ``rule`` and ``hyperparameters`` of a first-order method, ``hess_inv0``.
     """
 
     def __cinit__(self, str solver not None, const double[::1] x0 not None, dict settings not None):
         cdef Py_ssize_t n = x0.shape[0]
+        cdef double[SETTING_COUNT] numbers
         self.solver = solver
         self.settings = settings
         self.lock = threading.Lock()
-        self.method = first_order_method() if solver == "first-order" else quasi_newton_method()
+        self.kind = SOLVERS[solver]
+        self.method = method_of(self.kind)
         self.iteration = <Iteration*>calloc(1, self.method.state_size)
         if self.iteration == NULL:
             raise MemoryError
-        begin(self.iteration, n)
-        self.set_limits()
-        if solver == "first-order":
+        read_settings(settings, numbers)
+        begin_solver(self.kind, <State*>self.iteration, n, numbers)
+        if self.kind == FIRST_ORDER:
             self.set_rule(<FirstOrder*>self.iteration)
-        else:
-            self.set_quasi_newton(<QuasiNewton*>self.iteration)
+        elif self.kind == LBFGS and settings["maxcor"] > most_pairs(n):
+            raise MemoryError(f"`maxcor` must leave room for maxcor pairs of vectors, got "
+                              f"{settings['maxcor']}")
         self.vectors = np.zeros(self.method.count_doubles(self.iteration))
         self.lay_out()
         memcpy(self.iteration.current.x, &x0[0], n * sizeof(double))
-        if solver == "bfgs" and settings["hess_inv0"] is not None:
-            self.set_matrix(&(<QuasiNewton*>self.iteration).memory, settings["hess_inv0"])
+        if settings.get("hess_inv0") is not None:
+            self.set_curvature(&(<QuasiNewton*>self.iteration).memory, settings["hess_inv0"])
             self.settings = {**settings, "hess_inv0": None}      # it need not travel in pickles
 
     def __dealloc__(self):
@@ -87,39 +93,22 @@ cdef class SolverState:
     cdef void lay_out(self):
         self.method.lay_out(self.iteration, <double*>cnp.PyArray_DATA(<cnp.ndarray>self.vectors))
 
-    cdef int set_limits(self) except -1:
-        cdef dict settings = self.settings
-        self.iteration.limits.gtol = settings["gtol"]
-        self.iteration.limits.norm = settings["norm"]
-        self.iteration.limits.ftol = settings["ftol"]
-        self.iteration.limits.xtol = settings["xtol"]
-        self.iteration.limits.stopval = settings["stopval"]
-        self.iteration.limits.maxiter = settings["maxiter"]
-        self.iteration.limits.maxfev = settings["maxfev"]
-        return 0
-
-    cdef int set_quasi_newton(self, QuasiNewton* state) except -1:
-        cdef dict settings = self.settings
-        state.search.kind = SEARCHES[settings["line_search"]]
-        state.search.c1 = settings["c1"]
-        state.search.c2 = settings["c2"]
-        state.search.max_evaluations = settings["maxls"]
-        if self.solver == "bfgs":
-            begin_quasi_newton(state, DENSE, 0)
-        elif settings["maxcor"] <= most_pairs(self.iteration.n):
-            begin_quasi_newton(state, LIMITED, settings["maxcor"])
-        else:
-            raise MemoryError(f"`maxcor` must leave room for maxcor pairs of vectors, got "
-                              f"{settings['maxcor']}")
-        return 0
-
-    cdef int set_matrix(self, InverseHessian* memory, matrix) except -1:
-        cdef const double[:, ::1] source = np.ascontiguousarray(matrix, dtype=np.float64)
+    cdef int set_curvature(self, InverseHessian* memory, given) except -1:
+        """Begin with what an earlier solve has learnt: a matrix, or pairs."""
+        cdef Py_ssize_t i, n = memory.n
         cdef double* row = memory.matrix
-        cdef Py_ssize_t i
+        cdef const double[:, ::1] source, changes
+        if self.kind == LBFGS:
+            source, changes = given
+            for i in range(max(0, source.shape[0] - memory.m), source.shape[0]):
+                memcpy(memory.s, &source[i, 0], n * sizeof(double))
+                memcpy(memory.y, &changes[i, 0], n * sizeof(double))
+                recall(memory)
+            return 0
+        source = given
         memory.empty = False
         memory.pairs = 1
-        for i in range(memory.n):
+        for i in range(n):
             memcpy(row, &source[i, 0], (i + 1) * sizeof(double))
             row += i + 1
         return 0
@@ -128,15 +117,9 @@ cdef class SolverState:
         from fastopt.rules.steps import c_step      # loads Numba
         from fastopt.rules.table import RULES
 
-        cdef Py_ssize_t i
-        cdef tuple values = self.settings["hyperparameters"]
-        if len(values) > MOST_HYPERPARAMETERS:
-            raise ValueError(f"a rule has at most {MOST_HYPERPARAMETERS} hyperparameters")
         self.rule_step = c_step(self.settings["rule"])
         state.step = <rule_step_fn><size_t>self.rule_step.address
         state.slots = RULES[self.settings["rule"]].slots
-        for i in range(len(values)):
-            state.hyperparameters[i] = values[i]
         return 0
 
     # --- running -----------------------------------------------------------------------------
@@ -260,6 +243,11 @@ cdef class SolverState:
         return self.iteration.njev
 
     @property
+    def nhev(self):
+        """Hessians computed, or products of them."""
+        return self.iteration.nhev
+
+    @property
     def step(self):
         """Euclidean length of the last step; NaN before the first."""
         return self.iteration.step
@@ -277,16 +265,16 @@ cdef class SolverState:
 
     def hess_inv(self):
         """The approximation of the inverse Hessian, in the form that SciPy's method gives it."""
-        if self.solver == "bfgs":
+        if self.kind == BFGS or self.kind == DFP:
             return self.dense_inverse(&(<QuasiNewton*>self.iteration).memory)
-        if self.solver == "l-bfgs":
+        if self.kind == LBFGS:
             return self.limited_inverse(&(<QuasiNewton*>self.iteration).memory)
         return None
 
     cdef object dense_inverse(self, const InverseHessian* memory):
         cdef Py_ssize_t i, j, n = memory.n
         cdef const double* row = memory.matrix
-        cdef const double* s = memory.pending_s
+        cdef const double* v = memory.pending_v
         cdef const double* w = memory.pending_w
         cdef cnp.npy_intp[2] shape = [n, n]
         cdef cnp.ndarray matrix
@@ -299,7 +287,7 @@ cdef class SolverState:
             for j in range(i + 1):
                 full[i * n + j] = row[j]
                 if memory.pending:
-                    full[i * n + j] = memory.growth * row[j] + (s[i] * w[j] + w[i] * s[j])
+                    full[i * n + j] = memory.growth * row[j] + (v[i] * w[j] + w[i] * v[j])
                 full[j * n + i] = full[i * n + j]
             row += i + 1
         return matrix
@@ -342,6 +330,23 @@ cdef class SolverState:
         return block
 
 
+cdef int read_settings(dict settings, double* numbers) except -1:
+    """The settings as solvers read them."""
+    cdef tuple hyperparameters = settings.get("hyperparameters", ())
+    cdef Py_ssize_t i
+    for i in range(SETTING_COUNT):
+        numbers[i] = 0
+    for name, place in PLACES:
+        value = settings.get(name)
+        if value is not None:
+            numbers[<Py_ssize_t>place] = WORDS[value] if type(value) is str else value
+    if len(hyperparameters) > MOST_HYPERPARAMETERS:
+        raise ValueError(f"a rule has at most {MOST_HYPERPARAMETERS} hyperparameters")
+    for i in range(len(hyperparameters)):
+        numbers[AT_HYPERPARAMETERS + i] = hyperparameters[i]
+    return 0
+
+
 def restore(solver, x0, settings, bytes header, vectors, layout=1):
     """A state as it was pickled; pickles of layout 1 did not name it."""
     cdef SolverState state = SolverState(solver, x0, settings)
@@ -349,10 +354,10 @@ def restore(solver, x0, settings, bytes header, vectors, layout=1):
     if (layout != LAYOUT or len(header) != <Py_ssize_t>state.method.state_size
             or len(vectors) != len(state.vectors)):
         raise ValueError("this solver was pickled by another version or build of fastopt")
-    if solver == "first-order":
+    if state.kind == FIRST_ORDER:
         step = (<FirstOrder*>state.iteration).step
     memcpy(state.iteration, <const char*>header, len(header))
-    if solver == "first-order":
+    if state.kind == FIRST_ORDER:
         (<FirstOrder*>state.iteration).step = step
     state.vectors[:] = vectors
     state.lay_out()

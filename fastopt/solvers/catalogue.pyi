@@ -1,0 +1,3 @@
+SOLVERS: dict[str, int]
+SETTINGS: dict[str, int]
+WORDS: dict[str, int]

@@ -1,0 +1,30 @@
+"""Where each setting of a solve is kept in the array of numbers that solvers begin with."""
+
+cdef enum:
+    MOST_HYPERPARAMETERS = 16
+
+cdef enum:
+    AT_GTOL
+    AT_NORM
+    AT_FTOL
+    AT_XTOL
+    AT_STOPVAL
+    AT_MAXITER
+    AT_MAXFEV
+    AT_MAXTIME
+    AT_C1
+    AT_C2
+    AT_MAXLS
+    AT_LINE_SEARCH            # `SearchKind`
+    AT_MAXCOR
+    AT_DAMPING
+    AT_BETA                   # `BetaKind`
+    AT_INITIAL_RADIUS         # 0: chosen at x0
+    AT_MAX_RADIUS
+    AT_ETA
+    AT_ABSOLUTE_STEP
+    AT_RELATIVE_STEP
+    AT_HYPERPARAMETERS        # of a first-order rule, to the end
+
+cdef enum:
+    SETTING_COUNT = AT_HYPERPARAMETERS + MOST_HYPERPARAMETERS

@@ -1,0 +1,112 @@
+"""Whether a solve still gets anywhere, and why it does not.
+
+Owns the marks by which progress is measured, and the diagnosis where there is none. Knows nothing
+of directions, searches and trust regions.
+"""
+
+from libc.float cimport DBL_EPSILON
+from libc.math cimport INFINITY, fabs
+
+from fastopt.core.abi cimport (
+    DOMAIN_EDGE, GRADIENT_MISMATCH, NOISY_DIFFERENCES, ROUNDOFF, Objective, StatusCode,
+)
+from fastopt.core.vector cimport norm_max
+from fastopt.solvers.iteration cimport Iteration, Point
+
+# A value is lower if it is by more than this many ulps.
+cdef double REAL_DECREASE = 16 * DBL_EPSILON
+# A gradient that has shrunk to this share of the first one counts as small,
+cdef double FALLEN = 1e-4
+# and so does one that cannot change f by more than this share of it.
+cdef double SLIGHT = 1e-6
+# What is left to gain counts as rounding errors below this, relative to |f|.
+cdef double NOISE = 100 * DBL_EPSILON
+# So does, with differences, a gradient of so many rounding errors of f divided by their step.
+cdef double DIFFERENCE_NOISE = 10
+# So many iterations in which neither f nor the gradient shrinks end the solve; fewer where the
+# gradient is made of differences, which cannot be trusted to get anywhere by itself.
+cdef int PATIENCE = 20
+cdef int PATIENCE_WITH_DIFFERENCES = 5
+# So near, relative to |x|, a point where f is not finite is where the domain ends.
+cdef double EDGE = 1e-8
+
+
+cdef void begin_marks(Marks* marks) noexcept nogil:
+    marks.least_value = INFINITY
+    marks.least_gradient = INFINITY
+
+
+cdef bint is_idle(Marks* marks, const Iteration* iteration,
+                  const Objective* objective) noexcept nogil:
+    """Whether progress has ceased: values drown in rounding, and slopes gain nothing either."""
+    cdef double value = iteration.current.value
+    cdef double norm
+    if value < marks.least_value - REAL_DECREASE * fabs(value):
+        marks.least_value = value
+        marks.least_gradient = INFINITY
+        marks.idle = 0
+        return False
+    norm = norm_max(iteration.current.gradient, iteration.n)
+    if norm < 0.5 * marks.least_gradient:
+        marks.least_gradient = norm
+        marks.idle = 0
+        return False
+    marks.idle += 1
+    return marks.idle >= (PATIENCE if objective.difference_step == 0
+                          else PATIENCE_WITH_DIFFERENCES)
+
+
+cdef StatusCode diagnose(const Marks* marks, const Iteration* iteration,
+                         const Objective* objective, double edge) noexcept nogil:
+    """Why there is no way down from here, not even along the gradient.
+
+    `edge` is how far away, by the largest element, the nearest point was where f is not finite.
+    """
+    if edge <= EDGE * max(1.0, norm_max(iteration.current.x, iteration.n)):
+        return DOMAIN_EDGE
+    return tell_noise_from_error(marks, iteration, objective, NOISE)
+
+
+cdef StatusCode tell_noise_from_error(const Marks* marks, const Iteration* iteration,
+                                      const Objective* objective, double noise) noexcept nogil:
+    """Where nothing more is gained: whether there is nothing to gain, or the gradient is wrong.
+
+    What the model promises is not enough to go by, for beside a kink its curvature has grown
+    without bound: the gradient has to be small, too, against what it was or against f.
+    """
+    cdef const Point* current = &iteration.current
+    cdef Py_ssize_t n = iteration.n
+    cdef double norm = norm_max(current.gradient, n)
+    if objective.difference_step > 0:
+        if is_rounding_error(current, objective, n):
+            return ROUNDOFF
+        return NOISY_DIFFERENCES
+    if marks.promised <= noise * fabs(current.value) and (
+            norm <= FALLEN * marks.first_gradient
+            or norm * max(1.0, norm_max(current.x, n)) <= SLIGHT * fabs(current.value)):
+        return ROUNDOFF
+    return GRADIENT_MISMATCH
+
+
+cdef bint is_rounding_error(const Point* point, const Objective* objective,
+                            Py_ssize_t n) noexcept nogil:
+    """Whether a gradient made of differences is nothing but the rounding errors of f."""
+    cdef double rounding = DBL_EPSILON * fabs(point.value) / objective.difference_step
+    cdef double error = DIFFERENCE_NOISE * rounding
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not fabs(point.gradient[i]) * max(1.0, fabs(point.x[i])) <= error:
+            return False
+    return True
+
+
+cdef bint take_lower_point(Iteration* iteration) noexcept nogil:
+    """Where no acceptable step was found: make the best point the trial, if it is lower."""
+    cdef Point best = iteration.best
+    cdef double value = iteration.current.value
+    if not best.value < value - REAL_DECREASE * fabs(value):
+        return False
+    iteration.best = iteration.trial
+    iteration.best.value = INFINITY
+    iteration.trial = best
+    return True

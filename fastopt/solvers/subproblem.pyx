@@ -1,0 +1,203 @@
+"""Minimisers of g's + s'Hs / 2 within |s| <= radius, from the matrix H.
+
+* Exactly: Moré & Sorensen (SIAM J. Sci. Stat. Comput. 4, 1983, algorithm 3.14), with the bounds of
+  Conn, Gould & Toint (Trust-Region Methods, 2000, section 7.3). Of s = -(H + lambda I)^-1 g, lambda
+  is found such that |s| is the radius, by Newton's method on 1 / |s|; in the hard case, where no
+  lambda makes s long enough, the rest of the way is gone along a direction of least curvature.
+* Along the dogleg: Powell 1970 (Nocedal & Wright 2006, section 4.1).
+
+Own the factorisations that this takes. Know nothing of how radii and matrices come about.
+"""
+
+from libc.math cimport INFINITY, fabs, sqrt
+
+from fastopt.core.vector cimport axpy, combine, copy_scaled, dot, norm_two, scale_by
+from fastopt.solvers.symmetric cimport (
+    Symmetric, factor, largest_row_sum, multiply, solve, solve_lower, solve_upper,
+)
+
+# |s| may differ from the radius by this share of it, and the model's value by that from the least
+# one, in the easy and in the hard case (Conn, Gould & Toint's kappa).
+cdef double EASY = 0.1
+cdef double HARD = 0.2
+# Where Newton's lambda is out of bounds, the next one keeps this share of the interval from its
+# lower end at least (their theta).
+cdef double INWARD = 0.01
+cdef int MOST_FACTORISATIONS = 60
+# What is added first to make a matrix positive definite, relative to its norm; then its doubles.
+cdef double FIRST_SHIFT = 1e-3
+
+
+cdef void minimize_exactly(Symmetric* hess, const double* gradient, double radius,
+                           double* multiplier, double* step, double* null, double* scratch
+                           ) noexcept nogil:
+    """The step; `multiplier` is where the search for lambda begins, and becomes where it ends."""
+    cdef Py_ssize_t n = hess.n
+    cdef double norm = norm_two(gradient, n)
+    cdef double size = largest_row_sum(hess)
+    cdef double lower = max(max(0.0, -least(hess.diagonal, n)), norm / radius - size)
+    cdef double upper = norm / radius + size
+    cdef double shift = 0
+    cdef double length, newton, curvature, way
+    cdef Py_ssize_t failed
+    cdef int k
+    if lower > 0 or multiplier[0] > 0:
+        shift = multiplier[0] if lower < multiplier[0] < upper else between(lower, upper)
+    for k in range(MOST_FACTORISATIONS):
+        multiplier[0] = shift
+        failed = factor(hess, shift)
+        if failed > 0:
+            lower = max(lower, shift + missing_shift(hess, failed - 1, shift, scratch))
+            shift = between(lower, upper)
+            continue
+        copy_scaled(-1.0, gradient, step, n)
+        solve(hess, step)
+        length = norm_two(step, n)
+        if shift == 0 and length <= radius or fabs(length - radius) <= EASY * radius:
+            return
+        copy_scaled(1.0, step, scratch, n)
+        solve_lower(hess, scratch)
+        newton = shift + length * length / dot(scratch, scratch, n) * (length - radius) / radius
+        if length > radius:
+            lower = max(lower, shift)
+        else:
+            upper = shift
+            curvature = find_null(hess, null, scratch)
+            way = way_to_radius(step, null, radius, n)
+            if way * way * curvature <= HARD * (-dot(gradient, step, n) + shift * radius * radius):
+                axpy(way, null, step, n)
+                return
+            lower = max(lower, shift - curvature)
+            if newton <= lower and lower == 0:
+                newton = 0                        # it may be positive definite as it is
+                lower = -INFINITY
+        if not lower < newton < upper:
+            newton = between(max(lower, 0.0), upper)
+        shift = newton
+        lower = max(lower, 0.0)
+    copy_scaled(-radius / norm, gradient, step, n)
+
+
+cdef double between(double lower, double upper) noexcept nogil:
+    return max(sqrt(lower * upper), lower + INWARD * (upper - lower))
+
+
+cdef double least(const double* entries, Py_ssize_t n) noexcept nogil:
+    cdef double found = INFINITY
+    cdef Py_ssize_t i
+    for i in range(n):
+        found = min(found, entries[i])
+    return found
+
+
+cdef double missing_shift(const Symmetric* hess, Py_ssize_t k, double shift,
+                          double* v) noexcept nogil:
+    """How much more has to be added at least, where the leading k rows have their factor and the
+    next one has none: -v'(H + shift I)v / v'v, for the v that makes the pivot of it."""
+    cdef Py_ssize_t n = hess.n
+    cdef Symmetric leading = hess[0]
+    cdef double pivot = hess.diagonal[k] + shift
+    cdef Py_ssize_t i
+    for i in range(k):
+        v[i] = hess.entries[i * n + k]
+    solve_leading(&leading, k, v, &pivot)
+    return max(0.0, -pivot / (1 + dot(v, v, k)))
+
+
+cdef void solve_leading(Symmetric* hess, Py_ssize_t k, double* v, double* pivot) noexcept nogil:
+    """v = (H_k + shift I)^-1 v for the leading k rows, and v's part of the pivot taken off."""
+    cdef Py_ssize_t n = hess.n
+    cdef const double* row = hess.entries
+    cdef Py_ssize_t i
+    for i in range(k):
+        v[i] = (v[i] - dot(row, v, i)) / row[i]
+        row += n
+    pivot[0] -= dot(v, v, k)
+    i = k - 1
+    while i >= 0:
+        v[i] /= hess.entries[i * n + i]
+        axpy(-v[i], hess.entries + i * n, v, i)
+        i -= 1
+
+
+cdef double find_null(const Symmetric* hess, double* null, double* sums) noexcept nogil:
+    """A unit vector u for which u'(H + shift I)u is small, and that number.
+
+    LINPACK's way (Golub & Van Loan 2013, algorithm 3.5.1): L w = e, each element of e 1 or -1 such
+    that w grows, and L'u = w.
+    """
+    cdef Py_ssize_t n = hess.n
+    cdef const double* entries = hess.entries
+    cdef double plus, minus, growth_plus, growth_minus, size, length
+    cdef Py_ssize_t i, k
+    for i in range(n):
+        sums[i] = 0
+    for k in range(n):
+        plus = (1 - sums[k]) / entries[k * n + k]
+        minus = (-1 - sums[k]) / entries[k * n + k]
+        growth_plus, growth_minus = fabs(plus), fabs(minus)
+        for i in range(k + 1, n):
+            growth_plus += fabs(sums[i] + entries[i * n + k] * plus)
+            growth_minus += fabs(sums[i] + entries[i * n + k] * minus)
+        null[k] = plus if growth_plus >= growth_minus else minus
+        for i in range(k + 1, n):
+            sums[i] += entries[i * n + k] * null[k]
+    size = norm_two(null, n)
+    solve_upper(hess, null)
+    length = norm_two(null, n)
+    scale_by(1 / length, null, n)
+    return (size / length) ** 2
+
+
+cdef double way_to_radius(const double* step, const double* unit, double radius,
+                          Py_ssize_t n) noexcept nogil:
+    """The t nearest to zero at which |step + t unit| is the radius; the step is inside."""
+    cdef double b = dot(step, unit, n)
+    cdef double c = radius * radius - dot(step, step, n)
+    cdef double root = sqrt(b * b + max(c, 0.0))
+    return c / (root + b) if b > 0 else -c / (root - b)
+
+
+# --- dogleg ----------------------------------------------------------------------------------
+
+cdef double make_definite(Symmetric* hess, const double* gradient, double* newton) noexcept nogil:
+    """The shift that makes H positive definite (Nocedal & Wright 2006, algorithm 3.3), and
+    Newton's step with it."""
+    cdef Py_ssize_t n = hess.n
+    cdef double first = FIRST_SHIFT * largest_row_sum(hess)
+    cdef double lowest = least(hess.diagonal, n)
+    cdef double shift = 0 if lowest > 0 else first - lowest
+    if first == 0:
+        first = shift = 1
+    while factor(hess, shift) != 0:
+        shift = max(2 * shift, first)
+    copy_scaled(-1.0, gradient, newton, n)
+    solve(hess, newton)
+    return shift
+
+
+cdef void walk_dogleg(const Symmetric* hess, double shift, const double* gradient,
+                      const double* newton, double radius, double* step, double* scratch
+                      ) noexcept nogil:
+    """From zero to the minimiser along the gradient, and from there to Newton's, to the radius."""
+    cdef Py_ssize_t n = hess.n
+    cdef double squares, curvature, norm, way, share, a, b, c
+    if norm_two(newton, n) <= radius:
+        copy_scaled(1.0, newton, step, n)
+        return
+    multiply(hess, gradient, scratch)
+    squares = dot(gradient, gradient, n)
+    curvature = dot(gradient, scratch, n) + shift * squares
+    norm = sqrt(squares)
+    way = squares / curvature
+    if not way * norm < radius:
+        copy_scaled(-radius / norm, gradient, step, n)
+        return
+    copy_scaled(-way, gradient, step, n)
+    combine(1.0, newton, -1.0, step, scratch, n)
+    a = dot(scratch, scratch, n)
+    b = dot(step, scratch, n)
+    c = radius * radius - dot(step, step, n)
+    share = sqrt(b * b + a * c)
+    share = (share - b) / a if b <= 0 else c / (share + b)
+    axpy(share, scratch, step, n)

@@ -1,0 +1,92 @@
+"""Steihaug and Toint's conjugate gradients (Nocedal & Wright 2006, algorithms 7.1 and 7.2).
+
+Own the iteration on the model g's + s'Hs / 2. Know nothing of where products come from, of line
+searches and of how radii are chosen.
+"""
+
+from libc.float cimport DBL_EPSILON
+from libc.math cimport INFINITY, fabs, sqrt
+from libc.string cimport memset
+
+from fastopt.core.abi cimport REPLY_DONE, Objective
+from fastopt.core.vector cimport axpy, copy_scaled, dot
+
+
+cdef double* lay_out_truncated_cg(TruncatedCG* cg, Py_ssize_t n, double* vectors) noexcept nogil:
+    cg.residual = vectors
+    cg.conjugate = vectors + n
+    cg.image = vectors + 2 * n
+    return vectors + TRUNCATED_CG_VECTORS * n
+
+
+cdef int minimize_model(TruncatedCG* cg, product_fn multiply, void* state,
+                        const Objective* objective, const double* gradient, Py_ssize_t n,
+                        double radius, double* step, double* product) noexcept nogil:
+    """Leave the step in `step`, and H times it in `product`; answers a `Reply`.
+
+    Where the curvature is not positive the step goes on to the radius; without one, as far as it
+    would with the same curvature positive. A product that is not finite ends the iteration, and
+    where it is the first one the step is zero.
+    """
+    cdef double* residual = cg.residual
+    cdef double* conjugate = cg.conjugate
+    cdef double* image = cg.image
+    cdef double squares, squares_before, curvature, share, length
+    cdef Py_ssize_t k
+    cdef int reply
+    cg.bounded = False
+    memset(step, 0, n * sizeof(double))
+    memset(product, 0, n * sizeof(double))
+    copy_scaled(1.0, gradient, residual, n)
+    copy_scaled(-1.0, gradient, conjugate, n)
+    squares = dot(residual, residual, n)
+    for k in range(2 * n + 10):
+        reply = multiply(state, objective, conjugate, image)
+        if reply != REPLY_DONE:
+            return reply
+        curvature = dot(conjugate, image, n)
+        length = dot(conjugate, conjugate, n)
+        if not fabs(curvature) < INFINITY or not dot(image, image, n) < INFINITY:
+            break
+        share = squares / curvature
+        if curvature <= DBL_EPSILON * length * sqrt(dot(image, image, n) / length):
+            share = INFINITY if radius < INFINITY else squares / fabs(curvature)
+            if not share < INFINITY and not radius < INFINITY:
+                if k == 0:
+                    copy_scaled(-1.0, gradient, step, n)
+                break
+            curvature = 0
+        if radius < INFINITY:
+            length = way_to_radius(step, conjugate, radius, n)
+            if share >= length:
+                share = length
+                cg.bounded = True
+        axpy(share, conjugate, step, n)
+        axpy(share, image, product, n)
+        if cg.bounded or curvature == 0:
+            break
+        axpy(share, image, residual, n)
+        squares_before = squares
+        squares = dot(residual, residual, n)
+        if sqrt(squares) <= cg.tolerance:
+            break
+        combine_with_residual(squares / squares_before, residual, conjugate, n)
+    return REPLY_DONE
+
+
+cdef double way_to_radius(const double* step, const double* direction, double radius,
+                          Py_ssize_t n) noexcept nogil:
+    """The positive t at which |step + t direction| is the radius; the step is inside."""
+    cdef double a = dot(direction, direction, n)
+    cdef double b = dot(step, direction, n)
+    cdef double c = radius * radius - dot(step, step, n)
+    cdef double root = sqrt(b * b + a * max(c, 0.0))
+    return (root - b) / a if b <= 0 else c / (root + b)
+
+
+cdef void combine_with_residual(double beta, const double* residual, double* conjugate,
+                                Py_ssize_t n) noexcept nogil:
+    """conjugate = beta conjugate - residual"""
+    cdef Py_ssize_t i
+    for i in range(n):
+        conjugate[i] = beta * conjugate[i] - residual[i]
