@@ -339,7 +339,9 @@ class CurvaturePairs:
     def __call__(self, name: str, value: Any, n: int) -> tuple[Vector, Vector]:
         if not isinstance(value, LbfgsInvHessProduct):
             _wrong_type(name, self.expected, value)
-        steps, changes = (np.array(each, dtype=np.float64, order="C") for each in (value.sk, value.yk))
+        steps, changes = (
+            np.array(each, dtype=np.float64, order="C") for each in (value.sk, value.yk)
+        )
         if steps.shape[1] != n:
             raise ValueError(f"`{name}` must be of shape {(n, n)}, got one of shape {value.shape}")
         curvatures = (steps * changes).sum(axis=1)
@@ -355,7 +357,8 @@ class Preconditioner:
     @property
     def expected(self) -> str:
         return (
-            "an array of n positive numbers, a matrix of shape (n, n), a LinearOperator or a callable"
+            "an array of n positive numbers, a matrix of shape (n, n), a LinearOperator or a "
+            "callable"
         )
 
     def __call__(self, name: str, value: Any, n: int) -> Any:

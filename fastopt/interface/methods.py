@@ -65,9 +65,9 @@ class Method:
     """How fastopt runs one method, and when a user should choose it.
 
     `solver` and `rule` name what runs it. `second_order` says that it uses second derivatives: the
-    Hessian, or products with it, or for want of both differences of gradients. The argument ``tol`` sets `tol_options`. `aliases` are
-    other names of the method, and `option_aliases` maps other names of options to those in
-    `options`. `scipy` is SciPy's name for the equal method, and `scipy_options` maps the options
+    Hessian, or products with it, or for want of both differences of gradients. The argument ``tol``
+    sets `tol_options`. `aliases` are other names of the method, and `option_aliases` maps other
+    names of options to those in `options`. `scipy` is SciPy's name for the equal method, and `scipy_options` maps the options
     that it has as well to its names for them.
     """
 
@@ -244,16 +244,18 @@ _SHARED_WITH_SCIPY = (
 _RADIUS_OPTIONS = ("initial_trust_radius", "max_trust_radius", "eta")
 
 
-def _dense(name: str, title: str, reference: str, when: str, scipy: str | None) -> Method:
+def _dense(
+    name: str, title: str, reference: str, when: str, scipy: str | None = None, c2: float = 0.9
+) -> Method:
     options = {
         **_stopping(ftol=0.0, maxiter=PerVariable(200), maxfev=UNLIMITED),
-        **_wolfe(),
+        **_wolfe(c2),
         "hess_inv0": Option(
             None,
             InverseHessian(),
-            "Initial inverse Hessian, symmetric positive definite, of shape (n, n), or the hess_inv "
-            "of an earlier result; None is a multiple of the identity, chosen after the first step "
-            "and in the first n updates.",
+            "Initial inverse Hessian, symmetric positive definite, of shape (n, n): the hess_inv of "
+            "an earlier result, perhaps. None is a multiple of the identity, chosen after the first "
+            "step and in the first n updates.",
         ),
         "damping": _DAMPING,
         **_differences(absolute_step=True),
@@ -400,8 +402,7 @@ def _trust_region(
             "initial_trust_radius": Option(
                 None,
                 Real(low=0.0, open_low=True),
-                "The longest first step; None is the norm of the gradient at x0, shortened to the "
-                "first step afterwards.",
+                "The longest first step; None is max(1, |x0|).",
             ),
             "max_trust_radius": Option(
                 math.inf, Real(low=0.0, open_low=True), "The longest step of all."
@@ -471,8 +472,8 @@ METHODS: dict[str, Method] = {
             "dfp",
             "DFP",
             "Nocedal & Wright, Numerical Optimization (2nd ed., 2006), equation 6.15",
-            "BFGS's predecessor is to be studied; BFGS is better in practice.",
-            None,
+            "BFGS's predecessor is to be studied; it needs more careful searches.",
+            c2=0.1,
         ),
         _trust_region(
             "sr1",

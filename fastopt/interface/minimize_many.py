@@ -116,9 +116,9 @@ def minimize_many(
 ) -> BatchResult:
     """Minimize one function from many starts, or with many data sets: independent problems.
 
-    Each problem is solved as `minimize` solves it, to the bit. If `fun` (and `jac`, `hess` or
-    `hessp`) are ``@njit`` functions or C functions, no interpreter runs between the problems, the GIL is free, and
-    several threads share them.
+    Each problem is solved as `minimize` solves it, to the bit. If `fun` (and `jac`, `hess`,
+    `hessp`) are ``@njit`` functions or C functions, no interpreter runs between the problems, the
+    GIL is free, and several threads share them.
 
     Parameters
     ----------

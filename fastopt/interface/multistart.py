@@ -82,8 +82,8 @@ def multistart(
     OptimizeResult
         Of the search that ended lowest, with ``x``, ``fun``, ``jac``, ``nit``, ``status``,
         ``success``, ``message``, ``method`` and ``library`` as in `minimize`; ``nfev``, ``njev``
-        and ``nhev`` count all searches. ``start`` is where it began, ``index`` its number, and ``batch`` the
-        BatchResult of all.
+        and ``nhev`` count all searches. ``start`` is where it began, ``index`` its number, and
+        ``batch`` the BatchResult of all.
 
     Raises
     ------

@@ -82,7 +82,7 @@ _REFUSALS = {
     "radius": (ValueError, "`initial_trust_radius` must be at most `max_trust_radius`"),
     "not a hessian": (
         ValueError,
-        "`hess` must return an array of shape (n, n), got one with other numbers of rows or columns",
+        "`hess` must return an array of shape (n, n), got other numbers of rows or columns",
     ),
     "not a product": (
         ValueError,

@@ -111,9 +111,7 @@ def _check(
         )
 
 
-def _plan(
-    fun: Any, args: Any, method: Any, jac: Any, hess: Any, hessp: Any, **_: Any
-) -> Plan:
+def _plan(fun: Any, args: Any, method: Any, jac: Any, hess: Any, hessp: Any, **_: Any) -> Plan:
     """What a call with arguments of these types comes down to; a literal carries its value."""
     from fastopt.interface.numba_call import Plan
     from fastopt.objectives.wrappers import wrapper_for
@@ -125,7 +123,9 @@ def _plan(
     if not any(row.second_order for row in methods):
         for name, function in zip(("hess", "hessp"), second, strict=True):
             if function is not None:
-                raise TypeError(f"`{name}` must be left out: method {methods[0].name} does not use it")
+                raise TypeError(
+                    f"`{name}` must be left out: method {methods[0].name} does not use it"
+                )
     wrapper = wrapper_for(fun.dispatcher, gradient, arguments, *second)
     functions = tuple(each for each in (fun.dispatcher, gradient, *second) if callable(each))
     return Plan(functions, wrapper, arguments, methods, not given)

@@ -559,21 +559,25 @@ def check_jac(jac: Any) -> Any:
     raise TypeError(f"{expected}, got an object of type {type(jac).__name__}")
 
 
-def check_second(row: Method, hess: Any, hessp: Any) -> tuple[Any, Any]:
+def check_second(
+    row: Method, hess: Any, hessp: Any
+) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
     """`hess` and `hessp` as objectives take them; `hess` is None where gradients stand in."""
     if hessp is not None:
         check_callable("hessp", hessp)
-    if hess is not None and not callable(hess) and hess != "2-point":
-        expected = "`hess` must be callable, '2-point' or None"
-        if isinstance(hess, str):
-            raise ValueError(f"{expected}, got {hess!r}")
-        raise TypeError(f"{expected}, got an object of type {type(hess).__name__}")
     if not row.second_order:
         for name, value in (("hess", hess), ("hessp", hessp)):
             if value is not None:
                 warn_caller(f"method {row.name} does not use `{name}`", RuntimeWarning)
         return None, None
-    return None if isinstance(hess, str) else hess, hessp
+    if hess is None or callable(hess):
+        return hess, hessp
+    expected = "`hess` must be callable, '2-point' or None"
+    if not isinstance(hess, str):
+        raise TypeError(f"{expected}, got an object of type {type(hess).__name__}")
+    if hess != "2-point":
+        raise ValueError(f"{expected}, got {hess!r}")
+    return None, hessp
 
 
 def _find_row(method: Any) -> Method:

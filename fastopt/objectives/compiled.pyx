@@ -169,8 +169,8 @@ cdef class CompiledObjective(BoundObjective):
             raise ValueError(f"{name} must return an array of shape ({self.n},), got one of "
                              f"{self.context.detail} numbers")
         if code == NOT_A_HESSIAN:
-            raise ValueError(f"`hess` must return an array of shape {(self.n, self.n)}, got one with "
-                             f"{self.context.detail} rows or columns")
+            raise ValueError(f"`hess` must return an array of shape {(self.n, self.n)}, got one "
+                             f"with {self.context.detail} rows or columns")
         if code == NOT_A_PRODUCT:
             raise ValueError(f"`hessp` must return an array of shape ({self.n},), got one of "
                              f"{self.context.detail} numbers")

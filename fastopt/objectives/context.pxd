@@ -47,7 +47,7 @@ cdef struct Slot:
 
 cdef inline int multiply_held(const double* x, const double* p, double* product, Py_ssize_t n,
                               void* address) noexcept nogil:
-    """The `hessp_fn` of a function that gives the Hessian alone: it is evaluated once at a point."""
+    """The `hessp_fn` of a function that gives the Hessian alone: evaluated once at a point."""
     cdef Context* context = <Context*>address
     cdef int reply
     if not context.held or memcmp(x, context.place, n * sizeof(double)) != 0:

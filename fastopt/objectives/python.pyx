@@ -200,7 +200,6 @@ cdef class PythonObjective(BoundObjective):
                 grad[i] = as_imaginary(values[i]) / steps[i]
         return 0
 
-
     cdef int take_hessian(self, object found, double* hess) except -1:
         """Copy the lower triangle of what the user returned as a Hessian, if it is one."""
         cdef cnp.ndarray array

@@ -295,9 +295,7 @@ def _is_mapped(jac: Any, workers: Any) -> bool:
     return workers is not None and isinstance(jac, str) and jac != "inplace"
 
 
-def _obstacle(
-    fun: Any, jac: Any, workers: Any, hess: Any = None, hessp: Any = None
-) -> str | None:
+def _obstacle(fun: Any, jac: Any, workers: Any, hess: Any = None, hessp: Any = None) -> str | None:
     """What keeps a function from being compiled, as the beginning of an error message."""
     if not is_dispatcher(fun):
         return f"`fun` must be an @njit function to be compiled, got {type(fun).__name__}"

@@ -198,9 +198,7 @@ def wrapper_if_possible(
         return None
 
 
-def wrapper_for(
-    fun: Any, jac: Any, arguments: Any, hess: Any = None, hessp: Any = None
-) -> Wrapper:
+def wrapper_for(fun: Any, jac: Any, arguments: Any, hess: Any = None, hessp: Any = None) -> Wrapper:
     """As `compile_wrapper`, from the Numba type of the arguments."""
     key = _key(jac, arguments, hess, hessp)
     kept = fun.__dict__.setdefault(_ATTRIBUTE, OrderedDict())

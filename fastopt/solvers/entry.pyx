@@ -37,7 +37,7 @@ from fastopt.solvers.settings cimport (
     AT_RELATIVE_STEP, AT_HYPERPARAMETERS, SETTING_COUNT,
 )
 
-from fastopt.solvers.catalogue import SETTINGS, SOLVERS
+from fastopt.solvers.catalogue import SOLVERS
 
 # As in `validate.UNLIMITED`.
 cdef double UNLIMITED = 2.0 ** 62

@@ -7,12 +7,13 @@ Own the pairs and what is made of them. Know nothing of the loop, the objective 
 
       H+ = H + s w' + w s',    w = ((1 + y'u / s'y) / 2 s - u) / s'y,
 
-  made when H is needed next. DFP's (their 6.15) is one as well, though it is written as two of rank
-  one: a^2 s s' - b^2 u u' is v w' + w v' with v = a s + b u and w = (a s - b u) / 2. H begins as s'y / y'y times the identity (their equation 6.20): about
-  right for the stiffest direction, too small for all others. So as long as H has learnt from fewer
-  than n pairs it is scaled up by s'Bs / s'y, B its inverse, before an update that finds this above
-  1: Oren and Luenberger's self-scaling as restricted by Al-Baali (Comput. Optim. Appl. 9, 1998).
-  Over the whole solve it would spoil what H has learnt; a matrix that was given is left as it is.
+  made when H is needed next. DFP's update (6.15) is written as two corrections of rank one, but is
+  one of this kind, too: a^2 s s' - b^2 u u' is v w' + w v' with v = a s + b u, w = (a s - b u) / 2.
+  H begins as s'y / y'y times the identity (6.20): about right for the stiffest direction, too small
+  for all others. So as long as H has learnt from fewer than n pairs it is scaled up by s'Bs / s'y,
+  B its inverse, before an update that finds this above 1: Oren and Luenberger's self-scaling as
+  restricted by Al-Baali (Comput. Optim. Appl. 9, 1998). Over the whole solve it would spoil what H
+  has learnt; a matrix that was given is left as it is.
 * LIMITED: the two-loop recursion (algorithm 7.4) over the last m pairs.
 """
 

@@ -1,4 +1,4 @@
-"""BFGS (Nocedal & Wright 2006, algorithm 6.1), DFP (their equation 6.15) and L-BFGS (algorithm 7.5).
+"""BFGS (Nocedal & Wright 2006, algorithm 6.1), DFP (equation 6.15) and L-BFGS (algorithm 7.5).
 
 Own the pair of each step and Powell's damping of it. Know nothing of searches and their failures,
 nor of how curvature is stored.

@@ -14,7 +14,6 @@ from fastopt.core.vector cimport add_scaled, combine, norm_two
 from fastopt.solvers.iteration cimport Iteration
 
 
-
 cdef int evaluate_hessian(Iteration* state, const Objective* objective, Curvature* curvature,
                           double* hess) noexcept nogil:
     """The lower triangle of the Hessian, row-major (n, n)."""

@@ -18,7 +18,7 @@ from fastopt.core.abi import Status
 from fastopt.core.abi cimport NOT_ANALYTIC, RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn
 from fastopt.objectives.objective cimport BoundObjective
 from fastopt.solvers.catalogue cimport (
-    BFGS, DFP, FIRST_ORDER, LBFGS, SolverKind, State, begin_solver, method_of,
+    BFGS, DFP, FIRST_ORDER, LBFGS, State, begin_solver, method_of,
 )
 from fastopt.solvers.first_order cimport FirstOrder
 from fastopt.solvers.inverse_hessian cimport InverseHessian, most_pairs, recall

@@ -13,7 +13,8 @@ from libc.math cimport INFINITY, fabs, sqrt
 
 from fastopt.core.vector cimport axpy, combine, copy_scaled, dot, norm_two, scale_by
 from fastopt.solvers.symmetric cimport (
-    Symmetric, factor, largest_row_sum, multiply, solve, solve_lower, solve_upper,
+    Symmetric, factor, largest_row_sum, multiply, solve, solve_lower, solve_made_positive,
+    solve_upper,
 )
 
 # |s| may differ from the radius by this share of it, and the model's value by that from the least
@@ -24,8 +25,6 @@ cdef double HARD = 0.2
 # lower end at least (their theta).
 cdef double INWARD = 0.01
 cdef int MOST_FACTORISATIONS = 60
-# What is added first to make a matrix positive definite, relative to its norm; then its doubles.
-cdef double FIRST_SHIFT = 1e-3
 
 
 cdef void minimize_exactly(Symmetric* hess, const double* gradient, double radius,
@@ -40,10 +39,9 @@ cdef void minimize_exactly(Symmetric* hess, const double* gradient, double radiu
     cdef double shift = 0
     cdef double length, newton, curvature, way
     cdef Py_ssize_t failed
-    cdef int k
     if lower > 0 or multiplier[0] > 0:
         shift = multiplier[0] if lower < multiplier[0] < upper else between(lower, upper)
-    for k in range(MOST_FACTORISATIONS):
+    for _ in range(MOST_FACTORISATIONS):
         multiplier[0] = shift
         failed = factor(hess, shift)
         if failed > 0:
@@ -63,7 +61,7 @@ cdef void minimize_exactly(Symmetric* hess, const double* gradient, double radiu
         else:
             upper = shift
             curvature = find_null(hess, null, scratch)
-            way = way_to_radius(step, null, radius, n)
+            way = nearest_way_to_radius(step, null, radius, n)
             if way * way * curvature <= HARD * (-dot(gradient, step, n) + shift * radius * radius):
                 axpy(way, null, step, n)
                 return
@@ -149,8 +147,8 @@ cdef double find_null(const Symmetric* hess, double* null, double* sums) noexcep
     return (size / length) ** 2
 
 
-cdef double way_to_radius(const double* step, const double* unit, double radius,
-                          Py_ssize_t n) noexcept nogil:
+cdef double nearest_way_to_radius(const double* step, const double* unit, double radius,
+                                  Py_ssize_t n) noexcept nogil:
     """The t nearest to zero at which |step + t unit| is the radius; the step is inside."""
     cdef double b = dot(step, unit, n)
     cdef double c = radius * radius - dot(step, step, n)
@@ -160,44 +158,61 @@ cdef double way_to_radius(const double* step, const double* unit, double radius,
 
 # --- dogleg ----------------------------------------------------------------------------------
 
-cdef double make_definite(Symmetric* hess, const double* gradient, double* newton) noexcept nogil:
-    """The shift that makes H positive definite (Nocedal & Wright 2006, algorithm 3.3), and
-    Newton's step with it."""
-    cdef Py_ssize_t n = hess.n
-    cdef double first = FIRST_SHIFT * largest_row_sum(hess)
-    cdef double lowest = least(hess.diagonal, n)
-    cdef double shift = 0 if lowest > 0 else first - lowest
-    if first == 0:
-        first = shift = 1
-    while factor(hess, shift) != 0:
-        shift = max(2 * shift, first)
-    copy_scaled(-1.0, gradient, newton, n)
-    solve(hess, newton)
-    return shift
+cdef void find_newton_step(Symmetric* hess, const double* gradient, double* newton) noexcept nogil:
+    """-H^-1 g; where H is not positive definite, with its negative curvature made positive."""
+    copy_scaled(-1.0, gradient, newton, hess.n)
+    if factor(hess, 0) == 0:
+        solve(hess, newton)
+    else:
+        solve_made_positive(hess, newton)
 
 
-cdef void walk_dogleg(const Symmetric* hess, double shift, const double* gradient,
-                      const double* newton, double radius, double* step, double* scratch
+cdef void walk_dogleg(const Symmetric* hess, const double* gradient, const double* newton,
+                      double radius, double* step, double* product, double* scratch
                       ) noexcept nogil:
-    """From zero to the minimiser along the gradient, and from there to Newton's, to the radius."""
+    """From zero to the minimiser along the gradient, and from there to Newton's step, to the
+    radius; `product` is H times the step.
+
+    Where H is not positive definite the path may be worse than the gradient alone, and where that
+    leads to the radius Newton's direction may be better: the better one of the two is taken.
+    """
     cdef Py_ssize_t n = hess.n
-    cdef double squares, curvature, norm, way, share, a, b, c
-    if norm_two(newton, n) <= radius:
-        copy_scaled(1.0, newton, step, n)
-        return
-    multiply(hess, gradient, scratch)
-    squares = dot(gradient, gradient, n)
-    curvature = dot(gradient, scratch, n) + shift * squares
-    norm = sqrt(squares)
-    way = squares / curvature
+    cdef double squares = dot(gradient, gradient, n)
+    cdef double norm = norm_two(gradient, n)
+    cdef double length = norm_two(newton, n)
+    cdef double curvature, way, along_gradient, along_path
+    multiply(hess, gradient, product)
+    curvature = dot(gradient, product, n)
+    way = squares / curvature if curvature > 0 else INFINITY
     if not way * norm < radius:
-        copy_scaled(-radius / norm, gradient, step, n)
-        return
+        way = radius / norm
+    along_gradient = way * (0.5 * way * curvature - squares)
+
     copy_scaled(-way, gradient, step, n)
-    combine(1.0, newton, -1.0, step, scratch, n)
-    a = dot(scratch, scratch, n)
-    b = dot(step, scratch, n)
-    c = radius * radius - dot(step, step, n)
-    share = sqrt(b * b + a * c)
-    share = (share - b) / a if b <= 0 else c / (share + b)
-    axpy(share, scratch, step, n)
+    if length <= radius:
+        copy_scaled(1.0, newton, step, n)
+    elif way * norm < radius:
+        combine(1.0, newton, way, gradient, scratch, n)
+        axpy(way_to_radius(step, scratch, radius, n), scratch, step, n)
+    else:
+        copy_scaled(radius / length, newton, step, n)
+    multiply(hess, step, product)
+    curvature = dot(step, product, n)
+    if curvature <= 0 and length < radius and length > 0:
+        scale_by(radius / length, step, n)
+        scale_by(radius / length, product, n)
+        curvature *= (radius / length) ** 2
+    along_path = dot(gradient, step, n) + 0.5 * curvature
+    if not along_path <= along_gradient:
+        copy_scaled(-way, gradient, step, n)
+        multiply(hess, step, product)
+
+
+cdef double way_to_radius(const double* step, const double* direction, double radius,
+                          Py_ssize_t n) noexcept nogil:
+    """The positive t at which |step + t direction| is the radius; the step is inside."""
+    cdef double a = dot(direction, direction, n)
+    cdef double b = dot(step, direction, n)
+    cdef double c = radius * radius - dot(step, step, n)
+    cdef double root = sqrt(b * b + a * max(c, 0.0))
+    return (root - b) / a if b <= 0 else c / (root + b)

@@ -5,9 +5,9 @@ its factors, shifted or not, as often as need be. LAPACK factors what is large; 
 fixed costs, and those of its threads, are more than the work.
 """
 
-from libc.float cimport DBL_EPSILON, DBL_MIN
-from libc.math cimport fabs, isfinite, sqrt
-from libc.string cimport memcpy, memset
+from libc.float cimport DBL_MIN
+from libc.math cimport fabs, sqrt
+from libc.string cimport memset
 from scipy.linalg.cython_lapack cimport dpotrf, dsytrf, dsytrs
 
 from fastopt.core.vector cimport axpy, dot
@@ -49,7 +49,7 @@ cdef bint take_in(Symmetric* matrix) noexcept nogil:
 
 
 cdef void multiply(const Symmetric* matrix, const double* x, double* out) noexcept nogil:
-    """out = A x, from the upper triangle: row i serves as row and, below the diagonal, as column."""
+    """out = A x, from the upper triangle: a row serves as row and, below the diagonal, as column."""
     cdef Py_ssize_t n = matrix.n
     cdef Py_ssize_t i
     cdef const double* row = matrix.entries
@@ -159,8 +159,6 @@ cdef void solve_made_positive(Symmetric* matrix, double* x) noexcept nogil:
     cdef int size = matrix.n
     cdef int one = 1
     cdef int info
-    cdef double wanted
-    cdef double* work
     cdef int length = matrix.n
     restore(matrix, 0)
     # Without blocks, for which it would need more memory.

@@ -10,6 +10,7 @@ from libc.string cimport memset
 
 from fastopt.core.abi cimport REPLY_DONE, Objective
 from fastopt.core.vector cimport axpy, copy_scaled, dot
+from fastopt.solvers.subproblem cimport way_to_radius
 
 
 cdef double* lay_out_truncated_cg(TruncatedCG* cg, Py_ssize_t n, double* vectors) noexcept nogil:
@@ -72,16 +73,6 @@ cdef int minimize_model(TruncatedCG* cg, product_fn multiply, void* state,
             break
         combine_with_residual(squares / squares_before, residual, conjugate, n)
     return REPLY_DONE
-
-
-cdef double way_to_radius(const double* step, const double* direction, double radius,
-                          Py_ssize_t n) noexcept nogil:
-    """The positive t at which |step + t direction| is the radius; the step is inside."""
-    cdef double a = dot(direction, direction, n)
-    cdef double b = dot(step, direction, n)
-    cdef double c = radius * radius - dot(step, step, n)
-    cdef double root = sqrt(b * b + a * max(c, 0.0))
-    return (root - b) / a if b <= 0 else c / (root + b)
 
 
 cdef void combine_with_residual(double beta, const double* residual, double* conjugate,

@@ -29,7 +29,6 @@ cdef struct TrustRegion:
     double* product           # n: the model's Hessian times the step
     Symmetric matrix
     double multiplier         # EXACT: lambda of the last step, where the next search begins
-    double shift              # DOGLEG: what has been added to make the Hessian positive definite
     double* newton            # n: DOGLEG's way to the minimum; EXACT: scratch
     double* change            # n: SR1's y - B s; scratch
     bint scaled               # SR1: B is no longer the first guess

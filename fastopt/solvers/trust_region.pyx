@@ -3,9 +3,10 @@
 Own the acceptance of steps, the radius, and the model at an iterate. Know nothing of how a model
 is minimised within the radius, nor of where derivatives come from.
 
-The radius follows Lin & Moré (TRON, SIAM J. Optim. 9, 1999, section 2): it starts as |g|, is
-no longer than the first step after that, and changes by the minimiser of the quadratic through
-both values and the slope along the step. SR1 is Nocedal & Wright's algorithm 6.2.
+The radius is max(1, |x0|) at first (Moré, in Numerical Analysis, 1978), and then follows Lin & Moré
+(TRON, SIAM J. Optim. 9, 1999, section 2): it is no longer than the first step, and changes by the
+minimiser of the quadratic through both values and the slope along a step. SR1 is Nocedal & Wright's
+algorithm 6.2.
 """
 
 from libc.float cimport DBL_EPSILON
@@ -28,7 +29,7 @@ from fastopt.solvers.settings cimport AT_ETA, AT_INITIAL_RADIUS, AT_MAX_RADIUS
 from fastopt.solvers.stalling cimport (
     begin_marks, diagnose, is_idle, take_lower_point, tell_noise_from_error,
 )
-from fastopt.solvers.subproblem cimport make_definite, minimize_exactly, walk_dogleg
+from fastopt.solvers.subproblem cimport find_newton_step, minimize_exactly, walk_dogleg
 from fastopt.solvers.symmetric cimport (
     Symmetric, lay_out_symmetric, multiply, symmetric_size, take_in,
 )
@@ -36,13 +37,14 @@ from fastopt.solvers.truncated_cg cimport (
     TRUNCATED_CG_VECTORS, lay_out_truncated_cg, minimize_model,
 )
 
-# Lin & Moré's mu_1, mu_2 and sigma_1 to sigma_3: what counts as a bad and as a very good step, and
-# by how much the radius shrinks and grows.
+# Lin & Moré's eta_1, eta_2 and sigma_1 to sigma_3: what counts as a bad and as a very good step,
+# and by how much the radius shrinks and grows; but sigma_3 is 4 there, which costs a tenth more
+# evaluations: in a curved valley every second step is then too long.
 cdef double BAD = 0.25
 cdef double GOOD = 0.75
 cdef double SHRINK_MOST = 0.25
 cdef double SHRINK = 0.5
-cdef double GROW = 4.0
+cdef double GROW = 2.0
 # Decreases are told apart from rounding errors of so many ulps of f (Conn, Gould & Toint 2000,
 # section 17.4.2).
 cdef double ROUNDING = 10 * DBL_EPSILON
@@ -86,7 +88,7 @@ cdef void prepare(void* address, const Objective* objective) noexcept nogil:
     state.marks.first_gradient = norm_max(iteration.current.gradient, iteration.n)
     state.first_norm = norm_two(iteration.current.gradient, iteration.n)
     if state.radius == 0:
-        state.radius = min(state.first_norm, state.max_radius)
+        state.radius = min(max(1.0, norm_two(iteration.current.x, iteration.n)), state.max_radius)
     else:
         state.begun = True                    # the caller's radius is no guess
 
@@ -118,6 +120,9 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
         if not predicted > 0 or not is_visible(current.x, trial.x, n):
             if take_lower_point(iteration):
                 break
+            if state.kind == SR1_MODEL and state.scaled:
+                guess(state)
+                continue
             return diagnose(&state.marks, iteration, objective, state.ceiling)
         reply = evaluate_value(iteration, objective, trial)
         if reply != REPLY_DONE:
@@ -203,7 +208,7 @@ cdef int set_model(TrustRegion* state, const Objective* objective) noexcept nogi
         memset(state.matrix.entries, 0, n * n * sizeof(double))   # none: the gradient is all there
         take_in(&state.matrix)                                    # is to go by
     if state.kind == DOGLEG_MODEL:
-        state.shift = make_definite(&state.matrix, iteration.current.gradient, state.newton)
+        find_newton_step(&state.matrix, iteration.current.gradient, state.newton)
     return reply
 
 
@@ -219,10 +224,8 @@ cdef int choose_step(TrustRegion* state, const Objective* objective) noexcept no
         multiply(&state.matrix, state.step, state.product)
         return REPLY_DONE
     if state.kind == DOGLEG_MODEL:
-        walk_dogleg(&state.matrix, state.shift, gradient, state.newton, state.radius, state.step,
-                    state.product)
-        multiply(&state.matrix, state.step, state.product)
-        axpy(state.shift, state.step, state.product, n)
+        walk_dogleg(&state.matrix, gradient, state.newton, state.radius, state.step, state.product,
+                    state.change)
         return REPLY_DONE
     norm = norm_two(gradient, n)
     if state.kind == SR1_MODEL:
@@ -249,11 +252,16 @@ cdef int multiply_sr1(void* address, const Objective* objective, const double* v
 
 
 cdef void guess(TrustRegion* state) noexcept nogil:
-    """B such that the first step has length one, or what can be seen at all beside x."""
-    cdef Py_ssize_t n = state.iteration.n
-    cdef double length = max(1.0, VISIBLE * norm_two(state.iteration.current.x, n))
-    set_diagonal(&state.matrix, state.first_norm / length)
-    if not state.begun:
+    """B, and a radius, such that the next step is as long as the last one; the first has length
+    one, or what can be seen at all beside x."""
+    cdef const Iteration* iteration = &state.iteration
+    cdef Py_ssize_t n = iteration.n
+    cdef double length = max(1.0, VISIBLE * norm_two(iteration.current.x, n))
+    if iteration.nit > 0:
+        length = iteration.step
+    set_diagonal(&state.matrix, norm_two(iteration.current.gradient, n) / length)
+    state.scaled = False
+    if not state.begun or iteration.nit > 0:
         state.radius = min(length, state.max_radius)
         state.begun = True
 
