@@ -67,8 +67,8 @@ class Method:
     `solver` and `rule` name what runs it. `second_order` says that it uses second derivatives: the
     Hessian, or products with it, or for want of both differences of gradients. The argument ``tol``
     sets `tol_options`. `aliases` are other names of the method, and `option_aliases` maps other
-    names of options to those in `options`. `scipy` is SciPy's name for the equal method, and `scipy_options` maps the options
-    that it has as well to its names for them.
+    names of options to those in `options`. `scipy` is SciPy's name for the equal method, and
+    `scipy_options` maps the options that it has as well to its names for them.
     """
 
     name: str
@@ -253,9 +253,9 @@ def _dense(
         "hess_inv0": Option(
             None,
             InverseHessian(),
-            "Initial inverse Hessian, symmetric positive definite, of shape (n, n): the hess_inv of "
-            "an earlier result, perhaps. None is a multiple of the identity, chosen after the first "
-            "step and in the first n updates.",
+            "Initial inverse Hessian, symmetric positive definite, of shape (n, n), as in the "
+            "hess_inv of an earlier result. None is a multiple of the identity, chosen after the "
+            "first step and in the first n updates.",
         ),
         "damping": _DAMPING,
         **_differences(absolute_step=True),

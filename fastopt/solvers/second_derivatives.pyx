@@ -87,8 +87,9 @@ cdef int multiply_hessian(Iteration* state, const Objective* objective, Curvatur
         if is_set(&objective.stop):
             return REPLY_STOP
         reply = objective.hessp(state.current.x, vector, product, n, objective.context)
-        state.nhev += reply == REPLY_DONE and not (objective.holds and curvature.counted)
-        curvature.counted = True
+        if reply == REPLY_DONE:
+            state.nhev += not (objective.holds and curvature.counted)
+            curvature.counted = True
         return reply
     length = norm_two(vector, n)
     step = 2 * relative_step(objective) * (1 + norm_two(state.current.x, n)) / length

@@ -9,12 +9,14 @@
 Own the factorisations that this takes. Know nothing of how radii and matrices come about.
 """
 
+import numpy as np
+
 from libc.math cimport INFINITY, fabs, sqrt
 
 from fastopt.core.vector cimport axpy, combine, copy_scaled, dot, norm_two, scale_by
 from fastopt.solvers.symmetric cimport (
-    Symmetric, factor, largest_row_sum, multiply, solve, solve_lower, solve_made_positive,
-    solve_upper,
+    Symmetric, factor, largest_row_sum, lay_out_symmetric, multiply, solve, solve_lower,
+    solve_made_positive, solve_upper, symmetric_size, take_in,
 )
 
 # |s| may differ from the radius by this share of it, and the model's value by that from the least
@@ -216,3 +218,55 @@ cdef double way_to_radius(const double* step, const double* direction, double ra
     cdef double c = radius * radius - dot(step, step, n)
     cdef double root = sqrt(b * b + a * max(c, 0.0))
     return (root - b) / a if b <= 0 else c / (root + b)
+
+
+# --- For tests, and for those who want to look at a model ---------------------------------------
+
+def minimize_in_ball(hess, gradient, double radius, way="exact"):
+    """Minimize a quadratic model within a radius.
+
+    Parameters
+    ----------
+    hess : array_like, shape (n, n)
+        The model's Hessian, symmetric; only the lower triangle is read.
+    gradient : array_like, shape (n,)
+        Its gradient, not zero.
+    radius : float
+        The longest step.
+    way : {"exact", "dogleg"}
+        How.
+
+    Returns
+    -------
+    step : ndarray, shape (n,)
+        The minimiser, or what comes near to it.
+    multiplier : float
+        The lambda for which ``(H + lambda I) step = -gradient``; outside the hard case, and 0 with
+        the dogleg.
+
+    Examples
+    --------
+    >>> from fastopt.solvers.subproblem import minimize_in_ball
+    >>> step, multiplier = minimize_in_ball([[2.0, 0.0], [0.0, 4.0]], [2.0, 4.0], 10.0)
+    >>> step, multiplier
+    (array([-1., -1.]), 0.0)
+    """
+    cdef Symmetric matrix
+    cdef double multiplier = 0
+    cdef double[::1] slopes = np.array(gradient, dtype=np.float64)
+    cdef Py_ssize_t n = slopes.shape[0]
+    cdef double[::1] room = np.empty(symmetric_size(n) + 4 * n)
+    cdef double* vectors = &room[0]
+    cdef double[:, ::1] entries
+    lay_out_symmetric(&matrix, n, vectors + 4 * n)
+    entries = <double[:n, :n]>matrix.entries
+    np.asarray(entries)[:] = hess
+    take_in(&matrix)
+    if way == "exact":
+        minimize_exactly(&matrix, &slopes[0], radius, &multiplier, vectors, vectors + n,
+                         vectors + 2 * n)
+    else:
+        find_newton_step(&matrix, &slopes[0], vectors + 3 * n)
+        walk_dogleg(&matrix, &slopes[0], vectors + 3 * n, radius, vectors, vectors + n,
+                    vectors + 2 * n)
+    return np.array(<double[:n]>vectors), multiplier

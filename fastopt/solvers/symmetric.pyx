@@ -5,10 +5,12 @@ its factors, shifted or not, as often as need be. LAPACK factors what is large; 
 fixed costs, and those of its threads, are more than the work.
 """
 
+import numpy as np
+
 from libc.float cimport DBL_MIN
 from libc.math cimport fabs, sqrt
 from libc.string cimport memset
-from scipy.linalg.cython_lapack cimport dpotrf, dsytrf, dsytrs
+from scipy.linalg.cython_lapack cimport dpotrf, dsytrf
 
 from fastopt.core.vector cimport axpy, dot
 
@@ -49,7 +51,7 @@ cdef bint take_in(Symmetric* matrix) noexcept nogil:
 
 
 cdef void multiply(const Symmetric* matrix, const double* x, double* out) noexcept nogil:
-    """out = A x, from the upper triangle: a row serves as row and, below the diagonal, as column."""
+    """out = A x, from the upper triangle: each row serves as a column, too."""
     cdef Py_ssize_t n = matrix.n
     cdef Py_ssize_t i
     cdef const double* row = matrix.entries
@@ -157,47 +159,119 @@ cdef void solve_made_positive(Symmetric* matrix, double* x) noexcept nogil:
     would be. Cheng and Higham (SIAM J. Matrix Anal. Appl. 19, 1998) bound what the factors L add.
     """
     cdef int size = matrix.n
-    cdef int one = 1
-    cdef int info
     cdef int length = matrix.n
+    cdef int info
+    cdef double floor
     restore(matrix, 0)
     # Without blocks, for which it would need more memory.
     dsytrf(b"U", &size, matrix.entries, &size, matrix.pivots, matrix.scratch, &length, &info)
-    make_positive(matrix)
-    dsytrs(b"U", &size, &one, matrix.entries, &size, matrix.pivots, x, &size, &info)
+    floor = max(LEAST_EIGENVALUE * largest_row_sum(matrix), DBL_MIN)
+    solve_from_below(matrix, floor, x)
+    solve_from_above(matrix, x)
 
 
-cdef void make_positive(Symmetric* matrix) noexcept nogil:
-    """Replace the eigenvalues of D, in place, by their magnitudes."""
+cdef void solve_from_below(const Symmetric* matrix, double floor, double* x) noexcept nogil:
+    """x = |D|^-1 (P L)^-1 x, with LAPACK's interchanges (its DSYTRS, row-major)."""
     cdef Py_ssize_t n = matrix.n
-    cdef double* entries = matrix.entries
-    cdef double floor = 0
-    cdef Py_ssize_t i
-    for i in range(n):
-        floor = max(floor, fabs(matrix.diagonal[i]))
-    floor = max(LEAST_EIGENVALUE * max(floor, largest_row_sum(matrix)), DBL_MIN)
-    i = n - 1
-    while i >= 0:
-        if matrix.pivots[i] > 0 or i == 0:
-            entries[i * n + i] = max(fabs(entries[i * n + i]), floor)
-            i -= 1
+    cdef Py_ssize_t k = n - 1
+    cdef const double* row
+    while k >= 0:
+        row = matrix.entries + k * n
+        if matrix.pivots[k] > 0:
+            exchange(x, k, matrix.pivots[k] - 1)
+            axpy(-x[k], row, x, k)
+            x[k] /= max(fabs(row[k]), floor)
+            k -= 1
         else:
-            make_block_positive(&entries[(i - 1) * n + i - 1], &entries[i * n + i - 1],
-                                &entries[i * n + i], floor)
-            i -= 2
+            exchange(x, k - 1, -matrix.pivots[k] - 1)
+            axpy(-x[k], row, x, k - 1)
+            axpy(-x[k - 1], row - n, x, k - 1)
+            solve_block(row[-n + k - 1], row[k - 1], row[k], floor, &x[k - 1])
+            k -= 2
 
 
-cdef void make_block_positive(double* a, double* b, double* c, double floor) noexcept nogil:
-    """The same for the block ((a, b), (b, c)), by one rotation of Jacobi's."""
-    cdef double angle = (c[0] - a[0]) / (2 * b[0])
+cdef void solve_from_above(const Symmetric* matrix, double* x) noexcept nogil:
+    """x = (P L)'^-1 x."""
+    cdef Py_ssize_t n = matrix.n
+    cdef Py_ssize_t k = 0
+    cdef const double* row
+    while k < n:
+        row = matrix.entries + k * n
+        x[k] -= dot(row, x, k)
+        if matrix.pivots[k] > 0:
+            exchange(x, k, matrix.pivots[k] - 1)
+            k += 1
+        else:
+            x[k + 1] -= dot(row + n, x, k)
+            exchange(x, k, -matrix.pivots[k] - 1)
+            k += 2
+
+
+cdef void exchange(double* x, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    cdef double kept = x[i]
+    x[i] = x[j]
+    x[j] = kept
+
+
+cdef void solve_block(double a, double b, double c, double floor, double* x) noexcept nogil:
+    """Solve for the block ((a, b), (b, c)) of D, turned by Jacobi's rotation to its eigenvalues."""
+    cdef double angle = (c - a) / (2 * b)
     cdef double tangent = 1 / (fabs(angle) + sqrt(1 + angle * angle))
     cdef double cosine, sine, first, second
     if angle < 0:
         tangent = -tangent
     cosine = 1 / sqrt(1 + tangent * tangent)
     sine = tangent * cosine
-    first = max(fabs(a[0] - tangent * b[0]), floor)
-    second = max(fabs(c[0] + tangent * b[0]), floor)
-    a[0] = cosine * cosine * first + sine * sine * second
-    c[0] = sine * sine * first + cosine * cosine * second
-    b[0] = cosine * sine * (second - first)
+    first = (cosine * x[0] - sine * x[1]) / max(fabs(a - tangent * b), floor)
+    second = (sine * x[0] + cosine * x[1]) / max(fabs(c + tangent * b), floor)
+    x[0] = cosine * first + sine * second
+    x[1] = cosine * second - sine * first
+
+
+# --- For tests -------------------------------------------------------------------------------
+
+def solve_system(matrix, vector, double shift=0.0, bint made_positive=False):
+    """Solve (A + shift I) x = vector, or with the eigenvalues of A's factor D made positive.
+
+    Parameters
+    ----------
+    matrix : array_like, shape (n, n)
+        A, symmetric; only the lower triangle is read.
+    vector : array_like, shape (n,)
+        The right-hand side.
+    shift : float
+        What is added to the diagonal.
+    made_positive : bool
+        Whether to solve for P L abs(D) L' P' instead.
+
+    Returns
+    -------
+    x : ndarray, shape (n,)
+        The solution; NaN if A + shift I is not positive definite.
+    product : ndarray, shape (n,)
+        A x.
+
+    Examples
+    --------
+    >>> from fastopt.solvers.symmetric import solve_system
+    >>> solve_system([[1.0, 0.0], [0.0, 3.0]], [2.0, 4.0], shift=1.0)
+    (array([1., 1.]), array([1., 3.]))
+    """
+    cdef Symmetric system
+    cdef double[::1] x = np.array(vector, dtype=np.float64)
+    cdef Py_ssize_t n = x.shape[0]
+    cdef double[::1] product = np.empty(n)
+    cdef double[::1] room = np.empty(symmetric_size(n))
+    cdef double[:, ::1] entries
+    lay_out_symmetric(&system, n, &room[0])
+    entries = <double[:n, :n]>system.entries
+    np.asarray(entries)[:] = matrix
+    take_in(&system)
+    if made_positive:
+        solve_made_positive(&system, &x[0])
+    elif factor(&system, shift) == 0:
+        solve(&system, &x[0])
+    else:
+        np.asarray(x)[:] = np.nan
+    multiply(&system, &x[0], &product[0])
+    return np.asarray(x), np.asarray(product)

@@ -9,7 +9,7 @@ from libc.math cimport INFINITY, fabs, sqrt
 from libc.string cimport memset
 
 from fastopt.core.abi cimport REPLY_DONE, Objective
-from fastopt.core.vector cimport axpy, copy_scaled, dot
+from fastopt.core.vector cimport axpy, copy_scaled, dot, norm_two
 from fastopt.solvers.subproblem cimport way_to_radius
 
 
@@ -26,8 +26,9 @@ cdef int minimize_model(TruncatedCG* cg, product_fn multiply, void* state,
     """Leave the step in `step`, and H times it in `product`; answers a `Reply`.
 
     Where the curvature is not positive the step goes on to the radius; without one, as far as it
-    would with the same curvature positive. A product that is not finite ends the iteration, and
-    where it is the first one the step is zero.
+    would with the same curvature positive. A product that is not finite ends the iteration; where
+    it is the first one nothing but the gradient is known: the step goes along that to the radius,
+    and is zero without one.
     """
     cdef double* residual = cg.residual
     cdef double* conjugate = cg.conjugate
@@ -48,6 +49,9 @@ cdef int minimize_model(TruncatedCG* cg, product_fn multiply, void* state,
         curvature = dot(conjugate, image, n)
         length = dot(conjugate, conjugate, n)
         if not fabs(curvature) < INFINITY or not dot(image, image, n) < INFINITY:
+            if k == 0 and radius < INFINITY:
+                copy_scaled(-radius / norm_two(gradient, n), gradient, step, n)
+                cg.bounded = True
             break
         share = squares / curvature
         if curvature <= DBL_EPSILON * length * sqrt(dot(image, image, n) / length):

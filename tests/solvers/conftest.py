@@ -15,9 +15,18 @@ SHARED = {
     "maxfev": UNLIMITED,
 }
 SEARCH = {"c1": 1e-4, "c2": 0.9, "maxls": 50, "line_search": "hager-zhang"}
+RADIUS = {"initial_trust_radius": None, "max_trust_radius": np.inf, "eta": 1e-4}
 OWN = {
-    "bfgs": {**SEARCH, "hess_inv0": None},
-    "l-bfgs": {**SEARCH, "maxcor": 10},
+    "bfgs": {**SEARCH, "hess_inv0": None, "damping": False},
+    "l-bfgs": {**SEARCH, "maxcor": 10, "hess_inv0": None, "damping": False},
+    "dfp": {**SEARCH, "c2": 0.1, "hess_inv0": None, "damping": False},
+    "sr1": RADIUS,
+    "cg": {**SEARCH, "c2": 0.4, "beta": "hz"},
+    "newton": SEARCH,
+    "newton-cg": SEARCH,
+    "trust-exact": RADIUS,
+    "trust-ncg": RADIUS,
+    "dogleg": RADIUS,
     "gd": {"rule": "gd", "hyperparameters": (1e-3,)},
     "adam": {"rule": "adam", "hyperparameters": (1e-2, 0.9, 0.999, 1e-8)},
 }

@@ -11,7 +11,7 @@ from fastopt.testing import problem
 
 from .conftest import UNLIMITED
 
-METHODS = ("bfgs", "l-bfgs")
+METHODS = ("bfgs", "l-bfgs", "dfp")
 # Moré and Thuente's conditions are two-sided: with c2 near zero the search is exact.
 EXACT_SEARCH = {"line_search": "more-thuente", "c1": 1e-14, "c2": 1e-8, "maxls": 200}
 
