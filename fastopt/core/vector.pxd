@@ -134,7 +134,10 @@ cdef inline bint add_scaled(const double* a, double scale, const double* b, unsh
 
 
 cdef inline double distance(const double* a, const double* b, Py_ssize_t n) noexcept nogil:
+    """|a - b|, rescaled where the squares would leave the range of a double."""
     cdef double s0 = 0, s1 = 0, s2 = 0, s3 = 0
+    cdef double squares, ratio
+    cdef double largest = 0
     cdef Py_ssize_t i = 0
     while i + 4 <= n:
         s0 += (a[i] - b[i]) * (a[i] - b[i])
@@ -145,7 +148,18 @@ cdef inline double distance(const double* a, const double* b, Py_ssize_t n) noex
     while i < n:
         s0 += (a[i] - b[i]) * (a[i] - b[i])
         i += 1
-    return sqrt((s0 + s2) + (s1 + s3))
+    squares = (s0 + s2) + (s1 + s3)
+    if 1e-280 < squares < INFINITY:
+        return sqrt(squares)
+    for i in range(n):
+        largest = max(largest, fabs(a[i] - b[i]))
+    if largest == 0 or not isfinite(largest):
+        return largest
+    squares = 0
+    for i in range(n):
+        ratio = (a[i] - b[i]) / largest
+        squares += ratio * ratio
+    return largest * sqrt(squares)
 
 
 cdef inline bint all_finite(const double* a, Py_ssize_t n) noexcept nogil:

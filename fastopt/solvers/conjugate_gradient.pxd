@@ -15,8 +15,9 @@ cdef enum BetaKind:
 cdef struct ConjugateGradient:
     Descent descent
     BetaKind kind
+    double unit               # what gradients are divided by
     double* change            # n: y
-    double* image             # n: P g, P the preconditioner
+    double* image             # n: P g, P the preconditioner or the identity
     double* image_change      # n: P y
     bint fresh                # there is no direction before
     Py_ssize_t since_restart

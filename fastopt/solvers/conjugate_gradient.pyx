@@ -10,14 +10,15 @@ the preconditioner, the next direction is -P g+ + beta d:
     dy     g+'P g+ / d'y                 Dai & Yuan 1999
     hs     max(0, y'P g+ / d'y)          Hestenes & Stiefel 1952
 
-The bound of hz is that of Hager & Zhang (SIAM J. Optim. 23, 2013, equation 3.8), which unlike the
+Gradients are divided by the largest element of the first one, lest squares leave the range of a
+double. The bound of hz is that of Hager & Zhang (SIAM J. Optim. 23, 2013, equation 3.8), which unlike the
 first one does not depend on the scale of f.
 """
 
 from libc.math cimport INFINITY, fabs
 
 from fastopt.core.abi cimport REPLY_DONE, RUNNING, Objective, StatusCode
-from fastopt.core.vector cimport combine, copy_scaled, dot, norm_two
+from fastopt.core.vector cimport combine, copy_scaled, dot, norm_max, norm_two, scale_by
 from fastopt.solvers.descent cimport Descent, Engine, begin_descent, descend, set_out
 from fastopt.solvers.iteration cimport (
     SHARED_VECTORS, Iteration, Method, accept_trial, lay_out_points, status_of_reply,
@@ -31,10 +32,13 @@ cdef double RESTART = 6
 # fr and dy do so, too, where successive gradients are this far from orthogonal (Powell 1977): they
 # cannot leave a bad direction otherwise.
 cdef double ORTHOGONAL = 0.2
+# The step to try first is at most so many times as long as the last one.
+cdef double MOST_GROWTH = 10
 
 cdef Engine ENGINE
 ENGINE.aim = aim
 ENGINE.follow = follow
+ENGINE.blind = True
 ENGINE.forget = NULL
 
 
@@ -69,32 +73,35 @@ cdef StatusCode aim(Descent* descent, const Objective* objective) noexcept nogil
     cdef ConjugateGradient* state = <ConjugateGradient*>descent
     cdef Iteration* iteration = &descent.iteration
     cdef const double* gradient = iteration.current.gradient
-    cdef const double* image = gradient                 # P g+
-    cdef const double* image_change = state.change      # P y
     cdef double* direction = descent.direction
     cdef Py_ssize_t n = iteration.n
     cdef double energy, beta, slope
     cdef int reply
+    if iteration.nit == 0:
+        state.unit = norm_max(gradient, n)
     if objective.precondition != NULL:
         reply = objective.precondition(gradient, state.image_change, n, objective.preconditioner)
         if reply != REPLY_DONE:
             return status_of_reply(iteration, reply)
-        image = state.image
-        image_change = state.image_change
-        take_image(state)
-    energy = dot(gradient, image, n)
+        scale_by(1 / state.unit, state.image_change, n)
+    else:
+        copy_scaled(1 / state.unit, gradient, state.image_change, n)
+    take_image(state)
+    energy = dot(gradient, state.image, n) / state.unit
     beta = 0
     if not state.fresh:
-        beta = choose_beta(state, gradient, image, image_change, energy)
+        beta = choose_beta(state, gradient, energy)
     if beta == 0:
-        copy_scaled(-1.0, image, direction, n)
+        copy_scaled(-1.0, state.image, direction, n)
         state.since_restart = 0
     else:
-        combine_directions(beta, direction, image, n)
+        combine_directions(beta, direction, state.image, n)
     state.since_restart += 1
     slope = dot(gradient, direction, n)
-    if state.fresh:
-        descent.steepest = objective.precondition == NULL
+    if state.fresh and objective.precondition == NULL:
+        descent.steepest = True
+    elif state.fresh:
+        descent.first_step = state.unit           # -P g, as Newton's method would take it
     elif slope < 0:
         descent.first_step = choose_step(state, slope)
     state.fresh = False
@@ -113,10 +120,10 @@ cdef void take_image(ConjugateGradient* state) noexcept nogil:
 
 
 cdef double choose_beta(const ConjugateGradient* state, const double* gradient,
-                        const double* image, const double* image_change,
                         double energy) noexcept nogil:
     """0 means to begin along the gradient again."""
     cdef const double* change = state.change
+    cdef const double* image = state.image
     cdef const double* direction = state.descent.direction
     cdef Py_ssize_t n = state.descent.iteration.n
     cdef double curvature = dot(direction, change, n)     # d'y, positive after a Wolfe search
@@ -125,9 +132,10 @@ cdef double choose_beta(const ConjugateGradient* state, const double* gradient,
     if not curvature > 0 or not state.energy > 0 or state.since_restart >= RESTART * n:
         return 0
     if state.kind == HAGER_ZHANG_BETA:
-        beta = overlap - 2 * dot(change, image_change, n) / curvature * dot(direction, gradient, n)
+        beta = overlap - (2 * dot(change, state.image_change, n) / curvature
+                          * dot(direction, gradient, n) / state.unit)
         beta = max(beta / curvature,
-                   LEAST_BETA * state.last_slope / dot(direction, direction, n))
+                   LEAST_BETA * state.last_slope / state.unit / dot(direction, direction, n))
     elif state.kind == POLAK_RIBIERE:
         beta = max(0.0, overlap / state.energy)
     elif state.kind == HESTENES_STIEFEL:
@@ -143,8 +151,11 @@ cdef double choose_beta(const ConjugateGradient* state, const double* gradient,
 
 cdef double choose_step(const ConjugateGradient* state, double slope) noexcept nogil:
     """The one that promises the same first-order change as the last step made (Nocedal & Wright
-    2006, section 3.5)."""
-    return state.last_step * state.last_slope / slope
+    2006, section 3.5), but not much longer a step than that."""
+    cdef Py_ssize_t n = state.descent.iteration.n
+    cdef double longest = (MOST_GROWTH * state.descent.iteration.step
+                           / norm_two(state.descent.direction, n))
+    return min(state.last_step * state.last_slope / slope, longest)
 
 
 cdef void combine_directions(double beta, double* direction, const double* image,
@@ -164,7 +175,8 @@ cdef double follow(Descent* descent, bint along) noexcept nogil:
     combine(1.0, iteration.trial.x, -1.0, iteration.current.x, state.change, n)
     step = dot(state.change, direction, n) / dot(direction, direction, n)
     accept_trial(iteration, norm_two(state.change, n))
-    combine(1.0, iteration.current.gradient, -1.0, iteration.trial.gradient, state.change, n)
+    combine(1 / state.unit, iteration.current.gradient, -1 / state.unit, iteration.trial.gradient,
+            state.change, n)
     state.last_step = step
     state.last_slope = descent.slope
     if not (along and step > 0):

@@ -28,6 +28,8 @@ cdef struct Engine:
     # `aim`, leave the direction from there; `along` says that it lies along `direction`. What it
     # answers is the new slope; one that is not negative means the gradient's direction.
     double (*follow)(Descent* state, bint along) noexcept nogil
+    # There is no model that says what is to be gained; what the last step gained stands in.
+    bint blind
     # What was learnt has led nowhere; the direction will be -scale g. NULL: there is nothing.
     void (*forget)(Descent* state) noexcept nogil
 

@@ -113,8 +113,8 @@ cdef StatusCode descend(Descent* state, const Engine* engine,
 cdef void set_course(Descent* state, const Engine* engine, double slope) noexcept nogil:
     look_downhill(state, engine, slope)
     state.marks.promised = -state.slope
-    if not state.steepest:
-        state.marks.promised *= state.first_step
+    if engine.blind and state.iteration.nit > 0:
+        state.marks.promised = fabs(state.iteration.decrease)
 
 
 cdef void look_downhill(Descent* state, const Engine* engine, double slope) noexcept nogil:

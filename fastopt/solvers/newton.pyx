@@ -28,11 +28,13 @@ from fastopt.solvers.truncated_cg cimport (
 cdef Engine EXACT
 EXACT.aim = aim_exactly
 EXACT.follow = follow
+EXACT.blind = False
 EXACT.forget = NULL
 
 cdef Engine TRUNCATED
 TRUNCATED.aim = aim_by_cg
 TRUNCATED.follow = follow
+TRUNCATED.blind = False
 TRUNCATED.forget = NULL
 
 # The forcing sequence: the inner residual is at most this share of the gradient.

@@ -37,6 +37,7 @@ cdef double LEAST_SHARE = 0.2
 cdef Engine ENGINE
 ENGINE.aim = NULL
 ENGINE.follow = follow
+ENGINE.blind = False
 ENGINE.forget = forget_all
 
 

@@ -15,7 +15,9 @@ from fastopt.solvers.iteration cimport Iteration, Point
 
 # A value is lower if it is by more than this many ulps.
 cdef double REAL_DECREASE = 16 * DBL_EPSILON
-# A gradient that has shrunk to this share of the first one counts as small,
+# A gradient that has shrunk to this share of the first one is nothing but rounding errors,
+cdef double VANISHED = 1e-12
+# and to this share it counts as small,
 cdef double FALLEN = 1e-4
 # and so does one that cannot change f by more than this share of it.
 cdef double SLIGHT = 1e-6
@@ -81,6 +83,8 @@ cdef StatusCode tell_noise_from_error(const Marks* marks, const Iteration* itera
         if is_rounding_error(current, objective, n):
             return ROUNDOFF
         return NOISY_DIFFERENCES
+    if norm <= VANISHED * marks.first_gradient:
+        return ROUNDOFF
     if marks.promised <= noise * fabs(current.value) and (
             norm <= FALLEN * marks.first_gradient
             or norm * max(1.0, norm_max(current.x, n)) <= SLIGHT * fabs(current.value)):

@@ -179,22 +179,20 @@ cdef void walk_dogleg(const Symmetric* hess, const double* gradient, const doubl
     leads to the radius Newton's direction may be better: the better one of the two is taken.
     """
     cdef Py_ssize_t n = hess.n
-    cdef double squares = dot(gradient, gradient, n)
     cdef double norm = norm_two(gradient, n)
     cdef double length = norm_two(newton, n)
     cdef double curvature, way, along_gradient, along_path
-    multiply(hess, gradient, product)
-    curvature = dot(gradient, product, n)
-    way = squares / curvature if curvature > 0 else INFINITY
-    if not way * norm < radius:
-        way = radius / norm
-    along_gradient = way * (0.5 * way * curvature - squares)
+    copy_scaled(-1 / norm, gradient, step, n)
+    multiply(hess, step, product)
+    curvature = dot(step, product, n)
+    way = min(norm / curvature, radius) if curvature > 0 else radius
+    along_gradient = way * (0.5 * way * curvature - norm)
 
-    copy_scaled(-way, gradient, step, n)
     if length <= radius:
         copy_scaled(1.0, newton, step, n)
-    elif way * norm < radius:
-        combine(1.0, newton, way, gradient, scratch, n)
+    elif way < radius:
+        scale_by(way, step, n)
+        combine(1.0, newton, -1.0, step, scratch, n)
         axpy(way_to_radius(step, scratch, radius, n), scratch, step, n)
     else:
         copy_scaled(radius / length, newton, step, n)
@@ -206,7 +204,7 @@ cdef void walk_dogleg(const Symmetric* hess, const double* gradient, const doubl
         curvature *= (radius / length) ** 2
     along_path = dot(gradient, step, n) + 0.5 * curvature
     if not along_path <= along_gradient:
-        copy_scaled(-way, gradient, step, n)
+        copy_scaled(-way / norm, gradient, step, n)
         multiply(hess, step, product)
 
 

@@ -7,7 +7,6 @@ fixed costs, and those of its threads, are more than the work.
 
 import numpy as np
 
-from libc.float cimport DBL_MIN
 from libc.math cimport fabs, sqrt
 from libc.string cimport memset
 from scipy.linalg.cython_lapack cimport dpotrf, dsytrf
@@ -156,7 +155,7 @@ cdef void solve_made_positive(Symmetric* matrix, double* x) noexcept nogil:
     """x = (P L |D| L' P')^-1 x: Bunch and Kaufman's factors, the eigenvalues of D made positive.
 
     A direction of negative curvature is so followed as far as one of the same positive curvature
-    would be. Cheng and Higham (SIAM J. Matrix Anal. Appl. 19, 1998) bound what the factors L add.
+    would be; if the matrix is zero, so is x. Cheng and Higham (SIAM J. Matrix Anal. Appl. 19, 1998) bound what the factors L add.
     """
     cdef int size = matrix.n
     cdef int length = matrix.n
@@ -165,7 +164,10 @@ cdef void solve_made_positive(Symmetric* matrix, double* x) noexcept nogil:
     restore(matrix, 0)
     # Without blocks, for which it would need more memory.
     dsytrf(b"U", &size, matrix.entries, &size, matrix.pivots, matrix.scratch, &length, &info)
-    floor = max(LEAST_EIGENVALUE * largest_row_sum(matrix), DBL_MIN)
+    floor = LEAST_EIGENVALUE * largest_row_sum(matrix)
+    if not floor > 0:
+        memset(x, 0, matrix.n * sizeof(double))
+        return
     solve_from_below(matrix, floor, x)
     solve_from_above(matrix, x)
 

@@ -9,7 +9,7 @@ from libc.math cimport INFINITY, fabs, sqrt
 from libc.string cimport memset
 
 from fastopt.core.abi cimport REPLY_DONE, Objective
-from fastopt.core.vector cimport axpy, copy_scaled, dot, norm_two
+from fastopt.core.vector cimport axpy, copy_scaled, dot, norm_two, scale_by
 from fastopt.solvers.subproblem cimport way_to_radius
 
 
@@ -25,58 +25,54 @@ cdef int minimize_model(TruncatedCG* cg, product_fn multiply, void* state,
                         double radius, double* step, double* product) noexcept nogil:
     """Leave the step in `step`, and H times it in `product`; answers a `Reply`.
 
-    Where the curvature is not positive the step goes on to the radius; without one, as far as it
-    would with the same curvature positive. A product that is not finite ends the iteration; where
-    it is the first one nothing but the gradient is known: the step goes along that to the radius,
-    and is zero without one.
+    Where the curvature is negative the step goes on to the radius; without one, as far as it would
+    with the same curvature positive. Where there is none, or a product is not finite, the iteration
+    ends; the first time nothing but the gradient is known, and the step goes along that to the
+    radius, and is zero without one.
     """
     cdef double* residual = cg.residual
     cdef double* conjugate = cg.conjugate
     cdef double* image = cg.image
-    cdef double squares, squares_before, curvature, share, length
+    cdef double norm = norm_two(gradient, n)
+    cdef double squares = 1, squares_before, curvature, share, way
     cdef Py_ssize_t k
-    cdef int reply
+    cdef int reply = REPLY_DONE
     cg.bounded = False
+    # Of the model divided by |g|, lest squares overflow or underflow.
+    copy_scaled(1 / norm, gradient, residual, n)
+    copy_scaled(-1.0, residual, conjugate, n)
     memset(step, 0, n * sizeof(double))
     memset(product, 0, n * sizeof(double))
-    copy_scaled(1.0, gradient, residual, n)
-    copy_scaled(-1.0, gradient, conjugate, n)
-    squares = dot(residual, residual, n)
     for k in range(2 * n + 10):
         reply = multiply(state, objective, conjugate, image)
         if reply != REPLY_DONE:
             return reply
+        scale_by(1 / norm, image, n)
         curvature = dot(conjugate, image, n)
-        length = dot(conjugate, conjugate, n)
-        if not fabs(curvature) < INFINITY or not dot(image, image, n) < INFINITY:
+        if not fabs(curvature) > DBL_EPSILON * norm_two(conjugate, n) * norm_two(image, n) or not (
+                fabs(curvature) < INFINITY):
             if k == 0 and radius < INFINITY:
-                copy_scaled(-radius / norm_two(gradient, n), gradient, step, n)
+                copy_scaled(radius, conjugate, step, n)
                 cg.bounded = True
             break
-        share = squares / curvature
-        if curvature <= DBL_EPSILON * length * sqrt(dot(image, image, n) / length):
-            share = INFINITY if radius < INFINITY else squares / fabs(curvature)
-            if not share < INFINITY and not radius < INFINITY:
-                if k == 0:
-                    copy_scaled(-1.0, gradient, step, n)
-                break
-            curvature = 0
+        share = squares / fabs(curvature)
         if radius < INFINITY:
-            length = way_to_radius(step, conjugate, radius, n)
-            if share >= length:
-                share = length
+            way = way_to_radius(step, conjugate, radius, n)
+            if curvature < 0 or share >= way:
+                share = way
                 cg.bounded = True
         axpy(share, conjugate, step, n)
         axpy(share, image, product, n)
-        if cg.bounded or curvature == 0:
+        if cg.bounded or curvature < 0:
             break
         axpy(share, image, residual, n)
         squares_before = squares
         squares = dot(residual, residual, n)
-        if sqrt(squares) <= cg.tolerance:
+        if sqrt(squares) * norm <= cg.tolerance:
             break
         combine_with_residual(squares / squares_before, residual, conjugate, n)
-    return REPLY_DONE
+    scale_by(norm, product, n)
+    return reply
 
 
 cdef void combine_with_residual(double beta, const double* residual, double* conjugate,

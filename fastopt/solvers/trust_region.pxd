@@ -31,7 +31,9 @@ cdef struct TrustRegion:
     double multiplier         # EXACT: lambda of the last step, where the next search begins
     double* newton            # n: DOGLEG's way to the minimum; EXACT: scratch
     double* change            # n: SR1's y - B s; scratch
+    bint promising            # what the model promises has been noted, before its radius shrinks
     bint scaled               # SR1: B is no longer the first guess
+    bint renewed              # SR1: B has been given up at this iterate
     Curvature curvature
     TruncatedCG cg
 

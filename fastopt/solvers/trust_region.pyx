@@ -108,6 +108,8 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
         if reply != REPLY_DONE:
             return status_of_reply(iteration, reply)
         state.modelled = True
+        state.promising = False
+        state.renewed = False
     while not taken:
         reply = choose_step(state, objective)
         if reply != REPLY_DONE:
@@ -115,13 +117,16 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
         length = norm_two(state.step, n)
         slope = dot(current.gradient, state.step, n)
         predicted = -(slope + 0.5 * dot(state.step, state.product, n))
-        state.marks.promised = 2 * predicted
+        if not state.promising:
+            state.marks.promised = 2 * predicted
+            state.promising = True
         add_scaled(current.x, 1.0, state.step, trial.x, n)
         if not predicted > 0 or not is_visible(current.x, trial.x, n):
             if take_lower_point(iteration):
                 break
-            if state.kind == SR1_MODEL and state.scaled:
+            if state.kind == SR1_MODEL and state.scaled and not state.renewed:
                 guess(state)
+                state.renewed = True
                 continue
             return diagnose(&state.marks, iteration, objective, state.ceiling)
         reply = evaluate_value(iteration, objective, trial)
@@ -138,6 +143,10 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
                 reply = evaluate_gradient(iteration, objective, trial)
                 if reply != REPLY_DONE:
                     return status_of_reply(iteration, reply)
+        if taken and actual < 0:                  # by rounding errors, or else not at all
+            taken = norm_max(trial.gradient, n) < norm_max(current.gradient, n)
+            if not taken:
+                actual = -INFINITY
         if not isfinite(trial.value) or taken and not all_finite(trial.gradient, n):
             taken = False
             state.ceiling = min(state.ceiling, norm_max(state.step, n))
@@ -285,11 +294,9 @@ cdef void update_sr1(TrustRegion* state) noexcept nogil:
     cdef Py_ssize_t i
     combine(1.0, trial.gradient, -1.0, current.gradient, v, n)
     curvature = dot(v, state.step, n)
-    if not state.scaled:
-        if not curvature > 0:
-            return
+    if not state.scaled and curvature > 0:
         state.scaled = True
-        set_diagonal(&state.matrix, dot(v, v, n) / curvature)
+        set_diagonal(&state.matrix, norm_two(v, n) / (curvature / norm_two(v, n)))
         multiply(&state.matrix, state.step, state.product)
     axpy(-1.0, state.product, v, n)
     denominator = dot(v, state.step, n)

@@ -225,9 +225,7 @@ def test_a_step_out_of_the_domain_shrinks_the_radius(make_state, method):
     def fun(x):
         return x[0] - np.log(x[0]) if x[0] > 0 else np.nan
 
-    objective = PythonObjective(
-        fun, lambda x: 1 - 1 / x, (), 1, hess=lambda x: np.diag(1 / x**2)
-    )
+    objective = PythonObjective(fun, lambda x: 1 - 1 / x, (), 1, hess=lambda x: np.diag(1 / x**2))
     state = run(make_state(method, [20.0], initial_trust_radius=100.0, gtol=1e-8), objective)
     assert state.status == Status.GTOL
     np.testing.assert_allclose(state.x, [1.0], atol=1e-7)
