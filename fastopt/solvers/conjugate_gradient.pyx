@@ -10,9 +10,9 @@ the preconditioner, the next direction is -P g+ + beta d:
     dy     g+'P g+ / d'y                 Dai & Yuan 1999
     hs     max(0, y'P g+ / d'y)          Hestenes & Stiefel 1952
 
-Gradients are divided by the largest element of the first one, lest squares leave the range of a
-double. The bound of hz is that of Hager & Zhang (SIAM J. Optim. 23, 2013, equation 3.8), which unlike the
-first one does not depend on the scale of f.
+The bound of hz is that of Hager & Zhang (SIAM J. Optim. 23, 2013, equation 3.8), which unlike their
+first one does not depend on the scale of f. Gradients are divided by the largest element of the
+first one, lest squares leave the range of a double.
 """
 
 from libc.math cimport INFINITY, fabs

@@ -155,7 +155,8 @@ cdef void solve_made_positive(Symmetric* matrix, double* x) noexcept nogil:
     """x = (P L |D| L' P')^-1 x: Bunch and Kaufman's factors, the eigenvalues of D made positive.
 
     A direction of negative curvature is so followed as far as one of the same positive curvature
-    would be; if the matrix is zero, so is x. Cheng and Higham (SIAM J. Matrix Anal. Appl. 19, 1998) bound what the factors L add.
+    would be. Cheng and Higham (SIAM J. Matrix Anal. Appl. 19, 1998) bound what the factors L add.
+    If the matrix is zero, so is x.
     """
     cdef int size = matrix.n
     cdef int length = matrix.n

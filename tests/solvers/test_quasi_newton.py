@@ -7,7 +7,6 @@ from scipy.optimize import rosen, rosen_der
 from fastopt.core.abi import Status
 from fastopt.objectives.python import PythonObjective
 from fastopt.solvers.quasi_newton import use_wide_registers
-from fastopt.testing import problem
 
 from .conftest import UNLIMITED
 

@@ -71,7 +71,7 @@ def test_inside_the_ball_the_step_is_newtons(n, seed):
 @pytest.mark.parametrize("n", [2, 5, 20])
 @pytest.mark.parametrize("seed", range(4))
 def test_in_the_hard_case_the_rest_of_the_way_goes_along_the_least_curvature(n, seed):
-    """The gradient has no part along the eigenvector of the lowest eigenvalue, which is negative."""
+    """The gradient has no part along the eigenvector of the lowest eigenvalue."""
     hess, gradient, basis, values = random_model(n, -5.0, seed)
     lowest = basis[:, 0]
     hess = hess + (-3.0 - values[0]) * np.outer(lowest, lowest)  # -3, far below the others
