@@ -1,5 +1,17 @@
 """What a test or a benchmark of an optimizer needs: problems with known minima."""
 
-from fastopt.testing.problems import Problem, more_garbow_hillstrom, problem
+from fastopt.testing.problems import (
+    LeastSquaresProblem,
+    Problem,
+    hock_schittkowski,
+    more_garbow_hillstrom,
+    problem,
+)
 
-__all__ = ["Problem", "more_garbow_hillstrom", "problem"]
+__all__ = [
+    "LeastSquaresProblem",
+    "Problem",
+    "hock_schittkowski",
+    "more_garbow_hillstrom",
+    "problem",
+]

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastopt.testing.problems.definition import Array, Definition, points, symmetric
+from fastopt.testing.problems.definition import Array, SumOfSquares, points, symmetric
 
 
-def jennrich_sampson() -> Definition:
+def jennrich_sampson() -> SumOfSquares:
     """Problem 6, m = 10."""
     i = np.arange(1.0, 11.0)
 
@@ -30,7 +30,7 @@ def jennrich_sampson() -> Definition:
             2, {(0, 0): weights @ np.exp(i * x[0]), (1, 1): weights @ np.exp(i * x[1])}
         )
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([0.3, 0.4]),
         residuals=residuals,
         jacobian=jacobian,
@@ -40,7 +40,7 @@ def jennrich_sampson() -> Definition:
     )
 
 
-def bard() -> Definition:
+def bard() -> SumOfSquares:
     """Problem 8."""
     y = np.array(
         [0.14, 0.18, 0.22, 0.25, 0.29, 0.32, 0.35, 0.39, 0.37, 0.58, 0.73, 0.96, 1.34, 2.10, 4.39]
@@ -65,7 +65,7 @@ def bard() -> Definition:
             3, {(1, 1): bend @ (v * v), (1, 2): bend @ (v * w), (2, 2): bend @ (w * w)}
         )
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([1.0, 1.0, 1.0]),
         residuals=residuals,
         jacobian=jacobian,
@@ -76,7 +76,7 @@ def bard() -> Definition:
     )
 
 
-def gaussian() -> Definition:
+def gaussian() -> SumOfSquares:
     """Problem 9."""
     half = [0.0009, 0.0044, 0.0175, 0.0540, 0.1295, 0.2420, 0.3521]
     y = np.array([*half, 0.3989, *reversed(half)])
@@ -107,7 +107,7 @@ def gaussian() -> Definition:
             },
         )
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([0.4, 1.0, 0.0]),
         residuals=residuals,
         jacobian=jacobian,
@@ -117,7 +117,7 @@ def gaussian() -> Definition:
     )
 
 
-def meyer() -> Definition:
+def meyer() -> SumOfSquares:
     """Problem 10. The condition number at the minimiser is about 1e16."""
     y = np.array(
         [
@@ -152,7 +152,7 @@ def meyer() -> Definition:
             },
         )
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([0.02, 4000.0, 250.0]),
         residuals=residuals,
         jacobian=jacobian,
@@ -162,7 +162,7 @@ def meyer() -> Definition:
     )
 
 
-def gulf() -> Definition:
+def gulf() -> SumOfSquares:
     """Problem 11, m = 99.
 
     In the printed residual, the letters "mi" between y and x2 stand for a minus sign. A residual
@@ -213,7 +213,7 @@ def gulf() -> Definition:
         )
         return (gradient * weights) @ gradient.T - bend
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([5.0, 2.5, 0.15]),
         residuals=residuals,
         jacobian=jacobian,
@@ -223,7 +223,7 @@ def gulf() -> Definition:
     )
 
 
-def box() -> Definition:
+def box() -> SumOfSquares:
     """Problem 12, m = 10. The minimum is also reached wherever x1 = x2 and x3 = 0."""
     t = np.arange(1.0, 11.0) / 10.0
     target = np.exp(-t) - np.exp(-10.0 * t)
@@ -241,7 +241,7 @@ def box() -> Definition:
             3, {(0, 0): weights @ np.exp(-t * x[0]), (1, 1): -weights @ np.exp(-t * x[1])}
         )
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([0.0, 10.0, 20.0]),
         residuals=residuals,
         jacobian=jacobian,
@@ -251,7 +251,7 @@ def box() -> Definition:
     )
 
 
-def kowalik_osborne() -> Definition:
+def kowalik_osborne() -> SumOfSquares:
     """Problem 15."""
     y = np.array(
         [0.1957, 0.1947, 0.1735, 0.1600, 0.0844, 0.0627, 0.0456, 0.0342, 0.0323, 0.0235, 0.0246]
@@ -290,7 +290,7 @@ def kowalik_osborne() -> Definition:
             },
         )
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([0.25, 0.39, 0.415, 0.39]),
         residuals=residuals,
         jacobian=jacobian,
@@ -303,7 +303,7 @@ def kowalik_osborne() -> Definition:
     )
 
 
-def brown_dennis() -> Definition:
+def brown_dennis() -> SumOfSquares:
     """Problem 16, m = 20."""
     t = np.arange(1.0, 21.0) / 5.0
     line = np.stack([np.ones_like(t), t, np.zeros_like(t), np.zeros_like(t)], axis=1)
@@ -323,7 +323,7 @@ def brown_dennis() -> Definition:
     def curvature(x: Array, weights: Array) -> Array:
         return 2.0 * ((line.T * weights) @ line + (wave.T * weights) @ wave)
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([25.0, 5.0, -5.0, -1.0]),
         residuals=residuals,
         jacobian=jacobian,
@@ -335,7 +335,7 @@ def brown_dennis() -> Definition:
     )
 
 
-def osborne_1() -> Definition:
+def osborne_1() -> SumOfSquares:
     """Problem 17."""
     y = np.array(
         [
@@ -370,7 +370,7 @@ def osborne_1() -> Definition:
             },
         )
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([0.5, 1.5, -1.0, 0.01, 0.02]),
         residuals=residuals,
         jacobian=jacobian,
@@ -388,7 +388,7 @@ def osborne_1() -> Definition:
     )
 
 
-def biggs_exp6() -> Definition:
+def biggs_exp6() -> SumOfSquares:
     """Problem 18, m = 13.
 
     The published value 5.65565e-3 is no minimum: the start lies in the subspace x1 = x5, x3 = x6,
@@ -424,7 +424,7 @@ def biggs_exp6() -> Definition:
             },
         )
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([1.0, 2.0, 1.0, 1.0, 1.0, 1.0]),
         residuals=residuals,
         jacobian=jacobian,
@@ -444,7 +444,7 @@ def biggs_exp6() -> Definition:
     )
 
 
-def osborne_2() -> Definition:
+def osborne_2() -> SumOfSquares:
     """Problem 19. A decay and three bells: heights x2..x4, widths x6..x8, centres x9..x11."""
     y = np.array(
         [
@@ -497,7 +497,7 @@ def osborne_2() -> Definition:
             entries[8 + k, 8 + k] = centre_centre[k]
         return symmetric(11, entries)
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([1.3, 0.65, 0.65, 0.7, 0.6, 3.0, 5.0, 7.0, 2.0, 4.5, 5.5]),
         residuals=residuals,
         jacobian=jacobian,

@@ -1,7 +1,7 @@
-"""A sum of squares with exact first and second derivatives.
+"""A test problem with exact first and second derivatives.
 
-Owns evaluation: argument checks, silence on overflow, the chain rule from residuals to the
-objective. Knows nothing of any particular problem.
+Owns the boundary: argument checks, silence on overflow, what a caller may not write to. Knows
+nothing of any particular problem.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastopt.testing.problems.definition import Array, Definition
+from fastopt.testing.problems.definition import Array, Definition, SumOfSquares
 
 # A line search probes points at which a problem overflows. That it then meets inf or nan is part
 # of the test; a warning for each would drown everything else.
@@ -23,12 +23,12 @@ _quiet = partial(np.errstate, all="ignore")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Problem:
-    """A test problem: minimise f(x) = r_1(x)^2 + ... + r_m(x)^2 from a standard start.
+    """A test problem: minimise f(x), perhaps within bounds, from a standard start.
 
-    Made by `problem` and `more_garbow_hillstrom`. Points are promoted to float64; a complex or
-    extended-precision point keeps its type, so derivatives can be taken by complex step (not of
-    the helical valley or the Gulf problem at their kinks). A point at which a problem overflows
-    gives inf or nan, without a warning. Problems pickle.
+    Made by `problem`, `more_garbow_hillstrom` and `hock_schittkowski`. Points are promoted to
+    float64; a complex or extended-precision point keeps its type, so derivatives can be taken by
+    complex step (not of the helical valley or the Gulf problem at their kinks). A point at which a
+    problem overflows gives inf or nan, without a warning. Problems pickle.
 
     Parameters
     ----------
@@ -37,43 +37,44 @@ class Problem:
     name : str
         Name in the publication.
     define : callable
-        ``define()`` makes the residuals, their derivatives, the start and the known minima.
+        ``define()`` makes the function, its derivatives, the start and the known minima.
 
     See Also
     --------
     problem : One problem, by name or number.
-    more_garbow_hillstrom : The whole collection.
+    LeastSquaresProblem : A problem that is a sum of squares.
 
     Examples
     --------
     >>> from fastopt.testing import problem
-    >>> beale = problem("Beale")
-    >>> beale
-    Problem(5, 'Beale', n=2, m=3)
-    >>> beale.fun(beale.x0)
-    14.203125
-    >>> beale.grad(beale.minimizers[0])
-    array([0., 0.])
+    >>> p = problem("HS 5")
+    >>> p
+    Problem(5, 'HS 5', n=2)
+    >>> p.fun(p.x0)
+    1.0
+    >>> from fastopt import minimize
+    >>> result = minimize(p.fun_and_grad, p.x0, jac=True, bounds=list(zip(*p.bounds)))
+    >>> abs(result.fun - p.minima[0]) < 1e-9
+    True
     """
 
     number: int
     name: str
     define: Callable[[], Definition]
     _definition: Definition = field(init=False)
-    _m: int = field(init=False)
 
     def __post_init__(self) -> None:
         definition = self.define()
-        for array in (definition.x0, *definition.minimizers):
-            array.flags.writeable = False
+        for array in (definition.x0, definition.low, definition.high, *definition.minimizers):
+            if array is not None:
+                array.flags.writeable = False
         object.__setattr__(self, "_definition", definition)
-        object.__setattr__(self, "_m", definition.residuals(definition.x0).size)
 
     def __repr__(self) -> str:
-        return f"Problem({self.number}, {self.name!r}, n={self.n}, m={self.m})"
+        return f"{type(self).__name__}({self.number}, {self.name!r}, n={self.n})"
 
     def __reduce__(self) -> tuple[type[Problem], tuple[int, str, Callable[[], Definition]]]:
-        return Problem, (self.number, self.name, self.define)
+        return type(self), (self.number, self.name, self.define)
 
     @property
     def n(self) -> int:
@@ -88,18 +89,6 @@ class Problem:
         return self._definition.x0.size
 
     @property
-    def m(self) -> int:
-        """Number of residuals.
-
-        Examples
-        --------
-        >>> from fastopt.testing import problem
-        >>> problem("Osborne 2").m
-        65
-        """
-        return self._m
-
-    @property
     def x0(self) -> npt.NDArray[np.float64]:
         """Standard starting point, shape (n,), read-only.
 
@@ -112,12 +101,43 @@ class Problem:
         return self._definition.x0
 
     @property
-    def minima(self) -> tuple[float, ...]:
-        """Values of `fun` at its published local minima, the lowest first, in double precision.
+    def bounds(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Bounds of the variables, ``(low, high)``, each (n,) and read-only; infinite if none.
 
-        Empty where the minimum depends on n and none is published for this one. Some belong to
-        minimisers at infinity, and have no counterpart in `minimizers`. The second value of
-        problems 18 and 27 is published as a minimum, but belongs to a saddle.
+        As ``scipy.optimize.Bounds(*p.bounds)`` takes them. The start of a few problems is outside.
+
+        Examples
+        --------
+        >>> from fastopt.testing import problem
+        >>> low, high = problem("HS 1").bounds
+        >>> print(low, high)
+        [-inf -1.5] [inf inf]
+        """
+        low, high = self._definition.low, self._definition.high
+        return self._unbounded(-np.inf) if low is None else low, (
+            self._unbounded(np.inf) if high is None else high
+        )
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether any variable has a finite bound.
+
+        Examples
+        --------
+        >>> from fastopt.testing import problem
+        >>> problem("HS 1").is_bounded, problem("Rosenbrock").is_bounded
+        (True, False)
+        """
+        return bool(np.isfinite(self.bounds).any())
+
+    @property
+    def minima(self) -> tuple[float, ...]:
+        """Values of `fun` at its known local minima, the lowest first, in double precision.
+
+        Those within the bounds, if there are any. Empty where the minimum depends on n and none is
+        published for this one. Some belong to minimisers at infinity, and have no counterpart in
+        `minimizers`. The second value of problems 18 and 27 of Moré, Garbow & Hillstrom is
+        published as a minimum, but belongs to a saddle.
 
         Examples
         --------
@@ -145,7 +165,7 @@ class Problem:
         return self._definition.minimizers
 
     def fun(self, x: npt.ArrayLike) -> float:
-        """Evaluate the sum of squared residuals.
+        """Evaluate the function.
 
         Parameters
         ----------
@@ -155,8 +175,8 @@ class Problem:
         Returns
         -------
         float
-            The value; complex for a complex `x` (analytic: residuals are squared, not
-            multiplied by their conjugates).
+            The value; complex for a complex `x` (analytic: what is squared is not multiplied by
+            its conjugate).
 
         Raises
         ------
@@ -171,12 +191,11 @@ class Problem:
         """
         point = self._point(x)
         with _quiet():
-            residuals = self._definition.residuals(point)
-            value: float = (residuals @ residuals).item()
+            value: float = self._definition.value(point).item()
         return value
 
     def grad(self, x: npt.ArrayLike) -> Array:
-        """Evaluate the gradient, ``2 J.T @ r``.
+        """Evaluate the gradient.
 
         Parameters
         ----------
@@ -229,16 +248,11 @@ class Problem:
         """
         point = self._point(x)
         with _quiet():
-            residuals = self._definition.residuals(point)
-            value: float = (residuals @ residuals).item()
-            if self._definition.pullback is not None:
-                half_gradient = self._definition.pullback(point, residuals)
-            else:
-                half_gradient = residuals @ self._jacobian(point)
-            return value, 2.0 * half_gradient
+            value, gradient = self._definition.value_and_gradient(point)
+        return value.item(), gradient
 
     def hess(self, x: npt.ArrayLike) -> Array:
-        """Evaluate the Hessian, ``2 J.T @ J`` plus twice the sum of ``r[i]`` times its Hessian.
+        """Evaluate the Hessian.
 
         Parameters
         ----------
@@ -264,9 +278,75 @@ class Problem:
         """
         point = self._point(x)
         with _quiet():
-            jacobian = self._jacobian(point)
-            curvature = self._definition.curvature(point, self._definition.residuals(point))
-            return 2.0 * (jacobian.T @ jacobian + curvature)
+            return self._definition.hessian(point)
+
+    def _unbounded(self, infinity: float) -> npt.NDArray[np.float64]:
+        bound = np.full(self.n, infinity)
+        bound.flags.writeable = False
+        return bound
+
+    def _point(self, x: npt.ArrayLike) -> Array:
+        point: Array = np.asarray(x)
+        if point.shape != (self.n,):
+            raise ValueError(f"`x` must have shape ({self.n},), got {point.shape}")
+        dtype: np.dtype[Any] = np.result_type(point.dtype, np.float64)
+        return point.astype(dtype, copy=False)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LeastSquaresProblem(Problem):
+    """A test problem that is a sum of squares, f(x) = r_1(x)^2 + ... + r_m(x)^2.
+
+    Everything that `Problem` has, and the residuals with their Jacobian.
+
+    Parameters
+    ----------
+    number : int
+        Number in the publication.
+    name : str
+        Name in the publication.
+    define : callable
+        ``define()`` makes the residuals, their derivatives, the start and the known minima.
+
+    See Also
+    --------
+    problem : One problem, by name or number.
+    more_garbow_hillstrom : A collection of such problems.
+
+    Examples
+    --------
+    >>> from fastopt.testing import problem
+    >>> beale = problem("Beale")
+    >>> beale
+    LeastSquaresProblem(5, 'Beale', n=2, m=3)
+    >>> beale.fun(beale.x0)
+    14.203125
+    >>> beale.grad(beale.minimizers[0])
+    array([0., 0.])
+    """
+
+    define: Callable[[], SumOfSquares]
+    _definition: SumOfSquares = field(init=False)
+    _m: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "_m", self._definition.residuals(self.x0).size)
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, m={self.m})"
+
+    @property
+    def m(self) -> int:
+        """Number of residuals.
+
+        Examples
+        --------
+        >>> from fastopt.testing import problem
+        >>> problem("Osborne 2").m
+        65
+        """
+        return self._m
 
     def residuals(self, x: npt.ArrayLike) -> Array:
         """Evaluate the residuals.
@@ -323,17 +403,4 @@ class Problem:
         """
         point = self._point(x)
         with _quiet():
-            return self._jacobian(point)
-
-    def _jacobian(self, point: Array) -> Array:
-        if self._definition.jacobian is not None:
-            return self._definition.jacobian(point)
-        assert self._definition.pullback is not None
-        return self._definition.pullback(point, np.eye(self.m, dtype=point.dtype))
-
-    def _point(self, x: npt.ArrayLike) -> Array:
-        point: Array = np.asarray(x)
-        if point.shape != (self.n,):
-            raise ValueError(f"`x` must have shape ({self.n},), got {point.shape}")
-        dtype: np.dtype[Any] = np.result_type(point.dtype, np.float64)
-        return point.astype(dtype, copy=False)
+            return self._definition.dense_jacobian(point)

@@ -13,10 +13,10 @@ from __future__ import annotations
 import numpy as np
 
 from fastopt.testing.problems import tabulated
-from fastopt.testing.problems.definition import Array, Definition
+from fastopt.testing.problems.definition import Array, SumOfSquares
 
 
-def watson(n: int) -> Definition:
+def watson(n: int) -> SumOfSquares:
     """Problem 20. The condition number at the minimiser is 1e5 at n = 6 and 1e14 at n = 12."""
     t = np.arange(1.0, 30.0)[:, np.newaxis] / 29.0
     power = np.arange(n)
@@ -40,7 +40,7 @@ def watson(n: int) -> Definition:
         return matrix
 
     minima, minimizers = tabulated.minima_at(tabulated.WATSON, n)
-    return Definition(
+    return SumOfSquares(
         x0=np.zeros(n),
         residuals=residuals,
         jacobian=jacobian,
@@ -50,7 +50,7 @@ def watson(n: int) -> Definition:
     )
 
 
-def extended_rosenbrock(n: int) -> Definition:
+def extended_rosenbrock(n: int) -> SumOfSquares:
     """Problem 21; with n = 2, problem 1."""
 
     def residuals(x: Array) -> Array:
@@ -72,7 +72,7 @@ def extended_rosenbrock(n: int) -> Definition:
         diagonal[0::2] = -20.0 * weights[0::2]
         return np.diag(diagonal)
 
-    return Definition(
+    return SumOfSquares(
         x0=np.tile([-1.2, 1.0], n // 2),
         residuals=residuals,
         pullback=pullback,
@@ -82,7 +82,7 @@ def extended_rosenbrock(n: int) -> Definition:
     )
 
 
-def extended_powell_singular(n: int) -> Definition:
+def extended_powell_singular(n: int) -> SumOfSquares:
     """Problem 22; with n = 4, problem 13. The Hessian at the minimiser is singular."""
     root5 = np.sqrt(5.0)
     root10 = np.sqrt(10.0)
@@ -119,7 +119,7 @@ def extended_powell_singular(n: int) -> Definition:
             )
         return matrix
 
-    return Definition(
+    return SumOfSquares(
         x0=np.tile([3.0, -1.0, 0.0, 1.0], n // 4),
         residuals=residuals,
         pullback=pullback,
@@ -129,7 +129,7 @@ def extended_powell_singular(n: int) -> Definition:
     )
 
 
-def penalty_1(n: int) -> Definition:
+def penalty_1(n: int) -> SumOfSquares:
     """Problem 23. Every stationary point has equal coordinates, so the minimum is known."""
     small = 1e-5
     root = np.sqrt(small)
@@ -152,7 +152,7 @@ def penalty_1(n: int) -> Definition:
             small * (coordinate - 1.0) + 2.0 * coordinate * (n * coordinate**2 - 0.25)
         ) / slope
     minimum = small * n * (coordinate - 1.0) ** 2 + (n * coordinate**2 - 0.25) ** 2
-    return Definition(
+    return SumOfSquares(
         x0=np.arange(1.0, n + 1.0),
         residuals=residuals,
         pullback=pullback,
@@ -162,7 +162,7 @@ def penalty_1(n: int) -> Definition:
     )
 
 
-def penalty_2(n: int) -> Definition:
+def penalty_2(n: int) -> SumOfSquares:
     """Problem 24, m = 2n."""
     root = np.sqrt(1e-5)
     i = np.arange(1.0, n + 1.0)
@@ -199,7 +199,7 @@ def penalty_2(n: int) -> Definition:
         return np.diag(diagonal)
 
     minima, minimizers = tabulated.minima_at(tabulated.PENALTY_2, n)
-    return Definition(
+    return SumOfSquares(
         x0=np.full(n, 0.5),
         residuals=residuals,
         pullback=pullback,
@@ -209,7 +209,7 @@ def penalty_2(n: int) -> Definition:
     )
 
 
-def variably_dimensioned(n: int) -> Definition:
+def variably_dimensioned(n: int) -> SumOfSquares:
     """Problem 25."""
     j = np.arange(1.0, n + 1.0)
 
@@ -227,7 +227,7 @@ def variably_dimensioned(n: int) -> Definition:
     def curvature(x: Array, weights: Array) -> Array:
         return 2.0 * weights[-1] * np.outer(j, j)
 
-    return Definition(
+    return SumOfSquares(
         x0=1.0 - j / n,
         residuals=residuals,
         pullback=pullback,
@@ -237,7 +237,7 @@ def variably_dimensioned(n: int) -> Definition:
     )
 
 
-def trigonometric(n: int) -> Definition:
+def trigonometric(n: int) -> SumOfSquares:
     """Problem 26."""
     i = np.arange(1.0, n + 1.0)
 
@@ -254,7 +254,7 @@ def trigonometric(n: int) -> Definition:
         return np.diag(cosine * weights.sum() + weights * (i * cosine + np.sin(x)))
 
     minima, minimizers = tabulated.minima_at(tabulated.TRIGONOMETRIC, n)
-    return Definition(
+    return SumOfSquares(
         x0=np.full(n, 1.0 / n),
         residuals=residuals,
         pullback=pullback,
@@ -264,7 +264,7 @@ def trigonometric(n: int) -> Definition:
     )
 
 
-def brown_almost_linear(n: int) -> Definition:
+def brown_almost_linear(n: int) -> SumOfSquares:
     """Problem 27.
 
     The published value 1 is no minimum: (0, ..., 0, n + 1) is a stationary point so flat that
@@ -302,7 +302,7 @@ def brown_almost_linear(n: int) -> Definition:
         return weights[-1] * products_without_two(x)
 
     stops = np.append(np.zeros(n - 1), n + 1.0)
-    return Definition(
+    return SumOfSquares(
         x0=np.full(n, 0.5),
         residuals=residuals,
         pullback=pullback,
@@ -312,7 +312,7 @@ def brown_almost_linear(n: int) -> Definition:
     )
 
 
-def discrete_boundary_value(n: int) -> Definition:
+def discrete_boundary_value(n: int) -> SumOfSquares:
     """Problem 28: x'' = (x + t + 1)^3 / 2 on [0, 1], zero at both ends."""
     h = 1.0 / (n + 1.0)
     t = h * np.arange(1.0, n + 1.0)
@@ -332,7 +332,7 @@ def discrete_boundary_value(n: int) -> Definition:
     def curvature(x: Array, weights: Array) -> Array:
         return np.diag(3.0 * h * h * (x + t + 1.0) * weights)
 
-    return Definition(
+    return SumOfSquares(
         x0=t * (t - 1.0),
         residuals=residuals,
         pullback=pullback,
@@ -341,7 +341,7 @@ def discrete_boundary_value(n: int) -> Definition:
     )
 
 
-def discrete_integral_equation(n: int) -> Definition:
+def discrete_integral_equation(n: int) -> SumOfSquares:
     """Problem 29: the boundary value problem 28 as an integral equation."""
     h = 1.0 / (n + 1.0)
     t = h * np.arange(1.0, n + 1.0)
@@ -363,7 +363,7 @@ def discrete_integral_equation(n: int) -> Definition:
     def curvature(x: Array, weights: Array) -> Array:
         return np.diag(6.0 * (x + t + 1.0) * integrate(weights))
 
-    return Definition(
+    return SumOfSquares(
         x0=t * (t - 1.0),
         residuals=residuals,
         pullback=pullback,
@@ -372,7 +372,7 @@ def discrete_integral_equation(n: int) -> Definition:
     )
 
 
-def broyden_tridiagonal(n: int) -> Definition:
+def broyden_tridiagonal(n: int) -> SumOfSquares:
     """Problem 30."""
 
     def residuals(x: Array) -> Array:
@@ -390,7 +390,7 @@ def broyden_tridiagonal(n: int) -> Definition:
     def curvature(x: Array, weights: Array) -> Array:
         return np.diag(-4.0 * weights)
 
-    return Definition(
+    return SumOfSquares(
         x0=np.full(n, -1.0),
         residuals=residuals,
         pullback=pullback,
@@ -399,7 +399,7 @@ def broyden_tridiagonal(n: int) -> Definition:
     )
 
 
-def broyden_banded(n: int) -> Definition:
+def broyden_banded(n: int) -> SumOfSquares:
     """Problem 31. Residual i meets the five variables before x_i and the one after."""
     below, above = 5, 1
 
@@ -430,7 +430,7 @@ def broyden_banded(n: int) -> Definition:
     def curvature(x: Array, weights: Array) -> Array:
         return np.diag(30.0 * x * weights - 2.0 * scatter(weights))
 
-    return Definition(
+    return SumOfSquares(
         x0=np.full(n, -1.0),
         residuals=residuals,
         pullback=pullback,
@@ -439,7 +439,7 @@ def broyden_banded(n: int) -> Definition:
     )
 
 
-def linear_full_rank(n: int) -> Definition:
+def linear_full_rank(n: int) -> SumOfSquares:
     """Problem 32, m = 2n."""
     m = 2 * n
 
@@ -454,7 +454,7 @@ def linear_full_rank(n: int) -> Definition:
     def curvature(x: Array, weights: Array) -> Array:
         return np.zeros((n, n), dtype=weights.dtype)
 
-    return Definition(
+    return SumOfSquares(
         x0=np.ones(n),
         residuals=residuals,
         pullback=pullback,
@@ -464,7 +464,7 @@ def linear_full_rank(n: int) -> Definition:
     )
 
 
-def linear_rank_1(n: int) -> Definition:
+def linear_rank_1(n: int) -> SumOfSquares:
     """Problem 33, m = 2n. The minimisers fill a hyperplane; the one kept is the shortest."""
     m = 2 * n
     row = np.arange(1.0, m + 1.0)
@@ -477,7 +477,7 @@ def linear_rank_1(n: int) -> Definition:
     )
 
 
-def linear_rank_1_with_zeros(n: int) -> Definition:
+def linear_rank_1_with_zeros(n: int) -> SumOfSquares:
     """Problem 34, m = 2n: as problem 33, with the first and last row and column zero."""
     m = 2 * n
     row = np.arange(m, dtype=np.float64)
@@ -492,7 +492,7 @@ def linear_rank_1_with_zeros(n: int) -> Definition:
     )
 
 
-def _rank_1(row: Array, column: Array, minimum: float, product: float) -> Definition:
+def _rank_1(row: Array, column: Array, minimum: float, product: float) -> SumOfSquares:
     """Residuals ``row * (column @ x) - 1``, smallest where ``column @ x == product``."""
     n = column.size
 
@@ -505,7 +505,7 @@ def _rank_1(row: Array, column: Array, minimum: float, product: float) -> Defini
     def curvature(x: Array, weights: Array) -> Array:
         return np.zeros((n, n), dtype=weights.dtype)
 
-    return Definition(
+    return SumOfSquares(
         x0=np.ones(n),
         residuals=residuals,
         pullback=pullback,
@@ -515,7 +515,7 @@ def _rank_1(row: Array, column: Array, minimum: float, product: float) -> Defini
     )
 
 
-def chebyquad(n: int) -> Definition:
+def chebyquad(n: int) -> SumOfSquares:
     """Problem 35, m = n: equal-weight quadrature on [0, 1], exact for polynomials to degree n.
 
     Exact formulas exist for n up to 7 and for n = 9, which is when the minimum is zero.
@@ -549,7 +549,7 @@ def chebyquad(n: int) -> Definition:
     minima, minimizers = tabulated.minima_at(tabulated.CHEBYQUAD, n)
     if n <= 7 or n == 9:
         minima = (0.0,)
-    return Definition(
+    return SumOfSquares(
         x0=degree / (n + 1.0),
         residuals=residuals,
         jacobian=jacobian,

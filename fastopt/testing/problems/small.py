@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastopt.testing.problems.definition import Array, Definition, points, symmetric
+from fastopt.testing.problems.definition import Array, SumOfSquares, points, symmetric
 
 
-def freudenstein_roth() -> Definition:
+def freudenstein_roth() -> SumOfSquares:
     """Problem 2. The far minimum attracts most solvers from the standard start."""
 
     def residuals(x: Array) -> Array:
@@ -41,7 +41,7 @@ def freudenstein_roth() -> Definition:
         )
 
     root = np.sqrt(22.0)
-    return Definition(
+    return SumOfSquares(
         x0=np.array([0.5, -2.0]),
         residuals=residuals,
         jacobian=jacobian,
@@ -51,7 +51,7 @@ def freudenstein_roth() -> Definition:
     )
 
 
-def powell_badly_scaled() -> Definition:
+def powell_badly_scaled() -> SumOfSquares:
     """Problem 3."""
 
     def residuals(x: Array) -> Array:
@@ -73,7 +73,7 @@ def powell_badly_scaled() -> Definition:
             },
         )
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([0.0, 1.0]),
         residuals=residuals,
         jacobian=jacobian,
@@ -83,7 +83,7 @@ def powell_badly_scaled() -> Definition:
     )
 
 
-def brown_badly_scaled() -> Definition:
+def brown_badly_scaled() -> SumOfSquares:
     """Problem 4."""
 
     def residuals(x: Array) -> Array:
@@ -97,7 +97,7 @@ def brown_badly_scaled() -> Definition:
     def curvature(x: Array, weights: Array) -> Array:
         return symmetric(2, {(0, 1): weights[2]})
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([1.0, 1.0]),
         residuals=residuals,
         jacobian=jacobian,
@@ -107,7 +107,7 @@ def brown_badly_scaled() -> Definition:
     )
 
 
-def beale() -> Definition:
+def beale() -> SumOfSquares:
     """Problem 5."""
     y = np.array([1.5, 2.25, 2.625])
 
@@ -135,7 +135,7 @@ def beale() -> Definition:
             },
         )
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([1.0, 1.0]),
         residuals=residuals,
         jacobian=jacobian,
@@ -145,7 +145,7 @@ def beale() -> Definition:
     )
 
 
-def helical_valley() -> Definition:
+def helical_valley() -> SumOfSquares:
     """Problem 7. The angle jumps by a full turn across the half-plane x1 = 0, x2 < 0."""
 
     def turns(x1: Array, x2: Array) -> Array:
@@ -185,7 +185,7 @@ def helical_valley() -> Definition:
             },
         )
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([-1.0, 0.0, 0.0]),
         residuals=residuals,
         jacobian=jacobian,
@@ -195,7 +195,7 @@ def helical_valley() -> Definition:
     )
 
 
-def wood() -> Definition:
+def wood() -> SumOfSquares:
     """Problem 14."""
     steep = np.sqrt(90.0)
     joint = np.sqrt(10.0)
@@ -229,7 +229,7 @@ def wood() -> Definition:
     def curvature(x: Array, weights: Array) -> Array:
         return symmetric(4, {(0, 0): -20.0 * weights[0], (2, 2): -2.0 * steep * weights[2]})
 
-    return Definition(
+    return SumOfSquares(
         x0=np.array([-3.0, -1.0, -3.0, -1.0]),
         residuals=residuals,
         jacobian=jacobian,
