@@ -28,6 +28,10 @@ run that failed counts as ten times the other.
 **Audit.** Of runs that end with the claim that the gradient is small: how often the norm of the
 projected gradient, computed anew at the point returned, is not. And how often a run claims success
 for what is not solved: to be misled by a plateau or a saddle is no fault of the test.
+
+``--problems nist`` prints instead, for each of NIST's regressions from both of its starts, to how
+many digits the parameters agree with the certified ones: the least over the parameters, of eleven
+that there are. Beside them SciPy's `least_squares` ("lm"), which is made for such problems.
 """
 
 from __future__ import annotations
@@ -54,7 +58,13 @@ from scipy.optimize import Bounds, OptimizeResult
 
 import fastopt
 from fastopt.interface.methods import METHODS
-from fastopt.testing import Problem, hock_schittkowski, more_garbow_hillstrom
+from fastopt.testing import (
+    Problem,
+    RegressionProblem,
+    hock_schittkowski,
+    more_garbow_hillstrom,
+    nist_strd,
+)
 
 ACCURACY = 1e-8
 GTOL = 1e-8
@@ -107,10 +117,6 @@ class Solver:
     takes_bounds: bool
     uses_hessian: bool
     counterpart: str | None
-
-    @property
-    def title(self) -> str:
-        return f"{self.method:16}{self.library:10}"
 
 
 @dataclass
@@ -423,15 +429,15 @@ def report(solver: Solver, runs: list[Run], peers: list[Run]) -> dict[str, Any]:
 def print_reports(title: str, reports: list[dict[str, Any]], verbose: bool) -> None:
     print(f"\n{title}\n")
     print(
-        f"{'':28}{'runs':>7}{'solved':>8}{'failed':>8}{'claimed':>9}{'dishonest':>11}"
+        f"{'':38}{'runs':>7}{'solved':>8}{'failed':>8}{'claimed':>9}{'dishonest':>11}"
         f"{'evaluations':>13}{'ratio':>8}{'':15}{'seconds':>9}"
     )
     for each in reports:
         print(
-            f"{each['method']:18}{each['library']:10}{each['runs']:7}{each['solved']:8}"
+            f"{each['method']:28}{each['library']:10}{each['runs']:7}{each['solved']:8}"
             f"{each['runs'] - each['solved']:8}{each['success, not solved']:9}"
             f"{audit(each):>11}{each['evaluations']:13}"
-            f"{each['ratio']:8.2f} x {each['counterpart'] or '':12}"
+            f"{ratio(each)}"
             f"{each['seconds']:9.1f}"
         )
     if verbose:
@@ -444,6 +450,53 @@ def print_reports(title: str, reports: list[dict[str, Any]], verbose: bool) -> N
                 )
             for case in each["gradient not small"]:
                 print(f"  {case:58} claims a small gradient")
+
+
+def ratio(report: dict[str, Any]) -> str:
+    if math.isnan(report["ratio"]):
+        return f"{'':23}"
+    return f"{report['ratio']:8.2f} x {report['counterpart']:12}"
+
+
+def print_regressions(found: list[Solver], limits: tuple[int, float]) -> None:
+    """Two columns a solver: from the far start and from the near one."""
+    print("\nDigits agreed with the certified parameters, from start 1 and from start 2\n")
+    titles = [f"{solver.library} {solver.method}" for solver in found]
+    titles = [*titles, "least_squares"]
+    print(f"{'':12}" + "".join(f"{title:>20}" for title in titles))
+    total = np.zeros((len(titles), 2))
+    for problem in nist_strd():
+        row = f"{problem.name:12}"
+        for column, title in enumerate(titles):
+            digits = []
+            for x0 in problem.starts:
+                if title == "least_squares":
+                    x = fit(problem, x0)
+                else:
+                    x = run(found[column], Case("nist", problem, 1, x0), *limits).x
+                digits.append(digits_agreed(x, problem.minimizers[0]))
+            total[column] += digits
+            row += f"{digits[0]:14.1f}{digits[1]:6.1f}"
+        print(row, flush=True)
+    mean = total / len(nist_strd())
+    print(f"{'mean':12}" + "".join(f"{far:14.1f}{near:6.1f}" for far, near in mean))
+
+
+def fit(problem: RegressionProblem, x0: np.ndarray) -> np.ndarray:
+    options = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 10_000}
+    try:
+        result = scipy.optimize.least_squares(
+            problem.residuals, x0, jac=problem.jacobian, method="lm", x_scale="jac", **options
+        )
+    except ValueError:  # residuals that are not finite at the start
+        return x0
+    return np.asarray(result.x)
+
+
+def digits_agreed(x: np.ndarray, certified: np.ndarray) -> float:
+    """NIST's log relative error, cut off at none and at all of the digits certified."""
+    error = float(np.max(np.abs(x - certified) / np.abs(certified)))
+    return 11.0 if error == 0.0 else min(max(-math.log10(error), 0.0), 11.0)
 
 
 def limit_threads() -> None:
@@ -463,7 +516,7 @@ def audit(report: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--methods", nargs="+", default=[], choices=METHODS, metavar="METHOD")
-    parser.add_argument("--problems", default="all", choices=("mgh", "hs", "all"))
+    parser.add_argument("--problems", default="all", choices=("mgh", "hs", "nist", "all"))
     parser.add_argument("--sizes", nargs="*", type=int, default=[10, 100])
     parser.add_argument("--starts", nargs="+", type=int, default=[1, 10, 100])
     parser.add_argument("--evaluations", type=int, default=10_000)
@@ -474,10 +527,13 @@ def main() -> None:
 
     # Two threads of BLAS for ten variables wait for each other.
     limit_threads()
-    every = cases(arguments.problems, arguments.sizes, arguments.starts)
     limits = (arguments.evaluations, arguments.seconds)
-    runs: dict[tuple[str, str], list[Run]] = {}
     found = solvers(arguments.methods, *limits)
+    if arguments.problems == "nist":
+        print_regressions(found, limits)
+        return
+    every = cases(arguments.problems, arguments.sizes, arguments.starts)
+    runs: dict[tuple[str, str], list[Run]] = {}
     for solver in found:
         print(f"{solver.library} {solver.method}", end=" ", flush=True, file=sys.stderr)
         runs[solver.library, solver.method] = [

@@ -3,15 +3,19 @@
 from fastopt.testing.problems import (
     LeastSquaresProblem,
     Problem,
+    RegressionProblem,
     hock_schittkowski,
     more_garbow_hillstrom,
+    nist_strd,
     problem,
 )
 
 __all__ = [
     "LeastSquaresProblem",
     "Problem",
+    "RegressionProblem",
     "hock_schittkowski",
     "more_garbow_hillstrom",
+    "nist_strd",
     "problem",
 ]

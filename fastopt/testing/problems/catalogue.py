@@ -1,4 +1,4 @@
-"""The catalogues of Moré, Garbow & Hillstrom and of Hock & Schittkowski: how to look a problem up.
+"""The catalogues of Moré, Garbow & Hillstrom and of Hock & Schittkowski, and the look-up by name.
 
 Owns numbers, names and the dimensions that each problem takes; knows no formula.
 """
@@ -17,6 +17,7 @@ from fastopt.testing.problems import fitting, scalable, small, smooth
 from fastopt.testing.problems import hock_schittkowski as hs
 from fastopt.testing.problems.definition import Definition, SumOfSquares
 from fastopt.testing.problems.problem import LeastSquaresProblem, Problem
+from fastopt.testing.problems.regression import nist_names, nist_problem
 
 
 @dataclass(frozen=True)
@@ -299,13 +300,14 @@ def problem(name_or_number: int, n: int | None = None) -> LeastSquaresProblem: .
 @overload
 def problem(name_or_number: str, n: int | None = None) -> Problem: ...
 def problem(name_or_number: str | int, n: int | None = None) -> Problem:
-    """Make one test problem, of Moré, Garbow & Hillstrom or of Hock & Schittkowski.
+    """Make one test problem: of Moré, Garbow & Hillstrom, of Hock & Schittkowski or of NIST.
 
     Parameters
     ----------
     name_or_number : str or int
         Its name; case, punctuation and "and" do not matter. The problems of Hock & Schittkowski are
-        named ``"HS 1"`` and so on. A number, 1 to 35, is that of Moré, Garbow & Hillstrom.
+        named ``"HS 1"`` and so on, those of NIST after their data sets. A number, 1 to 35, is that
+        of Moré, Garbow & Hillstrom.
     n : int, optional
         Number of variables, for a problem that leaves it free: any for which the publication
         defines it. Default: the standard dimension.
@@ -324,7 +326,7 @@ def problem(name_or_number: str | int, n: int | None = None) -> Problem:
 
     See Also
     --------
-    more_garbow_hillstrom, hock_schittkowski : All of them, with references.
+    more_garbow_hillstrom, hock_schittkowski, nist_strd : All of them, with references.
 
     Examples
     --------
@@ -340,9 +342,8 @@ def problem(name_or_number: str | int, n: int | None = None) -> Problem:
     if n is not None:
         n = _integer("n", n)
     if isinstance(name_or_number, str):
-        number = _hock_schittkowski_number(name_or_number)
-        if number is not None:
-            fixed = _hock_schittkowski(number)
+        fixed = _problem_of_one_size(name_or_number)
+        if fixed is not None:
             if n not in (None, fixed.n):
                 raise ValueError(f"`n` must be {fixed.n} for {fixed.name}, got {n}")
             return fixed
@@ -354,8 +355,11 @@ def problem(name_or_number: str | int, n: int | None = None) -> Problem:
     return row.at(n)
 
 
-def _hock_schittkowski_number(name: str) -> int | None:
-    """The number in a name such as "HS 38"; None if it is not of this form."""
+def _problem_of_one_size(name: str) -> Problem | None:
+    """The problem of a name such as "HS 38" or of one of NIST's; None for all others."""
+    for each in nist_names():
+        if _key(each) == _key(name):
+            return nist_problem(each)
     match = re.fullmatch(r"hs ?0*(\d+)", _key(name))
     if match is None:
         return None
@@ -364,7 +368,7 @@ def _hock_schittkowski_number(name: str) -> int | None:
         raise ValueError(
             f"`name_or_number` must be a problem that `hock_schittkowski` has, got {name!r}"
         )
-    return number
+    return _hock_schittkowski(number)
 
 
 def _row(name_or_number: str | int) -> _Fixed | _Scalable:
