@@ -520,7 +520,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="*", type=int, default=[10, 100])
     parser.add_argument("--starts", nargs="+", type=int, default=[1, 10, 100])
     parser.add_argument("--evaluations", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--verbose", action="store_true", help="list the failures")
     arguments = parser.parse_args()

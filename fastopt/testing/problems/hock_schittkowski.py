@@ -418,7 +418,6 @@ def hs_287() -> SumOfSquares:
     """Problem 287: five independent functions of Wood's, n = 20."""
     copies = 5
     wood = small.wood()
-    matrix_of = wood.dense_jacobian
 
     def residuals(x: Array) -> Array:
         return np.concatenate([wood.residuals(each) for each in x.reshape(4, copies).T])
@@ -426,7 +425,7 @@ def hs_287() -> SumOfSquares:
     def jacobian(x: Array) -> Array:
         matrix = np.zeros((copies, 6, 4, copies), dtype=x.dtype)
         for i, each in enumerate(x.reshape(4, copies).T):
-            matrix[i, :, :, i] = matrix_of(each)
+            matrix[i, :, :, i] = wood.dense_jacobian(each)
         return matrix.reshape(6 * copies, 4 * copies)
 
     def curvature(x: Array, weights: Array) -> Array:
