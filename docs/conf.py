@@ -56,6 +56,7 @@ html_sidebars = {
         "index",
         "install",
         "quickstart",
+        "guides/derivatives",
         "guides/million_fits",
         "guides/training_loops",
         "methods",

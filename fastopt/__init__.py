@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from fastopt.interface.solver import Solver
     from fastopt.interface.tuples import Options
     from fastopt.plotting import plot_convergence
+    from fastopt.testing.derivatives import check_grad, check_hess, check_hessp
 
 __all__ = [
     "BatchResult",
     "Options",
     "Solver",
     "__version__",
+    "check_grad",
+    "check_hess",
+    "check_hessp",
     "minimize",
     "minimize_many",
     "multistart",
@@ -33,6 +37,9 @@ _HOMES = {
     "BatchResult": "fastopt.interface.minimize_many",
     "Options": "fastopt.interface.tuples",
     "Solver": "fastopt.interface.solver",
+    "check_grad": "fastopt.testing.derivatives",
+    "check_hess": "fastopt.testing.derivatives",
+    "check_hessp": "fastopt.testing.derivatives",
     "minimize": "fastopt.interface.minimize",
     "minimize_many": "fastopt.interface.minimize_many",
     "multistart": "fastopt.interface.multistart",

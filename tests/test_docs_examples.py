@@ -24,10 +24,14 @@ PAGES = [
 ]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-# Names as the reference lists them, below `fastopt`.
+# Names as the reference lists them, below `fastopt`: once, where both have them.
 PUBLIC = {
     **{name: getattr(fastopt, name) for name in fastopt.__all__ if not name.startswith("__")},
-    **{f"testing.{name}": getattr(fastopt.testing, name) for name in fastopt.testing.__all__},
+    **{
+        f"testing.{name}": getattr(fastopt.testing, name)
+        for name in fastopt.testing.__all__
+        if name not in fastopt.__all__
+    },
 }
 MEMBERS = {
     f"{name}.{attribute}": value

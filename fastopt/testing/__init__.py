@@ -1,5 +1,8 @@
-"""What a test or a benchmark of an optimizer needs: problems with known minima."""
+"""What a test or a benchmark of an optimizer needs: problems with known minima, and whether the
+derivatives are right.
+"""
 
+from fastopt.testing.derivatives import DerivativeCheck, check_grad, check_hess, check_hessp
 from fastopt.testing.problems import (
     LeastSquaresProblem,
     Problem,
@@ -11,9 +14,13 @@ from fastopt.testing.problems import (
 )
 
 __all__ = [
+    "DerivativeCheck",
     "LeastSquaresProblem",
     "Problem",
     "RegressionProblem",
+    "check_grad",
+    "check_hess",
+    "check_hessp",
     "hock_schittkowski",
     "more_garbow_hillstrom",
     "nist_strd",

@@ -1,0 +1,214 @@
+"""What kind of mistake makes a derivative differ from differences: sentences for people.
+
+Owns the wording and the list of mistakes that are recognised. Evaluates nothing: it reads what was
+given beside what the differences say. Components that were not looked at are NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Comparison", "name_gradient_mistake", "name_hessian_mistake", "shown"]
+
+Vector = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+# A derivative has to be so many errors away from zero for a ratio with it to mean something.
+MEANINGFUL = 30.0
+# How well a recognised mistake has to explain what was given.
+EXPLAINED = 1e-5
+
+FACTORS = {
+    -1.0: "the same with its sign flipped",
+    2.0: "twice that",
+    0.5: "half of it",
+    -2.0: "twice that with its sign flipped",
+    -0.5: "half of it with its sign flipped",
+    3.0: "three times that",
+    4.0: "four times that",
+    0.25: "a quarter of it",
+    1.0 / 3.0: "a third of it",
+    math.pi: "pi times that",
+    2.0 * math.pi: "2 pi times that",
+    1.0 / math.pi: "that over pi",
+    0.5 / math.pi: "that over 2 pi",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Given and expected values of one shape, and which of them are wrong."""
+
+    given: Vector
+    expected: Vector
+    error: Vector
+    wrong: Mask
+
+    @property
+    def meaningful(self) -> Mask:
+        """Components that were looked at and are not zero."""
+        with np.errstate(invalid="ignore"):
+            return np.abs(self.expected) > MEANINGFUL * self.error
+
+    def explained_by(self, explanation: Vector, witnesses: int = 2) -> bool:
+        """Whether what was given is this, wherever that can be told, with so many witnesses."""
+        seen = np.isfinite(self.expected)
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(self.given - explanation)
+            close = apart <= EXPLAINED * np.abs(self.given) + 10.0 * self.error
+            telling = seen & self.wrong & (np.abs(explanation) > MEANINGFUL * self.error)
+        return bool(close[seen].all() and telling.sum() >= witnesses)
+
+
+def shown(number: float, error: float = 0.0) -> str:
+    """A number with the digits that its error leaves, six at least."""
+    digits = 6
+    if 0.0 < error < abs(number):
+        digits = min(15, max(6, 2 + math.ceil(math.log10(abs(number) / error))))
+    return f"{number + 0.0:.{digits}g}"  # no minus sign before zero
+
+
+def name_gradient_mistake(x: Vector, found: Comparison) -> str:
+    """What is wrong with the gradient as a whole; empty if no one mistake explains it."""
+    if found.wrong.sum() >= 2 and not found.given.any():
+        return "every component is zero"
+    factor = common_factor(found)
+    if factor is not None:
+        words = FACTORS.get(factor)
+        if factor == -1.0:
+            return "the sign of every component is flipped"
+        if words:
+            return f"every component is {words}"
+        return (
+            f"every component is {shown(factor)} times what the differences say: "
+            "a factor of the chain rule may be missing, or there twice"
+        )
+    with np.errstate(all="ignore"):
+        products: dict[str, Vector] = {
+            "every component is multiplied by its x, as if the variables were logarithms": x,
+            "every component is divided by its x: a factor of the chain rule may be missing": 1 / x,
+            "every component is multiplied by the square of its x": x * x,
+        }
+        for words, factors in products.items():
+            if found.explained_by(found.expected * factors):
+                return words
+    if np.isnan(found.expected).any():
+        return ""
+    orders: dict[str, Callable[[Vector], Vector]] = {
+        "the components are in reverse order": lambda v: v[::-1],
+        "every component is that of the variable before it": lambda v: np.roll(v, 1),
+        "every component is that of the variable after it": lambda v: np.roll(v, -1),
+    }
+    (wrong,) = found.wrong.nonzero()
+    if wrong.size == 2:
+        i, j = (int(at) for at in wrong)
+        swapped = found.expected.copy()
+        swapped[[i, j]] = swapped[[j, i]]
+        if found.explained_by(swapped, witnesses=1):
+            return f"components {i} and {j} are swapped"
+    for words, order in orders.items():
+        if found.explained_by(order(found.expected)):
+            return words
+    if wrong.size > 2 and _is_reordered(found.given[wrong], found.expected[wrong]):
+        return "the right components are there, in another order"
+    return ""
+
+
+def name_hessian_mistake(found: Comparison) -> str:
+    """What is wrong with the Hessian as a whole; empty if no one mistake explains it."""
+    given, expected = found.given, found.expected
+    factor = common_factor(found)
+    if factor == -1.0:
+        return "the sign of every entry is flipped"
+    if factor is not None:
+        words = FACTORS.get(factor)
+        if words:
+            return f"every entry is {words}"
+        return f"every entry is {shown(factor)} times what the differences say"
+    if found.wrong.sum() >= 2 and not given.any():
+        return "every entry is zero"
+    if given.shape[0] != given.shape[1] or np.isnan(expected).any():
+        return ""
+    if found.explained_by(expected.T):
+        return "it is the transposed"
+    missing = found.wrong & (given == 0.0)
+    if missing.any() and np.array_equal(missing, found.wrong):
+        rows, columns = found.wrong.nonzero()
+        if given.shape[0] > 1 and (rows > columns).all() and not np.tril(given, -1).any():
+            return "only its upper triangle is filled"
+        if given.shape[0] > 1 and (rows < columns).all() and not np.triu(given, 1).any():
+            return "only its lower triangle is filled"
+        if not (given - np.diag(np.diag(given))).any():
+            return "only its diagonal is filled"
+    diagonal = np.eye(given.shape[0], dtype=bool)
+    for part, words in ((diagonal, "diagonal"), (~diagonal, "off-diagonal")):
+        inside = found.wrong & part
+        if inside.sum() >= 2 and np.array_equal(inside, found.wrong):
+            factor = common_factor(
+                Comparison(given[part], expected[part], found.error[part], found.wrong[part])
+            )
+            if factor is not None:
+                what = FACTORS.get(factor, f"{shown(factor)} times that")
+                return f"every {words} entry is {what}"
+    return ""
+
+
+def common_factor(found: Comparison) -> float | None:
+    """given / expected, where it is the same for all components, two at least, and not 1."""
+    telling = found.meaningful
+    if telling.sum() < 2 or not (found.wrong & telling).any():
+        return None
+    # The most exact of them decides; the others have to fit within their own errors.
+    relative = np.where(telling, found.error / np.where(telling, np.abs(found.expected), 1.0), 2.0)
+    at = np.unravel_index(int(relative.argmin()), relative.shape)
+    factor = float(found.given[at] / found.expected[at])
+    if factor == 0.0 or not found.explained_by(factor * found.expected):
+        return None
+    return known_factor(factor, float(relative[at])) or factor
+
+
+def known_factor(ratio: float, error: float) -> float | None:
+    """The number in `FACTORS` that this is."""
+    for factor in FACTORS:
+        if abs(ratio - factor) <= abs(factor) * (10.0 * error + EXPLAINED):
+            return factor
+    return None
+
+
+def name_entry_mistake(found: Comparison, at: tuple[int, ...]) -> str:
+    """How one component differs from what the differences say of it."""
+    given, expected, error = (
+        float(values[at]) for values in (found.given, found.expected, found.error)
+    )
+    if not abs(expected) > MEANINGFUL * error:
+        return "it should be zero, as far as differences can tell"
+    if given == 0.0:
+        return "it is zero"
+    factor = known_factor(given / expected, error / abs(expected))
+    if factor is not None:
+        return FACTORS[factor]
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(found.expected - given)
+        twins = (apart <= 1e-7 * abs(given) + found.error) & found.meaningful
+    twins[at] = False
+    others = np.argwhere(twins)
+    if len(others) == 1:
+        return f"which is that of {_place(tuple(int(i) for i in others[0]))}"
+    excess = given / expected - 1.0
+    if abs(excess) < 0.1:
+        return f"off by a relative {abs(excess):.2g}"
+    return f"{shown(given / expected)} times that"
+
+
+def _place(at: tuple[int, ...]) -> str:
+    return f"component {at[0]}" if len(at) == 1 else f"[{', '.join(map(str, at))}]"
+
+
+def _is_reordered(given: Vector, expected: Vector) -> bool:
+    ordered = np.sort(given), np.sort(expected)
+    return bool(np.allclose(*ordered, rtol=EXPLAINED, atol=0.0))
