@@ -80,7 +80,6 @@ class Reading:
     high: Vector
     noise: Vector
     kind: list[str]
-    step: float = 1.0
 
     def distance(self, given: Vector) -> Vector:
         return np.maximum(0.0, np.maximum(self.low - given, given - self.high))
@@ -405,7 +404,6 @@ def measure(
         high=found.value,
         noise=noise,
         kind=[""] * given.size,
-        step=RATIO ** -min(line.sampled()),
     )
     doubtful = ~agrees | rough(line, noise)
     if doubtful.any() and thorough:

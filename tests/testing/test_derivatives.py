@@ -132,9 +132,21 @@ def test_step_function_is_said_to_be_one():
     assert "step function" in check.message
 
 
-def test_ripples_do_not_hide_that_wide_steps_agree():
-    check = check_grad(lambda x: rosen(x) + 1e-4 * np.sin(1e6 * x[0]), X, jac=rosen_der)
+@pytest.mark.parametrize(("height", "pace"), [(1e-6, 1e7), (1e-3, 1e5), (1e-2, 1e6)])
+def test_ripples_do_not_hide_that_wide_steps_agree(height, pace):
+    def rippled(x):
+        return rosen(x) + height * np.sin(pace * x[0] + 1.0)
+
+    check = check_grad(rippled, X, jac=rosen_der)
     assert check, check
+
+    def with_ripples(x):
+        return changed(rosen_der(x), i0=rosen_der(x)[0] + height * pace * np.cos(pace * x[0] + 1.0))
+
+    check = check_grad(rippled, X, jac=with_ripples)
+    assert check, check
+    # What agrees with neither is wrong.
+    assert not check_grad(rippled, X, jac=lambda x: changed(rosen_der(x), i0=1e4))
 
 
 def test_single_precision_is_no_false_alarm():
@@ -230,6 +242,13 @@ def test_all_wrong_components_are_listed():
     check = check_grad(rosen, X, jac=jac)
     assert check.index == 0
     assert check.message.endswith("Wrong, too: 3.")
+
+
+def test_component_that_should_be_zero_is_said_so():
+    check = check_grad(lambda x: (x[0] ** 2 + 0.0 * x[1], [2 * x[0], 5.0]), [1.0, 2.0])
+    assert check.index == 1
+    assert "given 5, differences say 0 +- " in check.message
+    assert "it should be zero" in check.message
 
 
 def test_gradient_of_another_component_is_recognised():
@@ -349,6 +368,18 @@ def test_of_a_thousand_variables_the_wrong_one_is_found(factor):
     assert not check
     assert check.index == 617
     assert check.nfev <= 500
+
+
+@pytest.mark.parametrize("i", [850, 473])
+def test_of_a_thousand_variables_one_may_be_wrong_whose_term_is_small(i):
+    x = np.random.default_rng(i).standard_normal(1000)
+    exact = rosen_der(x)
+    share = abs(1e-4 * exact[i] * x[i]) / np.linalg.norm(exact * x)
+    assert 1e-8 < share < 1e-6  # less than `rtol`
+    check = check_grad(
+        rosen, x, jac=lambda x: changed(rosen_der(x), **{f"i{i}": 1.0001 * rosen_der(x)[i]})
+    )
+    assert check.index == i
 
 
 def test_of_a_thousand_variables_a_factor_of_all_is_named():

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from fastopt.testing.differences import Line, measure, noise_along
+from fastopt.testing.differences import COARSEST, FINEST, Line, measure, noise_along
 
 
 def noise_at(x, seed):
@@ -53,3 +53,19 @@ def test_extrapolation_is_far_better_than_one_difference(function, x, slope):
     apart = abs(reading.value[0] / unit - slope)
     assert apart <= 2.0 * reading.error[0] / unit
     assert apart <= 1e-9 * abs(slope) + 1e-12
+
+
+@pytest.mark.parametrize("function", [np.tanh, lambda x: np.exp(-x * x), lambda x: 1 / (1 + x**4)])
+def test_what_is_flat_far_away_is_not_taken_for_the_derivative_at_x(function):
+    x = np.array([0.8])
+
+    def f(point):
+        with np.errstate(all="ignore"):
+            return np.array([function(point[0])])
+
+    line = Line(f, x, np.array([1.0]), f(x))
+    line.sample(range(COARSEST, FINEST + 1))
+    reading = measure(line, np.array([7.0]), noise_along(line), np.zeros(1))
+    step = 1e-6
+    slope = (function(0.8 + step) - function(0.8 - step)) / (2 * step)
+    assert reading.value[0] == pytest.approx(slope, rel=1e-8)
