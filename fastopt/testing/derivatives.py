@@ -54,7 +54,9 @@ ROUNDING = 16.0 * EPS
 class DerivativeCheck:
     """What a check of derivatives has found. It is true where nothing is wrong.
 
-    Attributes
+    Made by `check_grad`, `check_hess` and `check_hessp`. The parameters are its fields.
+
+    Parameters
     ----------
     what : str
         ``"gradient"``, ``"Hessian"`` or ``"Hessian product"``.
