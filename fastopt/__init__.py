@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastopt._version import __version__
 
 if TYPE_CHECKING:
+    from fastopt import losses as losses
     from fastopt.interface.minimize import minimize
     from fastopt.interface.minimize_many import BatchResult, minimize_many
     from fastopt.interface.multistart import multistart
@@ -46,11 +47,17 @@ _HOMES = {
     "plot_convergence": "fastopt.plotting",
 }
 
+# Those that load more than most programs need.
+_MODULES = ("losses",)
+
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"{__name__}.{name}")
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
     if "numba" in sys.modules:
         _meet_numba()
     globals()[name] = value  # the next access finds it without coming here
@@ -69,4 +76,4 @@ def _meet_numba() -> None:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

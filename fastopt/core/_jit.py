@@ -92,6 +92,30 @@ def compile_step(function: Callable[..., Any], *parts: Callable[..., Any]) -> An
     return _cached(numba.njit, function, nogil=True)
 
 
+def compile_named(function: Callable[..., Any]) -> Any:
+    """Compile a function of a module, as a decorator: as `compile_step` does, and pickled by name.
+
+    Numba pickles a dispatcher with its source, and what comes out in another process is compiled
+    there once more. One that stands in a module under its own name is found there, with its cache.
+
+    Parameters
+    ----------
+    function : callable
+        A function at the top level of a module.
+
+    Returns
+    -------
+    numba.core.dispatcher.Dispatcher
+        Compiled for each combination of argument types at its first call.
+    """
+    if numba.config.DISABLE_JIT:  # set at import, from a table
+        return function
+    compiled = compile_step(function)
+    # What pickle asks an object for; a string is the name of a global.
+    compiled.__reduce_ex__ = lambda protocol: function.__name__
+    return compiled
+
+
 def compile_c_function(
     signature: Any, function: Callable[..., Any], *parts: Callable[..., Any]
 ) -> Any:
