@@ -110,28 +110,28 @@ def evaluate_softmax(
     all others, as their sum, since the difference of a probability near 1 and 1 would cancel.
     """
     for b in range(count):
-        row = b * outputs
         label = y[first + b]
         if label < 0 or label >= outputs:
             raise ValueError("`y` must hold class numbers below `n_classes`, got another number")
-        likeliest = 0
-        for k in range(1, outputs):
-            if not scores[row + k] <= scores[row + likeliest]:  # a NaN is found
-                likeliest = k
-        top = scores[row + likeliest]
-        lead = top - scores[row + label]
+        top = shift_to_top(scores, b * outputs, outputs)
+        losses[b * outputs] = -scores[b * outputs + label]
+        # Where the largest is, in room that is free as yet; the other losses are 0 in the end.
+        losses[b * outputs + 1] = float(top)
+    for e in range(count * outputs):
+        scores[e] = exp(scores[e])
+    for b in range(count):
+        row, label, top = b * outputs, y[first + b], int(losses[b * outputs + 1])
         beside_top, beside_label = 0.0, 0.0
         for k in range(outputs):
-            part = exp(scores[row + k] - top)
-            scores[row + k] = part
-            beside_top += 0.0 if k == likeliest else part
-            beside_label += 0.0 if k == label else part
-            losses[row + k] = 0.0
-        losses[row] = lead + math.log1p(beside_top)
+            beside_top += 0.0 if k == top else scores[row + k]
+            beside_label += 0.0 if k == label else scores[row + k]
         share = 1.0 / (1.0 + beside_top)
         for k in range(outputs):
             scores[row + k] *= share
         scores[row + label] = -beside_label * share
+        losses[row] += math.log1p(beside_top)
+        for k in range(1, outputs):
+            losses[row + k] = 0.0
 
 
 @RULE
@@ -146,18 +146,29 @@ def curve_softmax(
 ) -> None:
     """(diag(q) - q q') u for the probabilities q and each row u of `changes`."""
     for b in range(count):
+        shift_to_top(scores, b * outputs, outputs)
+    for e in range(count * outputs):
+        scores[e] = exp(scores[e])
+    for b in range(count):
         row = b * outputs
-        top = scores[row]
-        for k in range(1, outputs):
-            if not scores[row + k] <= top:
-                top = scores[row + k]
         parts, mean = 0.0, 0.0
         for k in range(outputs):
-            part = exp(scores[row + k] - top)
-            scores[row + k] = part
-            parts += part
-            mean += part * changes[row + k]
+            parts += scores[row + k]
+            mean += scores[row + k] * changes[row + k]
         share = 1.0 / parts
         mean *= share
         for k in range(outputs):
             changes[row + k] = scores[row + k] * share * (changes[row + k] - mean)
+
+
+@RULE
+def shift_to_top(scores: Any, row: int, outputs: int) -> int:
+    """Subtract the largest of a row's scores from all of them; return which it was."""
+    top = 0
+    for k in range(1, outputs):
+        if not scores[row + k] <= scores[row + top]:  # a NaN is found
+            top = k
+    largest = scores[row + top]
+    for k in range(outputs):
+        scores[row + k] -= largest
+    return top
