@@ -59,6 +59,8 @@ html_sidebars = {
         "guides/derivatives",
         "guides/million_fits",
         "guides/training_loops",
+        "guides/losses",
+        "theory/losses",
         "methods",
         "scipy",
         "benchmarks",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import fastopt
+import fastopt.losses
 import fastopt.testing
 from fastopt.core.result import ENDINGS
 from fastopt.interface.methods import METHODS
@@ -32,6 +33,7 @@ PUBLIC = {
         for name in fastopt.testing.__all__
         if name not in fastopt.__all__
     },
+    **{f"losses.{name}": getattr(fastopt.losses, name) for name in fastopt.losses.__all__},
 }
 MEMBERS = {
     f"{name}.{attribute}": value

@@ -33,7 +33,7 @@ _NONNEGATIVE = Real(low=0.0, open_high=True)
 _POSITIVE = Real(low=0.0, open_low=True, open_high=True)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearLoss:
     """A loss of a linear model over data, ready to be minimized.
 
@@ -43,7 +43,7 @@ class LinearLoss:
 
     It cannot be changed, and refers to the data that it was made from: see `args`.
 
-    Attributes
+    Parameters
     ----------
     name : str
         The function that made it.
@@ -63,6 +63,9 @@ class LinearLoss:
         K, or None for a loss of one output.
     has_intercept : bool
         Whether there are intercepts.
+
+    Attributes
+    ----------
     jac : str
         ``"inplace"``, which is what `fastopt.minimize` calls the form of ``fun``.
 

@@ -16,6 +16,8 @@ stays float32; numbers belong to the coefficients.
 Each rule's step over whole vectors is here as well, for training loops of one's own:
 ``adam_step``, ``gd_step``, one for each row; see :func:`fastopt.rules.steps.njit_step`. The first
 that is asked for loads Numba.
+
+Of the same kind, but no methods, are the pointwise losses and their derivatives in `losses`.
 """
 
 from __future__ import annotations

@@ -39,6 +39,12 @@ def test_table_of_methods_loads_nothing_heavy():
     assert not modules_after("from fastopt.interface.methods import METHODS") & set(HEAVY)
 
 
+def test_losses_are_there_and_load_numba_when_they_are_asked_for():
+    program = "import fastopt\nassert 'losses' in dir(fastopt)\n"
+    assert "fastopt.losses" not in modules_after(program)
+    assert {"fastopt.losses", "numba"} <= modules_after(program + "fastopt.losses.logistic")
+
+
 def test_public_names_are_all_there_and_no_others():
     program = (
         "import fastopt\n"
