@@ -18,10 +18,41 @@ def with_entry(array, index, entry):
     return array
 
 
-def broken_csr():
+def broken_csr(**arrays):
     matrix = scipy.sparse.csr_array(np.eye(3))
-    matrix.indices = np.array([0, 7, 2], dtype=np.int32)
+    for name, array in arrays.items():
+        setattr(matrix, name, np.array(array, dtype=np.int32))
     return matrix
+
+
+BROKEN = {
+    "column too large": {"indices": [0, 3, 2]},
+    "column negative": {"indices": [0, -1, 2]},
+    "rows overlap": {"indptr": [0, 3, 1, 3]},
+    "rows too long": {"indptr": [0, 1, 2, 4]},
+    "first row starts late": {"indptr": [1, 1, 2, 3]},
+    "rows are missing": {"indptr": [0, 1, 3]},
+    "columns are missing": {"indices": [0, 1]},
+}
+
+
+@pytest.mark.parametrize("arrays", BROKEN.values(), ids=BROKEN)
+def test_broken_sparse_matrix(arrays):
+    message = "`X` must be a valid sparse matrix, got one with indices out of range"
+    for make in ALL:
+        with pytest.raises(ValueError, match=message):
+            make(broken_csr(**arrays), Y)
+
+
+def test_sparse_matrix_is_left_as_it_was():
+    matrix = scipy.sparse.csr_array(np.eye(3))
+    matrix.data, matrix.indices = np.arange(9.0), np.arange(9, dtype=np.int64) % 3
+    before = matrix.data, matrix.indices, matrix.indptr
+    losses.squared(matrix, Y)
+    assert all(
+        now is then
+        for now, then in zip((matrix.data, matrix.indices, matrix.indptr), before, strict=True)
+    )
 
 
 BAD_MATRICES = {
@@ -42,7 +73,6 @@ BAD_MATRICES = {
         "`X` must be finite, got nan among its elements",
     ),
     "sparse complex": (scipy.sparse.csr_array(X * 1j), TypeError, "`X` must be .*complex128"),
-    "sparse out of range": (broken_csr(), ValueError, "`X` must be a valid sparse matrix, got one"),
     "sparse empty": (scipy.sparse.csr_array((0, 3)), ValueError, r"`X` must be .*got shape \(0, 3"),
 }
 
