@@ -113,23 +113,26 @@ def evaluate_softmax(
         label = y[first + b]
         if label < 0 or label >= outputs:
             raise ValueError("`y` must hold class numbers below `n_classes`, got another number")
-        top = shift_to_top(scores, b * outputs, outputs)
+        subtract_largest(scores, b * outputs, outputs)
         losses[b * outputs] = -scores[b * outputs + label]
-        # Where the largest is, in room that is free as yet; the other losses are 0 in the end.
-        losses[b * outputs + 1] = float(top)
     for e in range(count * outputs):
         scores[e] = exp(scores[e])
     for b in range(count):
-        row, label, top = b * outputs, y[first + b], int(losses[b * outputs + 1])
-        beside_top, beside_label = 0.0, 0.0
+        row = b * outputs
+        ones, rest = -1.0, 0.0  # without the largest's own
         for k in range(outputs):
-            beside_top += 0.0 if k == top else scores[row + k]
-            beside_label += 0.0 if k == label else scores[row + k]
-        share = 1.0 / (1.0 + beside_top)
+            part = scores[row + k]
+            ones += 1.0 if part == 1.0 else 0.0
+            rest += 0.0 if part == 1.0 else part
+        beside = ones + rest
+        share = 1.0 / (1.0 + beside)
+        own = scores[row + y[first + b]]
+        # Beside a label that is not the largest there is a 1, and the difference keeps its digits.
+        others = beside if own == 1.0 else (1.0 + beside) - own
         for k in range(outputs):
             scores[row + k] *= share
-        scores[row + label] = -beside_label * share
-        losses[row] += math.log1p(beside_top)
+        scores[row + y[first + b]] = -others * share
+        losses[row] += math.log1p(beside)
         for k in range(1, outputs):
             losses[row + k] = 0.0
 
@@ -146,7 +149,7 @@ def curve_softmax(
 ) -> None:
     """(diag(q) - q q') u for the probabilities q and each row u of `changes`."""
     for b in range(count):
-        shift_to_top(scores, b * outputs, outputs)
+        subtract_largest(scores, b * outputs, outputs)
     for e in range(count * outputs):
         scores[e] = exp(scores[e])
     for b in range(count):
@@ -162,13 +165,11 @@ def curve_softmax(
 
 
 @RULE
-def shift_to_top(scores: Any, row: int, outputs: int) -> int:
-    """Subtract the largest of a row's scores from all of them; return which it was."""
-    top = 0
+def subtract_largest(scores: Any, row: int, outputs: int) -> None:
+    """Subtract the largest of a row's scores from all of them."""
+    largest = scores[row]
     for k in range(1, outputs):
-        if not scores[row + k] <= scores[row + top]:  # a NaN is found
-            top = k
-    largest = scores[row + top]
+        score = scores[row + k]
+        largest = score if score > largest else largest
     for k in range(outputs):
         scores[row + k] -= largest
-    return top
