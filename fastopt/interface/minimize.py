@@ -58,8 +58,8 @@ def minimize(
 
     The arguments, their forms and their defaults are SciPy's. The methods of the table below run
     in fastopt. Every other method of SciPy's, and every problem with bounds or constraints, is
-    handed to SciPy; ``result.library`` says which of the two solved it. (``"gd"`` and ``"adam"``,
-    which SciPy does not have, refuse bounds and constraints.)
+    handed to SciPy; ``result.library`` says which of the two solved it. (Methods that SciPy does
+    not have refuse bounds and constraints.)
 
     Parameters
     ----------
@@ -77,6 +77,12 @@ def minimize(
 
         - ``"bfgs"``: dense BFGS, for up to a few thousand variables;
         - ``"l-bfgs"`` or ``"l-bfgs-b"``: limited-memory BFGS, for many variables;
+        - ``"dfp"`` and ``"sr1"``: other quasi-Newton updates, the latter in a trust region;
+        - ``"cg"``: nonlinear conjugate gradients, for very many variables;
+        - ``"newton"``: Newton's method with a line search, on the Hessian;
+        - ``"newton-cg"``: the same on products with the Hessian, for many variables;
+        - ``"trust-exact"``, ``"dogleg"``: Newton's method in a trust region, on the Hessian;
+        - ``"trust-ncg"``: the same on products, for many variables;
         - ``"gd"``: gradient descent;
         - ``"adam"``: Adam;
         - any other method of `scipy.optimize.minimize`, which then solves the problem.
@@ -91,9 +97,17 @@ def minimize(
         (n,), or of shape (0,) where the value alone is wanted; or the scheme of finite differences
         to take it from, with a relative step. None, the default, and False are forward
         differences, with the absolute step ``eps`` if that is given.
-    hess, hessp : optional
-        The Hessian and its product with a vector, for those of SciPy's methods that use them.
-        The methods in fastopt warn that they do not.
+    hess : {callable, "2-point", "3-point", "cs", HessianUpdateStrategy}, optional
+        The Hessian, for ``"newton"``, ``"newton-cg"``, ``"trust-exact"``, ``"trust-ncg"`` and
+        ``"dogleg"``: ``hess(x, *args) -> array_like, shape (n, n)``, of which the lower triangle is
+        read; or a sparse matrix or a LinearOperator, which are multiplied as they are by the
+        methods that take products. ``"2-point"`` are differences of gradients; the other forms go to
+        SciPy. Methods that do not use it warn.
+    hessp : callable, optional
+        The product of the Hessian with a vector, ``hessp(x, p, *args) -> array_like, shape (n,)``.
+        The methods that take products prefer it to `hess`; the others multiply it by n unit
+        vectors if there is no `hess`. Without either, differences of gradients stand in: two for
+        a product, n + 1 for a Hessian.
     bounds : sequence of (low, high) or `scipy.optimize.Bounds`, optional
         Bounds on the variables; None or an infinite number is no bound. If no bound is finite
         there are none.
@@ -118,10 +132,11 @@ def minimize(
 
         - ``x``: the best point found, an array of shape (n,);
         - ``fun``, ``jac``: the value and the gradient there;
-        - ``hess_inv``: with ``"bfgs"`` the approximate inverse Hessian, an array of shape (n, n);
-          with ``"l-bfgs"`` a LinearOperator;
+        - ``hess_inv``: with ``"bfgs"`` and ``"dfp"`` the approximate inverse Hessian, an array of
+          shape (n, n); with ``"l-bfgs"`` a LinearOperator;
         - ``nit``, ``nfev``, ``njev``, ``nhev``: how many iterations were run, and how often the
-          function (for finite differences too), its gradient and its Hessian were evaluated;
+          function (for finite differences too), its gradient and its Hessian, or a product with
+          that, were evaluated;
         - ``success``, ``status``, ``message``: whether the solve ended at a minimum or where it
           was asked to, SciPy's number for the way it ended, and a sentence on what to try;
         - ``converged_to``: the test that holds at ``x``: ``"gtol"``, ``"ftol"``, ``"xtol"``,
@@ -216,26 +231,49 @@ def minimize(
     on_interrupt : {"raise", "return"}, default "raise"
         What Ctrl-C does: raise KeyboardInterrupt, or return the best point so far with status 7.
 
-    **Options of "bfgs" and "l-bfgs"**
+    **Options of methods with a line search** (all but ``"sr1"``, ``"trust-exact"``, ``"trust-ncg"``,
+    ``"dogleg"`` and the first-order ones)
 
-    c1, c2 : float, default 1e-4 and 0.9
+    c1, c2 : float, default 1e-4 and 0.9; c2 is 0.4 for ``"cg"``, 0.1 for ``"dfp"``
         Constants of the Wolfe conditions, 0 < c1 < c2 < 1: the least decrease, as a part of what
         the slope promises, and the most of the slope that may remain.
     maxls : int, default 20
         The most trial steps of one line search.
     line_search : {"hager-zhang", "more-thuente"}, default "hager-zhang"
         The line search.
-    eps : float or array of shape (n,), optional
+    eps : float or array of shape (n,), optional; of all methods but the first-order ones
         Absolute step of the forward differences if `jac` is None. The default, 1.49e-8
         max(1, abs(x)), suits the size of each variable; SciPy's is the same up to abs(x) = 1, and
         stays at that beyond.
-    hess_inv0 : array of shape (n, n), optional; ``"bfgs"`` only
-        Initial inverse Hessian, symmetric positive definite. By default a multiple of the
-        identity, chosen after the first step and in the first n updates. SciPy's is the identity.
+    hess_inv0 : array of shape (n, n) or LbfgsInvHessProduct, optional
+        What is known of the inverse Hessian: for ``"bfgs"`` and ``"dfp"`` a symmetric positive
+        definite matrix, for ``"l-bfgs"`` the pairs of an earlier result. ``result.hess_inv`` of a
+        similar problem is either. By default a multiple of the identity, chosen after the first
+        step and, in a matrix, in the first n updates. SciPy's is the identity.
+    damping : bool, default False; ``"bfgs"``, ``"dfp"`` and ``"l-bfgs"``
+        Powell's damping: a pair of step and gradient change that has less than a fifth of the
+        expected curvature is moved towards that, and not taken as it is.
+    beta : {"hz", "pr+", "fr", "dy", "hs"}, default "hz"; ``"cg"`` only
+        How directions are conjugated: Hager & Zhang, Polak & Ribière, Fletcher & Reeves, Dai &
+        Yuan, Hestenes & Stiefel.
+    preconditioner : array, callable, LinearOperator or matrix, optional; ``"cg"`` only
+        An approximate inverse Hessian: its diagonal, n positive numbers, or its product with a
+        vector.
     maxcor : int, default 10; ``"l-bfgs"`` only
         How many pairs of steps and gradient changes to remember.
     iprint : int; ``"l-bfgs"`` only
         Accepted, as SciPy accepts it, and without effect.
+
+    **Options of methods in a trust region** (``"sr1"``, ``"trust-exact"``, ``"trust-ncg"``,
+    ``"dogleg"``)
+
+    initial_trust_radius : float, optional
+        The longest first step, by default max(1, norm(x0)).
+    max_trust_radius : float, default inf
+        The longest step of all.
+    eta : float, default 1e-4
+        A step is taken if it lowers the function by more than this part of what was predicted; at
+        least 0, below 0.25.
 
     **Options of "gd" and "adam"**
 
@@ -250,12 +288,16 @@ def minimize(
     References
     ----------
     .. [1] J. Nocedal and S. J. Wright, *Numerical Optimization*, 2nd ed., Springer, 2006,
-       algorithms 6.1 and 7.5.
+       algorithms 6.1, 6.2, 7.1 and 7.5, sections 3.4, 4.1 and 4.3.
     .. [2] W. W. Hager and H. Zhang, "A new conjugate gradient method with guaranteed descent and
        an efficient line search", SIAM J. Optim. 16 (2005) 170-192.
     .. [3] J. J. Moré and D. J. Thuente, "Line search algorithms with guaranteed sufficient
        decrease", ACM Trans. Math. Softw. 20 (1994) 286-307.
-    .. [4] D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    .. [4] J. J. Moré and D. C. Sorensen, "Computing a trust region step", SIAM J. Sci. Stat.
+       Comput. 4 (1983) 553-572.
+    .. [5] C.-J. Lin and J. J. Moré, "Newton's method for large bound-constrained optimization
+       problems", SIAM J. Optim. 9 (1999) 1100-1127.
+    .. [6] D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
 
     Examples
     --------
@@ -282,6 +324,15 @@ def minimize(
     ... )
     >>> result.x.round(4)
     array([1., 1.])
+
+    With a Hessian, Newton's method needs fewer iterations:
+
+    >>> from scipy.optimize import rosen_hess
+    >>> result = fastopt.minimize(
+    ...     rosen, [-1.2, 1.0], method="trust-exact", jac=rosen_der, hess=rosen_hess
+    ... )
+    >>> result.x.round(4), result.nit < 40
+    (array([1., 1.]), True)
 
     With bounds, SciPy solves it:
 
