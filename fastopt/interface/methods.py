@@ -109,10 +109,12 @@ _LIMIT = Integer(low=0, unlimited=True)
 _OPEN_UNIT = Real(0.0, 1.0, open_low=True, open_high=True)
 
 
-def _stopping(*, ftol: float, maxiter: int | PerVariable, maxfev: int) -> dict[str, Option]:
+def _stopping(
+    *, ftol: float, maxiter: int | PerVariable, maxfev: int, gtol: float = 1e-5
+) -> dict[str, Option]:
     return {
         "gtol": Option(
-            1e-5,
+            gtol,
             _NONNEGATIVE,
             "Converged when the norm of the gradient is at most this.",
         ),
@@ -371,13 +373,14 @@ def _newton(name: str, title: str, scipy: str | None, reference: str, when: str)
             **_differences(absolute_step=True),
             **_RUNNING,
         },
-        tol_options=("gtol",),
+        tol_options=("gtol", "xtol"),
         reference=reference,
         when=when,
         second_order=True,
         option_aliases={"maxfun": "maxfev"},
         scipy_options={
-            name: name for name in ("xtol", "maxiter", "disp", "return_all", "c1", "c2", "workers")
+            name: name
+            for name in ("xtol", "eps", "maxiter", "disp", "return_all", "c1", "c2", "workers")
         },
     )
 
@@ -398,7 +401,7 @@ def _trust_region(
         rule=None,
         scipy=scipy,
         options={
-            **_stopping(ftol=0.0, maxiter=PerVariable(200), maxfev=UNLIMITED),
+            **_stopping(ftol=0.0, maxiter=PerVariable(200), maxfev=UNLIMITED, gtol=1e-4),
             "initial_trust_radius": Option(
                 None,
                 Real(low=0.0, open_low=True),
@@ -421,7 +424,8 @@ def _trust_region(
         second_order=family == "trust-region",
         option_aliases={"maxfun": "maxfev"},
         scipy_options={
-            name: name for name in (*_RADIUS_OPTIONS, "gtol", "maxiter", "disp", "return_all")
+            name: name
+            for name in (*_RADIUS_OPTIONS, "gtol", "maxiter", "disp", "return_all", "workers")
         },
     )
 

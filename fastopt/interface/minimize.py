@@ -188,7 +188,7 @@ def minimize(
 
     **Options of every method in fastopt**
 
-    gtol : float, default 1e-5
+    gtol : float, default 1e-5; 1e-4 for methods in a trust region
         Converged when the norm of the gradient is at most this.
     norm : float, default inf
         Order of that norm: inf is the largest element, -inf the smallest.

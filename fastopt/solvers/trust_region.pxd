@@ -24,7 +24,7 @@ cdef struct TrustRegion:
     bint modelled             # the model is that of `current`
     bint begun                # a step has been tried: the radius is no guess any more
     double first_norm         # Euclidean norm of the gradient at x0
-    double ceiling            # the least step, by its largest element, out of the domain of f
+    double ceiling            # the least step from here, by its largest element, out of f's domain
     double* step              # n
     double* product           # n: the model's Hessian times the step
     Symmetric matrix

@@ -27,7 +27,7 @@ from fastopt.solvers.iteration cimport (
 from fastopt.solvers.second_derivatives cimport evaluate_hessian, multiply_hessian
 from fastopt.solvers.settings cimport AT_ETA, AT_INITIAL_RADIUS, AT_MAX_RADIUS
 from fastopt.solvers.stalling cimport (
-    begin_marks, diagnose, is_idle, take_lower_point, tell_noise_from_error,
+    begin_marks, diagnose, is_idle, take_lower_point,
 )
 from fastopt.solvers.subproblem cimport find_newton_step, minimize_exactly, walk_dogleg
 from fastopt.solvers.symmetric cimport (
@@ -45,6 +45,8 @@ cdef double GOOD = 0.75
 cdef double SHRINK_MOST = 0.25
 cdef double SHRINK = 0.5
 cdef double GROW = 2.0
+# But it grows by so much where f falls no less than its slope says: there is no valley.
+cdef double LEAP = 10.0
 # Decreases are told apart from rounding errors of so many ulps of f (Conn, Gould & Toint 2000,
 # section 17.4.2).
 cdef double ROUNDING = 10 * DBL_EPSILON
@@ -110,6 +112,7 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
         state.modelled = True
         state.promising = False
         state.renewed = False
+        state.ceiling = INFINITY
     while not taken:
         reply = choose_step(state, objective)
         if reply != REPLY_DONE:
@@ -161,7 +164,7 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
     accept_trial(iteration, distance(trial.x, current.x, n))
     state.modelled = False
     if is_idle(&state.marks, iteration, objective):
-        return tell_noise_from_error(&state.marks, iteration, objective, ROUNDING)
+        return diagnose(&state.marks, iteration, objective, state.ceiling)
     return RUNNING
 
 
@@ -178,7 +181,8 @@ cdef void change_radius(TrustRegion* state, double length, double slope, double 
                         double predicted) noexcept nogil:
     """Lin & Moré's rules, for a step of this length."""
     cdef double curvature = -actual - slope         # half of that of the quadratic
-    cdef double share = GROW                        # where it is lowest, in lengths of the step
+    cdef double share = LEAP                        # where it is lowest, in lengths of the step
+    cdef double growth = LEAP if curvature <= 0 else GROW
     if not state.begun:
         state.radius = min(state.radius, length)
         state.begun = True
@@ -191,7 +195,7 @@ cdef void change_radius(TrustRegion* state, double length, double slope, double 
     elif actual < GOOD * predicted:
         state.radius = max(SHRINK_MOST * state.radius, min(share * length, GROW * state.radius))
     else:
-        state.radius = max(state.radius, min(share * length, GROW * state.radius))
+        state.radius = max(state.radius, min(share * length, growth * state.radius))
     state.radius = min(state.radius, state.max_radius)
     check(state.radius > 0)
 
