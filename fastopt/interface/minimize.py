@@ -23,7 +23,7 @@ from scipy.optimize import (
 )
 
 from fastopt.core.validate import check_callable, real_vector
-from fastopt.interface.methods import METHODS, SCIPY_METHODS, find_method, unknown_method
+from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import check_tol, scipy_options
 from fastopt.interface.solver import DIFFERENCES, Solver, check_jac
 from fastopt.interface.tuples import Options
@@ -32,8 +32,8 @@ from fastopt.objectives.source import is_c_function
 __all__ = [
     "bound_arrays",
     "check_known_to_scipy",
+    "goes_to_scipy",
     "has_bound",
-    "is_scipys_hessian",
     "minimize",
 ]
 
@@ -101,8 +101,8 @@ def minimize(
         The Hessian, for ``"newton"``, ``"newton-cg"``, ``"trust-exact"``, ``"trust-ncg"`` and
         ``"dogleg"``: ``hess(x, *args) -> array_like, shape (n, n)``, of which the lower triangle is
         read; or a sparse matrix or a LinearOperator, which are multiplied as they are by the
-        methods that take products. ``"2-point"`` are differences of gradients; the other forms go to
-        SciPy. Methods that do not use it warn.
+        methods that take products. ``"2-point"`` are differences of gradients. The other forms go
+        to SciPy, with those methods that take them there. Methods that do not use it warn.
     hessp : callable, optional
         The product of the Hessian with a vector, ``hessp(x, p, *args) -> array_like, shape (n,)``.
         The methods that take products prefer it to `hess`; the others multiply it by n unit
@@ -231,8 +231,8 @@ def minimize(
     on_interrupt : {"raise", "return"}, default "raise"
         What Ctrl-C does: raise KeyboardInterrupt, or return the best point so far with status 7.
 
-    **Options of methods with a line search** (all but ``"sr1"``, ``"trust-exact"``, ``"trust-ncg"``,
-    ``"dogleg"`` and the first-order ones)
+    **Options of methods with a line search** (all but ``"sr1"``, ``"trust-exact"``,
+    ``"trust-ncg"``, ``"dogleg"`` and the first-order ones)
 
     c1, c2 : float, default 1e-4 and 0.9; c2 is 0.4 for ``"cg"``, 0.1 for ``"dfp"``
         Constants of the Wolfe conditions, 0 < c1 < c2 < 1: the least decrease, as a part of what
@@ -360,7 +360,7 @@ def minimize(
     if (
         row is not None
         and not constrained
-        and not (row.second_order and row.scipy and is_scipys_hessian(hess))
+        and not goes_to_scipy(row, hess)
         and (bounds is None or not has_bound(bounds, x0))
     ):
         if hess is not None and not row.second_order:
@@ -483,9 +483,12 @@ def _check_hessian(hess: Any, hessp: Any) -> None:
         raise ValueError(f"{expected}, got {hess!r}")
 
 
-def is_scipys_hessian(hess: Any) -> bool:
-    """Whether it is a form of Hessian that SciPy alone makes."""
-    return isinstance(hess, HessianUpdateStrategy) or hess in ("3-point", "cs")
+def goes_to_scipy(row: Method, hess: Any) -> bool:
+    """Whether `hess` is a form of Hessian that SciPy alone makes, and its equal method takes."""
+    made_by_scipy = isinstance(hess, HessianUpdateStrategy) or (
+        isinstance(hess, str) and hess in ("3-point", "cs")
+    )
+    return made_by_scipy and row.scipy in ("Newton-CG", "trust-ncg")
 
 
 def check_known_to_scipy(method: str) -> None:

@@ -23,7 +23,7 @@ from fastopt.core.validate import check_callable, real_array
 from fastopt.interface.batches import Batch, Problems, is_of_numba
 from fastopt.interface.executors import run_in_executor
 from fastopt.interface.methods import METHODS, find_method
-from fastopt.interface.minimize import check_known_to_scipy, has_bound, is_scipys_hessian
+from fastopt.interface.minimize import check_known_to_scipy, goes_to_scipy, has_bound
 from fastopt.interface.options import Controls, as_mapping, read_options, scipy_options
 from fastopt.interface.progress import CountingBar
 from fastopt.interface.solver import check_jac, check_second
@@ -341,7 +341,7 @@ def _check_problems(
         if options.get(key):
             raise ValueError(f"`{key}` must not be among the options: it is one of single solves")
     row = find_method(name)
-    own = row is not None and bounds is None and not (row.scipy and is_scipys_hessian(hess))
+    own = row is not None and bounds is None and not goes_to_scipy(row, hess)
     of_one = {key: value for key, value in options.items() if key not in _OF_BATCH}
     if own:
         assert row is not None

@@ -179,7 +179,8 @@ def _hint(row: Method, key: object) -> str:
     if name not in row.options:
         others = [repr(other.name) for other in METHODS.values() if key in other.options]
         if others:
-            return f": it is one of {' and '.join(others)}"
+            *first, last = others
+            return f": it is one of {', '.join(first)}{' and ' if first else ''}{last}"
         name = closest(key, (*row.options, *row.option_aliases))
     return f"; did you mean {name!r}{conversion}?" if name else ""
 

@@ -109,8 +109,9 @@ cdef double relative_step(const Objective* objective) noexcept nogil:
 
 cdef int evaluate_gradient_alone(Iteration* state, const Objective* objective, const double* x,
                                  double* gradient) noexcept nogil:
-    """The gradient where no value has been asked for; the value is, too, if differences need it."""
-    cdef bint valued = objective.difference_step > 0
+    """The gradient where no value has been asked for; the value comes with it where both come from
+    one call (a C function may count on that), or where differences need it."""
+    cdef bint valued = objective.joint or objective.difference_step > 0
     cdef double value
     cdef int reply
     if is_set(&objective.stop) or state.nfev >= state.limits.maxfev:
@@ -119,5 +120,5 @@ cdef int evaluate_gradient_alone(Iteration* state, const Objective* objective, c
                                  objective.context)
     if reply == REPLY_DONE:
         state.njev += 1
-        state.nfev += (objective.joint or valued) + objective.gradient_cost
+        state.nfev += valued + objective.gradient_cost
     return reply

@@ -410,8 +410,13 @@ ROWS = [
     ends("hessp a list", 0, hessp=lambda x, p: list(2 * p), methods=SECOND_ORDER),
     ends("hessp mutates p", 0, hessp=wreck_in_product, methods=SECOND_ORDER),
     ends("hess by differences", 0, hess="2-point", methods=SECOND_ORDER),
-    ends(
-        "hess by SciPy", 0, hess="cs", methods=("newton-cg", "trust-exact", "trust-ncg", "dogleg")
+    ends("hess by SciPy", 0, hess="cs", methods=("newton-cg", "trust-ncg")),
+    refused(
+        "hess by no one",
+        ValueError,
+        "^`hess` must be callable, '2-point' or None, got 'cs'",
+        hess="cs",
+        methods=("newton", "trust-exact", "dogleg"),
     ),
     # --- method ---
     refused(

@@ -20,7 +20,7 @@ from scipy.optimize import (
 )
 
 import fastopt
-from fastopt.interface.methods import METHODS
+from fastopt.interface.methods import METHODS, find_method
 
 START = [-1.2, 1.0]
 HALF_PLANE = LinearConstraint([[1.0, 1.0]], -np.inf, 1.0)
@@ -67,8 +67,13 @@ def test_signature_is_scipys():
         ({"constraints": ()}, "fastopt", "bfgs"),
         ({"constraints": None, "bounds": None}, "fastopt", "bfgs"),
         ({"method": "Nelder-Mead"}, "scipy", "nelder-mead"),
-        ({"method": "cg"}, "scipy", "cg"),
-        ({"method": "trust-exact", "hess": rosen_hess}, "scipy", "trust-exact"),
+        ({"method": "TNC"}, "scipy", "tnc"),
+        ({"method": "CG"}, "fastopt", "cg"),
+        ({"method": "trust-exact", "hess": rosen_hess}, "fastopt", "trust-exact"),
+        ({"method": "trust-krylov", "hess": rosen_hess}, "scipy", "trust-krylov"),
+        ({"method": "newton-cg", "hess": "2-point"}, "fastopt", "newton-cg"),
+        ({"method": "newton-cg", "hess": "3-point"}, "scipy", "newton-cg"),
+        ({"method": "trust-ncg", "hess": BFGS()}, "scipy", "trust-ncg"),
     ],
 )
 def test_result_says_who_solved_it(arguments, library, method):
@@ -150,9 +155,10 @@ def test_callable_method_is_called_as_scipy_calls_it():
         ("nelder-mead", {"maxtime": 1.0}, "maxtime"),
         ("nelder-mead", {"stopval": 1.0}, "stopval"),
         ("powell", {"trace": True}, "trace"),
-        ("cg", {"progress": True}, "progress"),
-        ("cg", {"on_interrupt": "return"}, "on_interrupt"),
-        ("newton-cg", {"line_search": "more-thuente"}, "line_search"),
+        ("tnc", {"progress": True}, "progress"),
+        ("cobyla", {"on_interrupt": "return"}, "on_interrupt"),
+        ("trust-constr", {"line_search": "more-thuente"}, "line_search"),
+        ("newton-cg", {"gtol": 1e-3}, "gtol"),
         ("bfgs", {"ftol": 1e-3}, "ftol"),
         ("bfgs", {"maxfev": 9}, "maxfev"),
         ("l-bfgs-b", {"xtol": 1e-3}, "xtol"),
@@ -161,7 +167,7 @@ def test_callable_method_is_called_as_scipy_calls_it():
     ],
 )
 def test_option_that_scipy_lacks_is_refused_where_scipy_solves(method, options, named, recorder):
-    bounds = [(-2, 2), (-2, 2)] if method in ("bfgs", "l-bfgs-b", None) else None
+    bounds = [(-2, 2), (-2, 2)] if method is None or find_method(method) else None
     with pytest.raises(ValueError, match=f"^`{named}` must not be among the options"):
         fastopt.minimize(recorder.fun, START, method=method, bounds=bounds, options=options)
     assert recorder.calls == 0
@@ -194,12 +200,12 @@ def test_every_form_of_jac_leads_to_the_minimum(method, jac, recorder):
     [
         {"bounds": [(-2, 0.5), (-2, 2)]},
         {"constraints": HALF_PLANE},
-        {"method": "cg"},
+        {"method": "tnc"},
         {"method": "trust-constr", "hess": "2-point"},
         {"method": "nelder-mead", "bounds": [(-2, 2), (-2, 2)]},
         {"method": lambda fun, x0, args, jac, **rest: OptimizeResult(x=fun(x0) * jac(x0))},
     ],
-    ids=["bounds", "constraints", "cg", "trust-constr", "nelder-mead", "callable"],
+    ids=["bounds", "constraints", "tnc", "trust-constr", "nelder-mead", "callable"],
 )
 def test_a_gradient_that_is_filled_in_is_a_returned_one_to_scipy(arguments, recorder):
     with warnings.catch_warnings():
@@ -281,7 +287,7 @@ def test_relative_step_without_a_scheme_holds_only_where_there_is_no_absolute_on
         return np.diagonal(np.array(points[1:3]) - start)
 
     given = moves(finite_diff_rel_step=1e-3)
-    expected = moves() if METHODS[method].scipy else 1e-3 * start
+    expected = moves() if METHODS[method].has_absolute_step else 1e-3 * start
     np.testing.assert_allclose(given, expected, rtol=1e-9)
 
 
@@ -315,7 +321,7 @@ def test_a_list_as_args_is_one_argument():
     np.testing.assert_allclose(result.x, [2.0], atol=1e-4)
 
 
-@OWN
+@pytest.mark.parametrize("method", [row.name for row in METHODS.values() if not row.second_order])
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -348,7 +354,7 @@ def test_unknown_option_is_a_warning_with_the_closest_name(name, suggestion):
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
-        ("l-bfgs", {"hess_inv0": np.eye(2)}, "has no option 'hess_inv0': it is one of 'bfgs'"),
+        ("newton", {"eta": 0.1}, "has no option 'eta': it is one of 'sr1', 'trust-exact', "),
         ("bfgs", {"maxcor": 5}, "has no option 'maxcor': it is one of 'l-bfgs'"),
         ("bfgs", {"lr": 0.1}, "has no option 'lr': it is one of 'gd' and 'adam'"),
         ("l-bfgs", {"xrtol": 0.1}, "has no option 'xrtol'; did you mean 'xtol'?"),
@@ -365,7 +371,8 @@ def test_unknown_option_is_a_warning_with_the_closest_name(name, suggestion):
 def test_warning_of_an_unknown_option_says_where_it_belongs(method, options, message):
     with pytest.warns(OptimizeWarning) as caught:
         fastopt.minimize(rosen, START, method=method, jac=rosen_der, options=options)
-    assert [str(warning.message) for warning in caught] == [f"method {method} {message}"]
+    (warning,) = caught
+    assert str(warning.message).startswith(f"method {method} {message}")
 
 
 @pytest.mark.parametrize(("first", "second"), [("maxfev", "maxfun"), ("xrtol", "xtol")])
@@ -388,7 +395,7 @@ def test_names_by_scipy_and_fastopt_mean_the_same(recorder):
 def test_tol_gives_way_to_options_by_name(method):
     loose = fastopt.minimize(rosen, START, method=method, jac=rosen_der, tol=1e9)
     assert (loose.nit, loose.converged_to) == (0, "gtol")
-    options = {"gtol": 0.0, "ftol": 0.0, "maxiter": 1}
+    options = {"gtol": 0.0, "ftol": 0.0, "xtol": 0.0, "maxiter": 1}
     strict = fastopt.minimize(rosen, START, method=method, jac=rosen_der, tol=1e9, options=options)
     assert (strict.nit, strict.status) == (1, 1)
 
@@ -419,14 +426,14 @@ def test_result_has_the_fields_of_scipys_and_says_which_test_holds(method):
     )
     assert isinstance(result, OptimizeResult)
     assert (result.success, result.status, result.converged_to) == (True, 0, "gtol")
-    assert np.abs(quadratic_gradient(result.x)).max() <= 1e-5
+    assert np.abs(quadratic_gradient(result.x)).max() <= METHODS[method].options["gtol"].default
     assert result.fun == quadratic(result.x)
     np.testing.assert_array_equal(result.jac, quadratic_gradient(result.x))
     assert result.nhev == 0
     assert result.nit < result.nfev
     assert isinstance(result.fun, float)
     assert all(type(result[name]) is int for name in ("nit", "nfev", "njev", "status"))
-    assert ("hess_inv" in result) == (METHODS[method].family == "quasi-newton")
+    assert ("hess_inv" in result) == (method in ("bfgs", "l-bfgs", "dfp"))
 
 
 def test_hess_inv_has_the_shape_and_the_kind_that_scipy_gives_it():
@@ -468,13 +475,13 @@ def test_no_value_is_computed_after_maxtime(method):
     values = []
 
     def fun(x):
-        values.append(quadratic(x))
+        values.append((x**4).sum())
         if len(values) == 2:
             outlast(0.2)
         return values[-1]
 
     options = {"maxtime": 0.2}
-    result = fastopt.minimize(fun, [9.0], method=method, jac=quadratic_gradient, options=options)
+    result = fastopt.minimize(fun, [9.0], method=method, jac=lambda x: 4 * x**3, options=options)
     assert (result.status, result.nfev, len(values)) == (6, 2, 2)
     assert result.fun == min(values)
 

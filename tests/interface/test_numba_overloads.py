@@ -16,9 +16,10 @@ from numba.typed import List
 import fastopt
 from fastopt.interface.methods import METHODS
 from fastopt.interface.tuples import CompiledResult, Options
+from tests.objectives import chained
 from tests.objectives.test_compiled import ARGS, ARGUMENTS, FORMS, in_form, start
 
-FIELDS = ("x", "fun", "jac", "nit", "nfev", "njev", "status", "success")
+FIELDS = ("x", "fun", "jac", "nit", "nfev", "njev", "nhev", "status", "success")
 
 
 @cache
@@ -70,6 +71,23 @@ def bowl_pair(x, centre):
     return bowl(x, centre), bowl_gradient(x, centre)
 
 
+@njit
+def large(x, centre):
+    return np.ones((x.size + 1, x.size))
+
+
+@njit
+def long(x, p, centre):
+    return np.ones(x.size + 1)
+
+
+@njit
+def refusing(x, centre):
+    if x[0] != -12345.0:
+        raise ArithmeticError("no Hessian")
+    return np.eye(x.size)
+
+
 CENTRE = np.array([3.0, -4.0])
 
 
@@ -83,6 +101,46 @@ def test_result_is_that_of_python_to_the_bit(form):
             found = assert_both_ways_same(form, method, n, Options(maxiter=60))
             assert found.nit > 1
             assert type(found) is CompiledResult
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 120])
+@pytest.mark.parametrize("method", [name for name, row in METHODS.items() if row.second_order])
+def test_second_derivatives_change_no_bit_either(method, n):
+    @njit
+    def by_hess(x0, stiffness):
+        return fastopt.minimize(chained.value, x0, (stiffness,), method, chained.grad, chained.hess)
+
+    @njit
+    def by_product(x0, stiffness):
+        return fastopt.minimize(
+            chained.value, x0, (stiffness,), method, chained.grad, hessp=chained.hessp
+        )
+
+    for solve, second in (
+        (by_hess, {"hess": chained.hess}),
+        (by_product, {"hessp": chained.hessp}),
+    ):
+        x0 = chained.start(n)
+        expected = fastopt.minimize(chained.value, x0, (100.0,), method, chained.grad, **second)
+        assert_same(expected, solve(x0, 100.0))
+        assert expected.nhev > 0 or n == 1
+
+
+def test_a_method_chosen_at_run_time_takes_second_derivatives_if_it_can():
+    @njit
+    def solve(x0, method):
+        return fastopt.minimize(
+            chained.value, x0, (100.0,), method, chained.grad, chained.hess, chained.hessp
+        )
+
+    second = {"hess": chained.hess, "hessp": chained.hessp}
+    for name, row in METHODS.items():
+        if row.rule:
+            continue
+        x0 = chained.start(3)
+        known = second if row.second_order else {}
+        expected = fastopt.minimize(chained.value, x0, (100.0,), name, chained.grad, **known)
+        assert_same(expected, solve(x0, name))
 
 
 @pytest.mark.parametrize("method", [None, *METHODS, "L-BFGS-B"])
@@ -357,8 +415,29 @@ REFUSED = {
     "bowl, X, bounds=((0, 1), (0, 1))": (TypeError, "`bounds` must be None in @njit code"),
     "bowl, X, constraints=(1,)": (TypeError, r"`constraints` must be \(\) in @njit code"),
     "bowl, X, callback=bowl": (TypeError, "`callback` must be None in @njit code"),
-    "bowl, X, hess=bowl": (TypeError, "`hess` must be None in @njit code"),
-    "bowl, X, hessp=bowl": (TypeError, "`hessp` must be None in @njit code"),
+    "bowl, X, hess=3": (TypeError, "`hess` must be an @njit function or None in @njit code"),
+    "bowl, X, hessp='exact'": (TypeError, "`hessp` must be an @njit function or None in @njit"),
+    "bowl, X, hess=bowl": (TypeError, "`hess` must be left out: method bfgs does not use it"),
+    "bowl, X, method='cg', hessp=bowl": (TypeError, "`hessp` must be left out: method cg does"),
+    "bowl, X, CENTRE, 'newton', hess=bowl": (
+        TypeError,
+        r"`hess` must return an array of shape \(n",
+    ),
+    "bowl, X, CENTRE, 'newton', hess=large": (
+        ValueError,
+        r"`hess` must return an array of shape \(",
+    ),
+    "bowl, X, CENTRE, 'newton-cg', hess=large": (ValueError, "`hess` must return an array of sh"),
+    "bowl, X, CENTRE, 'newton', hessp=long": (ValueError, "`hessp` must return an array of the le"),
+    "bowl, X, CENTRE, 'newton', hess=refusing": (ArithmeticError, "no Hessian"),
+    "bowl, X, CENTRE, 'dogleg', options=Options(initial_trust_radius=2, max_trust_radius=1)": (
+        ValueError,
+        "`initial_trust_radius` must be at most `max_trust_radius`",
+    ),
+    "bowl, X, CENTRE, 'sr1', options=Options(eta=1)": (
+        ValueError,
+        r"`eta` must be a number in \[0,",
+    ),
     "3, X": (TypeError, "`fun` must be an @njit function; got"),
     "bowl, X, jac=3": (TypeError, "`jac` must be an @njit function, True, False, None, or 'inpl"),
     "bowl, X, jac='4-point'": (ValueError, "`jac` must be .*; got '4-point'"),

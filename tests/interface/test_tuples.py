@@ -9,12 +9,20 @@ import pytest
 from scipy.optimize import OptimizeWarning, rosen, rosen_der
 
 import fastopt
-from fastopt.core.validate import Choice, Flag, InverseHessian, Switch, Workers
+from fastopt.core.validate import (
+    Choice,
+    CurvaturePairs,
+    Flag,
+    InverseHessian,
+    Preconditioner,
+    Switch,
+    Workers,
+)
 from fastopt.interface.methods import METHODS
 from fastopt.interface.tuples import Options
 
 # What no number expresses.
-OTHER = Choice | Flag | InverseHessian | Switch | Workers
+OTHER = Choice | CurvaturePairs | Flag | InverseHessian | Preconditioner | Switch | Workers
 
 
 def test_every_option_of_a_method_that_is_a_number_has_a_field():

@@ -113,7 +113,7 @@ _ROWS: tuple[_Fixed | _Scalable, ...] = (
 # By number: those that are among the above, but for a factor or the order of their variables, are
 # left out (208, 245, 256, 258, 260, 272, 286, 288, 334, 350, 370, 371, 379); so are those without
 # derivatives where they are smallest (214, 281) and in their domain (357), and those whose
-# publications disagree or do not reproduce (204, 243, 244, 255, 266, 307, 314). 391 has not been tried.
+# publications disagree or do not reproduce (204, 243, 244, 255, 266, 307, 314). 391 is not tried.
 _HOCK_SCHITTKOWSKI: Mapping[int, Callable[[], Definition]] = {
     1: hs.hs_1,
     2: hs.hs_2,
