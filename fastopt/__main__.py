@@ -378,7 +378,8 @@ class LogisticRegression:
     def hessian(self, parameters: Array) -> Array:
         margins = self.signed @ parameters
         weights = expit(margins) * expit(-margins) / margins.size
-        return (self.signed.T * weights) @ self.signed + np.diag(self.penalties)
+        curvature: Array = (self.signed.T * weights) @ self.signed
+        return curvature + np.diag(self.penalties)
 
     def lipschitz_constant(self) -> float:
         """Of the gradient: log(1 + exp(-m)) has second derivatives of at most 1/4."""
@@ -555,9 +556,9 @@ def contest_table(contests: list[Contest], problem: LogisticRegression, repeats:
                 f"Loss: mean of log(1 + exp(-y (Xw + b))) over {samples} samples, plus "
                 f"{problem.penalty / 2:g} |w|^2.",
                 "Every solve starts at w = 0, b = 0 and ends where no element of the gradient g",
-                f"exceeds {GTOL:g}; |g| is the largest. ms: median of {repeats} run{'s' if repeats > 1 else ''}. NumPy "
-                "computes the loss, on one thread.",
-                "gain: SciPy's time over fastopt's.",
+                f"exceeds {GTOL:g}; |g| is the largest. ms: median of {repeats} "
+                f"run{'s' if repeats > 1 else ''}.",
+                "NumPy computes the loss, on one thread. gain: SciPy's time over fastopt's.",
                 f"gd: lr = 1/L = {1 / problem.lipschitz_constant():.3f}, L the Lipschitz constant "
                 f"of the gradient. adam: lr = {TUNING['adam']['lr']}.",
                 f"The best fit puts {problem.accuracy(best.x):.1%} of the samples on the right "

@@ -32,6 +32,8 @@ def minimizer(library: str, method: str) -> Solve:
         name = METHODS[method].scipy
         if name is None:
             raise NotImplementedError(f"SciPy has no {method}")
+        if METHODS[method].family == "trust-region":
+            raise NotImplementedError(f"SciPy's {method} needs a Hessian: see `second_order`")
         return partial(scipy.optimize.minimize, method=name)
 
     def solve(*args: Any, options: dict[str, Any], **keywords: Any) -> OptimizeResult:

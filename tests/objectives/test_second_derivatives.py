@@ -220,7 +220,7 @@ def test_what_cannot_be_compiled_is_refused_where_it_has_to_be():
     def plain(x, stiffness):
         return np.eye(2)
 
-    with pytest.raises(TypeError, match="^`hess` must be an @njit function to be compiled"):
+    with pytest.raises(TypeError, match=r"^`hess` must be an @njit function to be compiled"):
         solve("newton", 2, compile=True, hess=plain)
 
     @njit
@@ -234,7 +234,7 @@ def test_what_cannot_be_compiled_is_refused_where_it_has_to_be():
     def number(x, p, stiffness):
         return x[0]
 
-    with pytest.raises(TypeError, match="^`hessp` must return a flat array of real numbers, got"):
+    with pytest.raises(TypeError, match=r"^`hessp` must return a flat array of real numbers, got"):
         solve("newton", 2, compile=True, hessp=number)
     assert solve("newton", 2, compile="auto", hess=plain).library == "fastopt"
 
@@ -257,7 +257,7 @@ def test_a_c_function_has_no_hessian():
         return 0
 
     assert fastopt.minimize(bowl, [3.0], method="newton", jac=True).nit == 1
-    with pytest.raises(TypeError, match="^`hess` must be left out when `fun` is a C function"):
+    with pytest.raises(TypeError, match=r"^`hess` must be left out when `fun` is a C function"):
         fastopt.minimize(bowl, [3.0], method="newton", jac=True, hess=lambda x: np.eye(1))
 
 

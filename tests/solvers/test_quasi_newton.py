@@ -1,5 +1,7 @@
 """BFGS and L-BFGS against what theory says of them, and against a plain NumPy transcription."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.optimize import rosen, rosen_der
@@ -154,6 +156,88 @@ def test_bfgs_follows_the_update_formula_of_the_textbook(make_state, chained_sta
         scale = np.abs(inverse).max()
         np.testing.assert_allclose(state.hess_inv(), inverse, atol=1e-6 * scale)
     assert updates > 2 * n
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 9])
+def test_dfp_follows_the_update_formula_of_the_textbook(make_state, chained_start, n):
+    """Equation 6.15, from a given matrix."""
+    objective = PythonObjective(rosen, rosen_der, (), n)
+    inverse = np.diag(np.linspace(1e-3, 1e-2, n))
+    state = make_state("dfp", chained_start(n), hess_inv0=inverse)
+    state.advance(objective, 0)
+    x, gradient = state.x, state.jac
+    for _ in range(3 * n):
+        state.advance(objective, 1)
+        s, y = state.x - x, state.jac - gradient
+        x, gradient = state.x, state.jac
+        u = inverse @ y
+        inverse = inverse - np.outer(u, u) / (y @ u) + np.outer(s, s) / (s @ y)
+        scale = np.abs(inverse).max()
+        np.testing.assert_allclose(state.hess_inv(), inverse, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("n", [2, 5, 9])
+def test_damping_is_that_of_the_textbook(make_state, chained_start, n):
+    """Procedure 18.2, on B itself, from the identity; a loose search leaves little curvature."""
+    objective = PythonObjective(rosen, rosen_der, (), n)
+    state = make_state("bfgs", chained_start(n), hess_inv0=np.eye(n), damping=True, c2=0.99)
+    state.advance(objective, 0)
+    x, gradient = state.x, state.jac
+    hessian = np.eye(n)
+    damped = 0
+    for _ in range(25):
+        if not state.advance(objective, 1):
+            break
+        s, y = state.x - x, state.jac - gradient
+        x, gradient = state.x, state.jac
+        expected = s @ hessian @ s
+        if s @ y < 0.2 * expected:
+            theta = 0.8 * expected / (expected - s @ y)
+            y = theta * y + (1 - theta) * (hessian @ s)
+            damped += 1
+        product = hessian @ s
+        hessian = hessian - np.outer(product, product) / expected + np.outer(y, y) / (s @ y)
+        inverse = np.linalg.inv(hessian)
+        np.testing.assert_allclose(state.hess_inv(), inverse, atol=1e-5 * np.abs(inverse).max())
+    assert damped > 0
+
+
+@pytest.mark.parametrize("n", [5, 9])
+def test_damped_pairs_of_lbfgs_have_a_fifth_of_the_curvature_expected(make_state, chained_start, n):
+    objective = PythonObjective(rosen, rosen_der, (), n)
+    state = make_state("l-bfgs", chained_start(n), damping=True, c2=0.99, maxcor=50)
+    state.advance(objective, 0)
+    pairs = []
+    while state.advance(objective, 1) and state.nit < 40:
+        before = state.hess_inv()
+        pairs.append((before, state.x, state.jac))
+    damped = 0
+    for (before, x, gradient), (after, x_new, gradient_new) in pairwise(pairs):
+        s, y = after.sk[-1], after.yk[-1]
+        np.testing.assert_array_equal(s, x_new - x)
+        expected = s @ np.linalg.solve(before.todense(), s)  # s'Bs
+        assert s @ y >= 0.2 * expected * (1 - 1e-6)
+        damped += not np.array_equal(y, gradient_new - gradient)
+    assert damped > 0
+
+
+def test_lbfgs_goes_on_from_what_an_earlier_solve_has_learnt(make_state, chained_start):
+    n, m = 8, 5
+    objective = PythonObjective(rosen, rosen_der, (), n)
+    first = make_state("l-bfgs", chained_start(n), maxcor=m)
+    first.advance(objective, 20)
+    pairs = first.hess_inv()
+    start = first.x
+    second = make_state("l-bfgs", start, maxcor=m, hess_inv0=(pairs.sk.copy(), pairs.yk.copy()))
+    second.advance(objective, 0)
+    np.testing.assert_array_equal(second.hess_inv().sk, pairs.sk)
+    second.advance(objective, 1)
+    first.advance(objective, 1)
+    np.testing.assert_allclose(second.x, first.x, rtol=1e-10)
+
+    shorter = make_state("l-bfgs", start, maxcor=2, hess_inv0=(pairs.sk.copy(), pairs.yk.copy()))
+    shorter.advance(objective, 0)
+    np.testing.assert_array_equal(shorter.hess_inv().sk, pairs.sk[-2:])
 
 
 def test_lbfgs_remembers_only_the_last_pairs(make_state, chained_start):

@@ -1,0 +1,121 @@
+"""Newton's methods with a Hessian at hand, on the chained Rosenbrock function."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from numba import njit
+from scipy.optimize import rosen, rosen_der, rosen_hess, rosen_hess_prod
+
+import fastopt
+from fastopt.interface.methods import METHODS
+
+from .libraries import LIBRARIES, Solve, rosenbrock, rosenbrock_start
+
+SECOND_ORDER = [name for name, row in METHODS.items() if row.second_order]
+PRODUCTS = ["newton-cg", "trust-ncg"]
+LIMITS = {"maxiter": 200}
+
+
+def minimizer(library: str, method: str) -> Solve:
+    if library == "fastopt":
+        return partial(fastopt.minimize, method=method)
+    name = METHODS[method].scipy
+    if name is None:
+        raise NotImplementedError(f"SciPy has no {method}")
+    return partial(scipy.optimize.minimize, method=name)
+
+
+class WithHessian:
+    """A whole solve through the interpreter, and what it evaluates."""
+
+    params = (LIBRARIES, SECOND_ORDER, (2, 10, 100))
+    param_names = ("library", "method", "n")
+
+    def setup(self, library: str, method: str, n: int) -> None:
+        solve = minimizer(library, method)
+        self.solve = partial(
+            solve, rosenbrock, rosenbrock_start(n), jac=True, hess=rosen_hess, options=LIMITS
+        )
+
+    def time_minimize(self, library: str, method: str, n: int) -> None:
+        self.solve()
+
+    def track_evaluations(self, library: str, method: str, n: int) -> int:
+        result = self.solve()
+        return int(max(result.nfev, result.njev))
+
+    track_evaluations.unit = "evaluations"  # type: ignore[attr-defined]
+
+
+class WithProducts:
+    """The same by products with the Hessian, with many variables."""
+
+    params = (LIBRARIES, PRODUCTS, (100, 10_000))
+    param_names = ("library", "method", "n")
+    timeout = 300
+
+    def setup(self, library: str, method: str, n: int) -> None:
+        solve = minimizer(library, method)
+        self.solve = partial(
+            solve,
+            rosen,
+            np.full(n, 0.8),
+            jac=rosen_der,
+            hessp=rosen_hess_prod,
+            options=LIMITS,
+        )
+
+    def time_minimize(self, library: str, method: str, n: int) -> None:
+        self.solve()
+
+
+@njit
+def value_and_gradient(x: Any) -> Any:
+    total = 0.0
+    slopes = np.zeros(x.size)
+    for i in range(x.size - 1):
+        bend = x[i + 1] - x[i] ** 2
+        total += 100.0 * bend**2 + (1.0 - x[i]) ** 2
+        slopes[i] += -400.0 * bend * x[i] - 2.0 * (1.0 - x[i])
+        slopes[i + 1] += 200.0 * bend
+    return total, slopes
+
+
+@njit
+def hessian(x: Any) -> Any:
+    matrix = np.zeros((x.size, x.size))
+    for i in range(x.size - 1):
+        matrix[i, i] += 1200.0 * x[i] ** 2 - 400.0 * x[i + 1] + 2.0
+        matrix[i + 1, i] -= 400.0 * x[i]
+        matrix[i + 1, i + 1] += 200.0
+    return matrix
+
+
+class Compiled:
+    """Without the interpreter: a thousand solves, divided by a thousand."""
+
+    params = (SECOND_ORDER, (2, 10, 100))
+    param_names = ("method", "n")
+    unit = "us"
+
+    def setup(self, method: str, n: int) -> None:
+        rng = np.random.default_rng(0)
+        count = 1000 if n < 100 else 20
+        starts = rosenbrock_start(n) + 0.01 * rng.standard_normal((count, n))
+        self.solve = partial(
+            fastopt.minimize_many,
+            value_and_gradient,
+            starts,
+            method=method,
+            jac=True,
+            hess=hessian,
+            options={"compile": True, **LIMITS},
+            workers=1,
+        )
+        self.solve()
+        self.count = count
+
+    def time_minimize_many(self, method: str, n: int) -> None:
+        self.solve()
