@@ -167,10 +167,11 @@ cdef void update_matrix(InverseHessian* memory, double curvature, bint along,
         alpha, beta = 1 / sqrt(curvature), 1 / sqrt(max(expected, DBL_MIN))
         combine(alpha, s, beta, direction, v, n)
         combine(0.5 * alpha, s, -0.5 * beta, direction, w, n)
+        combine_without(-dot(w, gradient, n), v, -dot(v, gradient, n), w, product, direction, n)
     else:
-        copy_scaled(1.0, s, v, n)
         combine(0.5 * (1 + expected * inverse) * inverse, s, -inverse, direction, w, n)
-    combine_without(-dot(w, gradient, n), v, -dot(v, gradient, n), w, product, direction, n)
+        combine_without(-dot(w, gradient, n), s, -dot(s, gradient, n), w, product, direction, n)
+        copy_scaled(1.0, s, v, n)
     memory.growth = growth
     memory.pending = True
 

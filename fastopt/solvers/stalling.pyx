@@ -13,8 +13,6 @@ from fastopt.core.abi cimport (
 from fastopt.core.vector cimport norm_max
 from fastopt.solvers.iteration cimport Iteration, Point
 
-# A value is lower if it is by more than this many ulps.
-cdef double REAL_DECREASE = 16 * DBL_EPSILON
 # A gradient that has shrunk to this share of the first one is nothing but rounding errors,
 cdef double VANISHED = 1e-12
 # and to this share it counts as small,
@@ -25,10 +23,6 @@ cdef double SLIGHT = 1e-6
 cdef double NOISE = 100 * DBL_EPSILON
 # So does, with differences, a gradient of so many rounding errors of f divided by their step.
 cdef double DIFFERENCE_NOISE = 10
-# So many iterations in which neither f nor the gradient shrinks end the solve; fewer where the
-# gradient is made of differences, which cannot be trusted to get anywhere by itself.
-cdef int PATIENCE = 20
-cdef int PATIENCE_WITH_DIFFERENCES = 5
 # So near, relative to |x|, a point where f is not finite is where the domain ends.
 cdef double EDGE = 1e-8
 
@@ -36,26 +30,6 @@ cdef double EDGE = 1e-8
 cdef void begin_marks(Marks* marks) noexcept nogil:
     marks.least_value = INFINITY
     marks.least_gradient = INFINITY
-
-
-cdef bint is_idle(Marks* marks, const Iteration* iteration,
-                  const Objective* objective) noexcept nogil:
-    """Whether progress has ceased: values drown in rounding, and slopes gain nothing either."""
-    cdef double value = iteration.current.value
-    cdef double norm
-    if value < marks.least_value - REAL_DECREASE * fabs(value):
-        marks.least_value = value
-        marks.least_gradient = INFINITY
-        marks.idle = 0
-        return False
-    norm = norm_max(iteration.current.gradient, iteration.n)
-    if norm < 0.5 * marks.least_gradient:
-        marks.least_gradient = norm
-        marks.idle = 0
-        return False
-    marks.idle += 1
-    return marks.idle >= (PATIENCE if objective.difference_step == 0
-                          else PATIENCE_WITH_DIFFERENCES)
 
 
 cdef StatusCode diagnose(const Marks* marks, const Iteration* iteration,
@@ -101,16 +75,4 @@ cdef bint is_rounding_error(const Point* point, const Objective* objective,
     for i in range(n):
         if not fabs(point.gradient[i]) * max(1.0, fabs(point.x[i])) <= error:
             return False
-    return True
-
-
-cdef bint take_lower_point(Iteration* iteration) noexcept nogil:
-    """Where no acceptable step was found: make the best point the trial, if it is lower."""
-    cdef Point best = iteration.best
-    cdef double value = iteration.current.value
-    if not best.value < value - REAL_DECREASE * fabs(value):
-        return False
-    iteration.best = iteration.trial
-    iteration.best.value = INFINITY
-    iteration.trial = best
     return True
