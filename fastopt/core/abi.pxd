@@ -48,6 +48,8 @@ cdef struct Objective:
     double difference_step      # relative step of the gradient's differences; 0 if it is exact
     bint complex_step           # the gradient is by complex steps: to be checked at x0
     bint holds                  # all products at one point come from one evaluation of `hess`
+    const double* low           # bounds that no evaluation may leave; NULL: there are none
+    const double* high
     int stop                    # set from another thread, to end the solve at the next evaluation
 
 

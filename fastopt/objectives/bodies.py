@@ -28,8 +28,10 @@ from fastopt.objectives.calls import (
     empty_vector,
     given,
     guarded,
+    high_of,
     imaginary_part,
     load_arguments,
+    low_of,
     point_of,
     rel_step_of,
     stopped,
@@ -198,6 +200,64 @@ def _imaginary_step(i, x, default, context):
     return step if step != 0.0 else default * max(1.0, abs(x))
 
 
+@register_jitable
+def _bounds(i, context):
+    low, high = low_of(context), high_of(context)
+    if given(low):
+        return low[i], high[i]
+    return -np.inf, np.inf
+
+
+@register_jitable
+def _is_fixed(i, context):
+    low, high = _bounds(i, context)
+    return low == high
+
+
+@register_jitable
+def _limited(x, low, high):
+    return low if x < low else high if x > high else x
+
+
+@register_jitable
+def _turned_step(i, x, step, context):
+    """`place_points` of differences.pxd with two points, to the bit."""
+    low, high = _bounds(i, context)
+    if low <= x + step <= high:
+        return x + step
+    if low <= x - step <= high:
+        return x - step
+    return high if high - x >= x - low else low
+
+
+@register_jitable
+def _place_points(i, x, step, context):
+    """`place_points` of differences.pxd with three points, to the bit."""
+    low, high = _bounds(i, context)
+    first, second = x + step, x - step
+    if low <= first <= high and low <= second <= high:
+        return first, second, False
+    more, less = max(x - low, high - x), min(x - low, high - x)
+    size = min(abs(step), 0.5 * more)
+    if size <= less:
+        return _limited(x + less, low, high), _limited(x - less, low, high), False
+    if high - x < x - low:
+        size = -size
+    return _limited(x + size, low, high), _limited(x + 2 * size, low, high), True
+
+
+@register_jitable
+def _three_point_slope(first, second, one_sided, x, value, ahead, behind):
+    """`three_point_slope` of differences.pxd, to the bit."""
+    if not one_sided:
+        return (ahead - behind) / (first - second)
+    far = (behind - value) / (second - x)
+    if first == x or first == second:  # noqa: SIM109 - compiled
+        return far
+    near = (ahead - value) / (first - x)
+    return near + (near - far) * ((first - x) / (second - first))
+
+
 # The function is called at one place alone, in a loop over all evaluations: so it is compiled in
 # once, and no helper that calls it has to be made, which Numba would keep with it. Evaluation -1 is
 # that at x itself, the others move a variable.
@@ -212,17 +272,22 @@ def _two_point(fun: Any, jac: Any, arguments: Any) -> Callable[..., Any]:
         for i in range(-1 if given(value) else 0, n if given(grad) else 0):
             if i >= 0 and stopped(context):
                 return _STOP
+            if i >= 0 and _is_fixed(i, context):
+                grad[i] = 0.0
+                continue
             point = _copy_of(x, n, context)
             if point.size != n:
                 return _RAISED
-            step = _difference_step(i, x[i], default, context) if i >= 0 else 0.0
+            place = 0.0
             if i >= 0:
-                point[i] += step
+                step = _difference_step(i, x[i], default, context)
+                place = _turned_step(i, x[i], step, context)
+                point[i] = place
             raised, found = guarded(fun, (point,), args, context)
             if raised or not _put_value(found, element(grad, i) if i >= 0 else kept, context):
                 return _RAISED
             if i >= 0:
-                grad[i] = (grad[i] - kept[0]) / ((x[i] + step) - x[i])
+                grad[i] = (grad[i] - kept[0]) / (place - x[i])
         if given(value):
             value[0] = kept[0]
         return _DONE
@@ -235,25 +300,34 @@ def _three_point(fun: Any, jac: Any, arguments: Any) -> Callable[..., Any]:
 
     def value_grad(x, value, grad, n, context):
         args = load_arguments(context, arguments)
-        ahead = step = 0.0
+        kept = value_of(context)
+        ahead = first = second = 0.0
+        one_sided = False
         for k in range(-1 if given(value) else 0, 2 * n if given(grad) else 0):
             if k >= 0 and stopped(context):
                 return _STOP
+            i = k >> 1
+            is_ahead = k & 1 == 0
+            if k >= 0 and _is_fixed(i, context):
+                grad[i] = 0.0
+                continue
             point = _copy_of(x, n, context)
             if point.size != n:
                 return _RAISED
-            i = k >> 1
-            is_ahead = k & 1 == 0
             if k >= 0:
                 step = _difference_step(i, x[i], default, context)
-                point[i] += step if is_ahead else -step
+                first, second, one_sided = _place_points(i, x[i], step, context)
+                point[i] = first if is_ahead else second
             raised, found = guarded(fun, (point,), args, context)
-            if raised or not _put_value(found, element(grad, i) if k >= 0 else value, context):
+            if raised or not _put_value(found, element(grad, i) if k >= 0 else kept, context):
                 return _RAISED
             if k >= 0 and is_ahead:
                 ahead = grad[i]
             elif k >= 0:
-                grad[i] = (ahead - grad[i]) / ((x[i] + step) - (x[i] - step))
+                behind = grad[i]
+                grad[i] = _three_point_slope(first, second, one_sided, x[i], kept[0], ahead, behind)
+        if given(value):
+            value[0] = kept[0]
         return _DONE
 
     return value_grad
@@ -274,6 +348,9 @@ def _complex_step(fun: Any, jac: Any, arguments: Any) -> Callable[..., Any]:
         for i in range(n if given(grad) else 0):
             if stopped(context):
                 return _STOP
+            if _is_fixed(i, context):
+                grad[i] = 0.0
+                continue
             step = _imaginary_step(i, x[i], default, context)
             moved = _complex_copy_of(x, n, context)
             if moved.size != n:

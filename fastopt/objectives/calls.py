@@ -37,8 +37,10 @@ __all__ = [
     "empty_vector",
     "given",
     "guarded",
+    "high_of",
     "imaginary_part",
     "load_arguments",
+    "low_of",
     "point_of",
     "propagate",
     "rel_step_of",
@@ -50,7 +52,8 @@ __all__ = [
 
 # The struct `Context`: offsets of its members, and of the arguments behind it.
 _VALUE, _POINT, _ABS_STEP, _REL_STEP, _STOP, _EXCEPTION, _CODE, _DETAIL = range(0, 64, 8)
-ARGUMENTS = 96
+_LOW, _HIGH = 96, 104
+ARGUMENTS = 112
 
 # The enum `Complaint`.
 NO_MEMORY, NOT_A_SCALAR, NOT_A_GRADIENT, NOT_A_HESSIAN, NOT_A_PRODUCT = range(-1001, -1006, -1)
@@ -207,6 +210,8 @@ def _vector_member(offset: int) -> Any:
 point_of = intrinsic(_vector_member(_POINT))
 abs_step_of = intrinsic(_vector_member(_ABS_STEP))
 rel_step_of = intrinsic(_vector_member(_REL_STEP))
+low_of = intrinsic(_vector_member(_LOW))
+high_of = intrinsic(_vector_member(_HIGH))
 
 
 @intrinsic

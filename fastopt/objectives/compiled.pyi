@@ -17,7 +17,14 @@ class CompiledObjective(BoundObjective):
         rel_step: ArrayLike | None = None,
         batched: tuple[bool, ...] = (),
         preconditioner: Any = None,
+        bounds: ArrayLike | None = None,
     ) -> Self: ...
 
 class CFunctionObjective(BoundObjective):
-    def __init__(self, capsule: Any, owner: Any, preconditioner: Any = None) -> None: ...
+    def __init__(
+        self,
+        capsule: Any,
+        owner: Any,
+        preconditioner: Any = None,
+        bounds: ArrayLike | None = None,
+    ) -> None: ...

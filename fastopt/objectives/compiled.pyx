@@ -54,10 +54,12 @@ cdef class CompiledObjective(BoundObjective):
         Which arguments are arrays whose first axis counts the problems; problem 0 is selected.
     preconditioner : array or callable, optional
         As in `BoundObjective.set_preconditioner`.
+    bounds : array of shape (2, n), optional
+        As in `BoundObjective.set_bounds`.
     """
 
     def __cinit__(self, wrapper, tuple args not None, Py_ssize_t n, abs_step=None, rel_step=None,
-                  tuple batched=(), preconditioner=None):
+                  tuple batched=(), preconditioner=None, bounds=None):
         cdef str form = wrapper.form
         layout = wrapper.layout
         self.n = n
@@ -70,6 +72,9 @@ cdef class CompiledObjective(BoundObjective):
         self.objective.value_grad = <value_grad_fn><size_t>wrapper.value_grad.address
         self.objective.context = self.context
         self.objective.joint = form in ("joint", "inplace")
+        self.set_bounds(bounds)
+        self.context.low = self.objective.low
+        self.context.high = self.objective.high
         if form in SCHEMES:
             self.set_steps(SCHEMES[form], abs_step, rel_step)
         elif form == "inplace":
@@ -98,7 +103,9 @@ cdef class CompiledObjective(BoundObjective):
         self.keep = steps
         self.context.abs_step = vectors
         self.context.rel_step = vectors + self.n
-        self.objective.gradient_cost = 2 * self.n if scheme == THREE_POINT else self.n
+        self.objective.gradient_cost = self.count_free(self.n)
+        if scheme == THREE_POINT:
+            self.objective.gradient_cost *= 2
         given = np.abs(steps)
         if scheme == COMPLEX_STEP:
             self.objective.complex_step = is_short(given.max())
@@ -239,13 +246,14 @@ cdef class CFunctionObjective(BoundObjective):
 
     cdef object owner
 
-    def __init__(self, capsule, owner, preconditioner=None):
+    def __init__(self, capsule, owner, preconditioner=None, bounds=None):
         cdef const char* name = PyCapsule_GetName(capsule)
         self.owner = owner
         self.objective.value_grad = <value_grad_fn>PyCapsule_GetPointer(capsule, name)
         self.objective.context = PyCapsule_GetContext(capsule)
         self.objective.joint = True
         self.set_preconditioner(preconditioner)
+        self.set_bounds(bounds)
 
     cdef int raise_error(self) except -1:
         if self.error is not None:        # of the preconditioner

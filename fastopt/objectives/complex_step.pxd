@@ -15,12 +15,20 @@ from libc.math cimport fabs
 
 from fastopt.core.abi cimport REPLY_DONE, REPLY_STOP, Objective
 from fastopt.core.flag cimport is_set
+from fastopt.objectives.differences cimport limited
 
 
 cdef enum:
     STEPS = 6                  # at most: 2^-17, 2^-23, ... 2^-47, relative to x
     SHRINK = 64
     SEED = 20014               # the signs of the direction change from its beginning
+
+
+cdef extern from *:
+    """
+    #define FASTOPT_LONGEST (1.0 / 512)
+    """
+    const double LONGEST "FASTOPT_LONGEST"     # of the steps that are taken
 
 
 # A central difference, and what it should have been.
@@ -47,7 +55,7 @@ cdef inline int check_complex_step(const Objective* objective, const double* x, 
     """
     cdef Difference difference
     cdef double step = 1.0 / 131072
-    cdef double longer = 1.0 / 512
+    cdef double longer = LONGEST
     cdef double rate = 0
     cdef double least = 0
     cdef double latest
@@ -91,7 +99,7 @@ cdef inline int take(const Objective* objective, const double* x, double value,
     difference.found = ahead - behind
     difference.bend = fabs((ahead - value) + (behind - value))
     difference.noise = 8 * DBL_EPSILON * max(fabs(value), max(fabs(ahead), fabs(behind)))
-    compare(x, gradient, step, n, difference)
+    compare(objective, x, gradient, step, n, difference)
     return reply
 
 
@@ -104,13 +112,15 @@ cdef inline int evaluate_at(const Objective* objective, const double* x, double 
     if is_set(&objective.stop):
         return REPLY_STOP
     for i in range(n):
-        point[i] = x[i] + step * component(x[i], &state)
+        point[i] = x[i] + move_of(objective, x, i, step, &state)
+        if objective.low != NULL:
+            point[i] = limited(point[i], objective.low[i], objective.high[i])
     calls[0] += 1
     return objective.value_grad(point, value, NULL, n, objective.context)
 
 
-cdef inline void compare(const double* x, const double* gradient, double step, Py_ssize_t n,
-                         Difference* difference) noexcept nogil:
+cdef inline void compare(const Objective* objective, const double* x, const double* gradient,
+                         double step, Py_ssize_t n, Difference* difference) noexcept nogil:
     """What the gradient promises of a difference. The points are rounded: it is over the distance
     between them, and not over twice the step."""
     cdef long long state = SEED
@@ -119,12 +129,24 @@ cdef inline void compare(const double* x, const double* gradient, double step, P
     cdef double move, part
     cdef Py_ssize_t i
     for i in range(n):
-        move = step * component(x[i], &state)
+        move = move_of(objective, x, i, step, &state)
         part = gradient[i] * ((x[i] + move) - (x[i] - move))
         promised += part
         magnitudes += fabs(part)
     difference.miss = difference.found - promised
     difference.tolerance = 1e-6 * (magnitudes + difference.bend)
+
+
+cdef inline double move_of(const Objective* objective, const double* x, Py_ssize_t i, double step,
+                           long long* state) noexcept nogil:
+    """How far variable i moves over a step; not the longest of them leads out of the bounds."""
+    cdef double direction = component(x[i], state)
+    cdef double room
+    if objective.low != NULL:
+        room = 0.99 * min(x[i] - objective.low[i], objective.high[i] - x[i]) / LONGEST
+        if fabs(direction) > room:
+            direction = room if direction > 0 else -room
+    return step * direction
 
 
 cdef inline double component(double x, long long* state) noexcept nogil:

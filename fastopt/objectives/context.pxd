@@ -22,10 +22,12 @@ cdef struct Context:
     double* matrix            # (n, n): the Hessian
     double* place             # n: at this point,
     Py_ssize_t held           # if it has been evaluated at all
+    const double* low         # n each: bounds that no difference may leave; NULL: there are none
+    const double* high
 
 
 cdef enum:
-    ARGUMENTS = 96            # where the arguments begin, in bytes; `calls.ARGUMENTS`
+    ARGUMENTS = 112           # where the arguments begin, in bytes; `calls.ARGUMENTS`
 
 
 # Why a wrapper answered REPLY_RAISED where the user's code did not raise.

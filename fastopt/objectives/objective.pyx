@@ -42,6 +42,21 @@ cdef class BoundObjective:
             self.objective.preconditioner = <void*>self
         return 0
 
+    cdef int set_bounds(self, given) except -1:
+        """Lower and upper bounds, an array of shape (2, n), that differences and checks keep."""
+        cdef double* low
+        if given is None:
+            return 0
+        self.bounds = np.ascontiguousarray(given, dtype=np.float64)
+        low = <double*>cnp.PyArray_DATA(<cnp.ndarray>self.bounds)
+        self.objective.low = low
+        self.objective.high = low + cnp.PyArray_DIM(<cnp.ndarray>self.bounds, 1)
+        return 0
+
+    cdef Py_ssize_t count_free(self, Py_ssize_t n):
+        """How many of n variables may have more than one value."""
+        return n if self.bounds is None else np.count_nonzero(self.bounds[0] < self.bounds[1])
+
 
 cdef int multiply_diagonal(const double* vector, double* image, Py_ssize_t n,
                            void* context) noexcept nogil:

@@ -19,4 +19,5 @@ class PythonObjective(BoundObjective):
         hess: Callable[..., Any] | None = None,
         hessp: Callable[..., Any] | None = None,
         preconditioner: Any = None,
+        bounds: ArrayLike | None = None,
     ) -> None: ...

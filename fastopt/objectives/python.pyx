@@ -19,7 +19,8 @@ from fastopt.core.abi cimport REPLY_DONE, REPLY_RAISED, REPLY_STOP
 from fastopt.core.vector cimport multiply_lower
 from fastopt.objectives.complex_step cimport is_short
 from fastopt.objectives.differences cimport (
-    COMPLEX_STEP, EXACT, THREE_POINT, TWO_POINT, Scheme, default_step, difference_step,
+    COMPLEX_STEP, EXACT, THREE_POINT, TWO_POINT, Scheme, Stencil, default_step, difference_step,
+    place_points, three_point_slope,
 )
 from fastopt.objectives.objective cimport BoundObjective
 
@@ -54,6 +55,8 @@ cdef class PythonObjective(BoundObjective):
         Its product: ``hessp(x, p, *args) -> array``.
     preconditioner : array or callable, optional
         As in `BoundObjective.set_preconditioner`.
+    bounds : array of shape (2, n), optional
+        As in `BoundObjective.set_bounds`.
 
     Attributes
     ----------
@@ -79,7 +82,7 @@ cdef class PythonObjective(BoundObjective):
     cdef public double deadline
 
     def __init__(self, fun, jac, tuple args not None, Py_ssize_t n, abs_step=None, rel_step=None,
-                 workers=None, hess=None, hessp=None, preconditioner=None):
+                 workers=None, hess=None, hessp=None, preconditioner=None, bounds=None):
         self.fun = fun
         self.hess = hess
         self.hessp = hessp
@@ -98,6 +101,7 @@ cdef class PythonObjective(BoundObjective):
             self.objective.hessp = evaluate_product
         self.objective.holds = hessp is None
         self.set_preconditioner(preconditioner)
+        self.set_bounds(bounds)
         self.inplace = isinstance(jac, str) and jac == "inplace"
         self.objective.joint = jac is True or self.inplace
         if self.scheme != EXACT:
@@ -105,7 +109,9 @@ cdef class PythonObjective(BoundObjective):
                 np.broadcast_to(0.0 if abs_step is None else abs_step, n), dtype=np.float64)
             self.rel_step = np.ascontiguousarray(
                 np.broadcast_to(0.0 if rel_step is None else rel_step, n), dtype=np.float64)
-            self.objective.gradient_cost = 2 * n if self.scheme == THREE_POINT else n
+            self.objective.gradient_cost = self.count_free(n)
+            if self.scheme == THREE_POINT:
+                self.objective.gradient_cost *= 2
             given = np.abs(np.concatenate((self.abs_step, self.rel_step)))
             if self.scheme == COMPLEX_STEP:
                 self.objective.complex_step = is_short(given.max())
@@ -116,7 +122,7 @@ cdef class PythonObjective(BoundObjective):
     def __reduce__(self):
         return PythonObjective, (self.fun, self.jac, self.args, self.n, self.abs_step,
                                  self.rel_step, self.workers, self.hess, self.hessp,
-                                 self.preconditioner)
+                                 self.preconditioner, self.bounds)
 
     cdef object call(self, object function, const double* x):
         point = fresh_copy(x, self.n)
@@ -174,15 +180,15 @@ cdef class PythonObjective(BoundObjective):
         """The gradient from `gradient_cost` further calls of the function."""
         cdef const double[::1] absolute = self.abs_step
         cdef const double[::1] relative = self.rel_step
-        cdef double[::1] steps = np.empty(self.n)
+        cdef Stencil stencil
+        cdef double step
         cdef Py_ssize_t i
+        cdef Py_ssize_t k = 0
         cdef list values
-        for i in range(self.n):
-            steps[i] = difference_step(self.scheme, x[i], relative[i], absolute[i], self.default)
         base = np.empty(self.n, dtype=np.complex128 if self.scheme == COMPLEX_STEP else np.float64)
         for i in range(self.n):
             base[i] = x[i]
-        points = perturbed(base, np.asarray(steps), self.scheme)
+        points = perturbed(base, self.moves(x))
         if self.workers is None:
             values = [self.fun(point, *self.args) for point in points]
         else:
@@ -191,14 +197,53 @@ cdef class PythonObjective(BoundObjective):
                 raise ValueError(f"`workers` must return a value for each of the "
                                  f"{self.objective.gradient_cost} points, got {len(values)}")
         for i in range(self.n):
+            if self.is_fixed(i):
+                grad[i] = 0
+                continue
+            step = difference_step(self.scheme, x[i], relative[i], absolute[i], self.default)
+            if self.scheme == COMPLEX_STEP:
+                grad[i] = as_imaginary(values[k]) / step
+                k += 1
+                continue
+            stencil = self.stencil(i, x[i], step)
             if self.scheme == TWO_POINT:
-                grad[i] = (as_value(values[i]) - self.value) / ((x[i] + steps[i]) - x[i])
-            elif self.scheme == THREE_POINT:
-                grad[i] = as_value(values[2 * i]) - as_value(values[2 * i + 1])
-                grad[i] /= (x[i] + steps[i]) - (x[i] - steps[i])
+                grad[i] = (as_value(values[k]) - self.value) / (stencil.first - x[i])
+                k += 1
             else:
-                grad[i] = as_imaginary(values[i]) / steps[i]
+                grad[i] = three_point_slope(stencil, x[i], self.value, as_value(values[k]),
+                                            as_value(values[k + 1]))
+                k += 2
         return 0
+
+    cdef list moves(self, const double* x):
+        """Which variable has which value at each point of the differences."""
+        cdef const double[::1] absolute = self.abs_step
+        cdef const double[::1] relative = self.rel_step
+        cdef Stencil stencil
+        cdef double step
+        cdef Py_ssize_t i
+        cdef list found = []
+        for i in range(self.n):
+            if self.is_fixed(i):
+                continue
+            step = difference_step(self.scheme, x[i], relative[i], absolute[i], self.default)
+            if self.scheme == COMPLEX_STEP:
+                found.append((i, complex(x[i], step)))
+                continue
+            stencil = self.stencil(i, x[i], step)
+            found.append((i, stencil.first))
+            if self.scheme == THREE_POINT:
+                found.append((i, stencil.second))
+        return found
+
+    cdef bint is_fixed(self, Py_ssize_t i):
+        """Whether a variable can have one value alone: then no difference is taken for it."""
+        return self.objective.low != NULL and self.objective.low[i] == self.objective.high[i]
+
+    cdef Stencil stencil(self, Py_ssize_t i, double x, double step):
+        if self.objective.low == NULL:
+            return place_points(self.scheme, x, step, -INFINITY, INFINITY)
+        return place_points(self.scheme, x, step, self.objective.low[i], self.objective.high[i])
 
     cdef int take_hessian(self, object found, double* hess) except -1:
         """Copy the lower triangle of what the user returned as a Hessian, if it is one."""
@@ -320,13 +365,12 @@ cdef object fresh_copy(const double* x, Py_ssize_t n):
     return point
 
 
-def perturbed(base, steps, Scheme scheme):
+def perturbed(base, moves):
     """The points of the differences, each a fresh array, in the order of use."""
-    for i, step in enumerate(steps):
-        for move in ((step, -step) if scheme == THREE_POINT else (step,)):
-            point = base.copy()
-            point[i] += move * 1j if scheme == COMPLEX_STEP else move
-            yield point
+    for i, entry in moves:
+        point = base.copy()
+        point[i] = entry
+        yield point
 
 
 def call_at(fun, args, x):

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import LowLevelCallable
 
 from fastopt.objectives.compiled import CFunctionObjective, CompiledObjective
@@ -68,7 +70,7 @@ class ObjectiveSource:
         As in `PythonObjective`; `fun` may be a Numba cfunc or a `scipy.LowLevelCallable`, too.
     compile : {"auto", True, False}
         Whether an @njit function is called without the interpreter.
-    hess, hessp, preconditioner
+    hess, hessp, preconditioner, bounds
         As in `PythonObjective`.
 
     Attributes
@@ -94,10 +96,12 @@ class ObjectiveSource:
         hess: Callable[..., Any] | None = None,
         hessp: Callable[..., Any] | None = None,
         preconditioner: Any = None,
+        bounds: NDArray[np.float64] | None = None,
     ) -> None:
         self._recipe = (fun, jac, args, n, abs_step, rel_step, workers, compile)
         self._second = (hess, hessp)
         self._preconditioner = preconditioner
+        self._bounds = bounds
         self._wrapper: Wrapper | None = None
         self._counts = False
         self.pace = 0.0
@@ -110,7 +114,7 @@ class ObjectiveSource:
         if self._wrapper is not None:
             self._compile()
         elif is_c_function(fun):
-            self.objective = _from_c(fun, jac, args, hess, hessp, preconditioner)
+            self.objective = _from_c(fun, jac, args, hess, hessp, preconditioner, bounds)
         else:
             if is_dispatcher(fun):
                 refuse_masked(args)
@@ -121,11 +125,22 @@ class ObjectiveSource:
             else:
                 self._counts = compiling is None
                 self.objective = PythonObjective(
-                    fun, jac, args, n, abs_step, rel_step, workers, hess, hessp, preconditioner
+                    fun,
+                    jac,
+                    args,
+                    n,
+                    abs_step,
+                    rel_step,
+                    workers,
+                    hess,
+                    hessp,
+                    preconditioner,
+                    bounds,
                 )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ObjectiveSource, (*self._recipe, *self._second, self._preconditioner)
+        rest = (self._preconditioner, self._bounds)
+        return ObjectiveSource, (*self._recipe, *self._second, *rest)
 
     def note_calls(self, nfev: int, njev: int, nhev: int = 0) -> None:
         """Take note of so many more values, gradients and Hessians; compile if that pays from here
@@ -155,7 +170,13 @@ class ObjectiveSource:
         if self._wrapper.exclusive:
             self.turn = _ONE_AT_A_TIME
         self.objective = CompiledObjective(
-            self._wrapper, args, n, abs_step, rel_step, preconditioner=self._preconditioner
+            self._wrapper,
+            args,
+            n,
+            abs_step,
+            rel_step,
+            preconditioner=self._preconditioner,
+            bounds=self._bounds,
         )
         self._size = size_of(args)
         self.pace = self._wrapper.pace.expected(n, self._size)
@@ -182,17 +203,18 @@ def compiled_objective(
     hess: Any = None,
     hessp: Any = None,
     preconditioner: Any = None,
+    bounds: NDArray[np.float64] | None = None,
 ) -> BoundObjective:
     """An objective that runs without the interpreter, for one problem or for a batch.
 
     With `batched`, the arguments that it marks are arrays whose first axis counts the problems.
     """
     if is_c_function(fun):
-        return _from_c(fun, jac, args, hess, hessp, preconditioner)
+        return _from_c(fun, jac, args, hess, hessp, preconditioner, bounds)
     from fastopt.objectives.wrappers import compile_wrapper
 
     wrapper = compile_wrapper(fun, jac, first_of(args, batched), hess, hessp)
-    return CompiledObjective(wrapper, args, n, abs_step, rel_step, batched, preconditioner)
+    return CompiledObjective(wrapper, args, n, abs_step, rel_step, batched, preconditioner, bounds)
 
 
 def first_of(args: tuple[Any, ...], batched: tuple[bool, ...]) -> tuple[Any, ...]:
@@ -326,7 +348,13 @@ _C_TYPES = (
 
 
 def _from_c(
-    fun: Any, jac: Any, args: tuple[Any, ...], hess: Any, hessp: Any, preconditioner: Any
+    fun: Any,
+    jac: Any,
+    args: tuple[Any, ...],
+    hess: Any,
+    hessp: Any,
+    preconditioner: Any,
+    bounds: Any,
 ) -> BoundObjective:
     for name, function in (("hess", hess), ("hessp", hessp)):
         if function is not None:
@@ -354,7 +382,7 @@ def _from_c(
         raise TypeError(
             f"`fun` must be a C function of the type {expected!r}, got {fun.signature!r}"
         )
-    return CFunctionObjective(tuple.__getitem__(fun, 0), fun, preconditioner)
+    return CFunctionObjective(tuple.__getitem__(fun, 0), fun, preconditioner, bounds)
 
 
 def _squeeze(signature: str) -> str:
