@@ -1,5 +1,6 @@
 """The solvers by number: how each begins, and the room that its state takes."""
 
+from fastopt.solvers.bounded cimport Bounded
 from fastopt.solvers.conjugate_gradient cimport ConjugateGradient
 from fastopt.solvers.first_order cimport FirstOrder
 from fastopt.solvers.iteration cimport Iteration, Method
@@ -20,6 +21,7 @@ cdef enum SolverKind:
     DOGLEG = 8
     TRUST_EXACT = 9
     TRUST_NCG = 10
+    LBFGSB = 11
 
 
 # The state of any solver.
@@ -27,6 +29,7 @@ cdef union State:
     Iteration iteration
     FirstOrder first_order
     QuasiNewton quasi_newton
+    Bounded bounded
     ConjugateGradient conjugate_gradient
     Newton newton
     TrustRegion trust_region

@@ -6,6 +6,7 @@ of all of them. Knows no method's options; those are in `fastopt.interface.metho
 
 from libc.string cimport memcpy
 
+from fastopt.solvers.bounded cimport begin_bounded, bounded_method
 from fastopt.solvers.conjugate_gradient cimport (
     DAI_YUAN, FLETCHER_REEVES, HAGER_ZHANG_BETA, HESTENES_STIEFEL, POLAK_RIBIERE,
     begin_conjugate_gradient, conjugate_gradient_method,
@@ -33,6 +34,7 @@ SOLVERS = {
     "dogleg": DOGLEG,
     "trust-exact": TRUST_EXACT,
     "trust-ncg": TRUST_NCG,
+    "l-bfgs-b": LBFGSB,
 }
 
 # Where a setting is kept, by the name of its option.
@@ -86,6 +88,8 @@ cdef Method method_of(SolverKind kind) noexcept nogil:
         return trust_region_method(EXACT_MODEL)
     if kind == TRUST_NCG:
         return trust_region_method(PRODUCT_MODEL)
+    if kind == LBFGSB:
+        return bounded_method()
     if kind == SR1:
         return trust_region_method(SR1_MODEL)
     return quasi_newton_method()
@@ -105,6 +109,8 @@ cdef void begin_solver(SolverKind kind, State* state, Py_ssize_t n,
         begin_quasi_newton(&state.quasi_newton, DENSE_DFP, settings)
     elif kind == LBFGS:
         begin_quasi_newton(&state.quasi_newton, LIMITED, settings)
+    elif kind == LBFGSB:
+        begin_bounded(&state.bounded, settings)
     elif kind == CG:
         begin_conjugate_gradient(&state.conjugate_gradient, settings)
     elif kind == NEWTON or kind == NEWTON_CG:

@@ -35,6 +35,7 @@ cdef struct Engine:
 
 
 cdef void begin_descent(Descent* state, const double* settings) noexcept nogil
+cdef void limit_step(Descent* state) noexcept nogil
 cdef void set_out(Descent* state, const Engine* engine, const Objective* objective,
                   double slope) noexcept nogil
 cdef StatusCode descend(Descent* state, const Engine* engine,

@@ -12,8 +12,9 @@ from fastopt.core.abi cimport (
     RAISED, REPLY_DONE, REPLY_STOP, RUNNING, UNBOUNDED, Objective, StatusCode,
 )
 from fastopt.core.vector cimport add_scaled, copy_scaled, dot, norm_max, norm_two
+from fastopt.solvers.box cimport add_within, is_held, longest_step, within
 from fastopt.solvers.iteration cimport (
-    Iteration, Point, evaluate, keep_if_best, status_of_reply,
+    Iteration, Point, evaluate, keep_if_best, slope_norm, status_of_reply,
 )
 from fastopt.solvers.line_search cimport (
     ACCEPTED, BOTTOMLESS, HAGER_ZHANG, SEARCH_RAISED, SEARCH_STOPPED, Outcome, Sample, Search,
@@ -31,6 +32,10 @@ cdef double FINE = 1e-10
 cdef double COARSE = 1e-6
 # The first step is visible beside x if it is longer than this share of it.
 cdef double VISIBLE = 1e-8
+# A step along the gradient that is lost in the rounding of x grows by this factor, at most so
+# often.
+cdef double STRETCH = 1e3
+cdef int MOST_STRETCHES = 12
 
 
 cdef struct Line:
@@ -57,7 +62,7 @@ cdef void set_out(Descent* state, const Engine* engine, const Objective* objecti
     by now; 0 if it has none."""
     if objective.difference_step > 0:
         state.search.resolution = COARSE          # the slopes are noisy from the start
-    state.marks.first_gradient = norm_max(state.iteration.current.gradient, state.iteration.n)
+    state.marks.first_gradient = slope_norm(&state.iteration)
     state.first_step = 1
     if engine.aim == NULL:
         set_course(state, engine, slope)
@@ -126,6 +131,9 @@ cdef void look_downhill(Descent* state, const Engine* engine, double slope) noex
     cdef const double* gradient = iteration.current.gradient
     cdef double length
     if not -INFINITY < slope < 0:
+        if iteration.low != NULL:
+            bend_downhill(state, engine)
+            return
         slope = fall_back(state, engine)
         length = norm_two(gradient, iteration.n)
         if not -INFINITY < slope < 0 and length > 0:      # g'g left the range of a double
@@ -155,6 +163,50 @@ cdef double fall_back(Descent* state, const Engine* engine) noexcept nogil:
     return dot(gradient, state.direction, n)
 
 
+cdef void bend_downhill(Descent* state, const Engine* engine) noexcept nogil:
+    """Between bounds: towards the projection of a point along the gradient, as far as the last step
+    was long.
+
+    The first step, of which nothing is known, has length one, or what can be seen beside x.
+    """
+    cdef const Iteration* iteration = &state.iteration
+    cdef const double* x = iteration.current.x
+    cdef const double* gradient = iteration.current.gradient
+    cdef Py_ssize_t n = iteration.n
+    cdef double length = iteration.step
+    cdef double steepness = 0
+    cdef double reach
+    cdef Py_ssize_t i
+    state.steepest = True
+    if engine.forget != NULL:
+        engine.forget(state)
+    for i in range(n):
+        state.direction[i] = gradient[i]
+        if is_held(x[i], gradient[i], iteration.low[i], iteration.high[i]):
+            state.direction[i] = 0
+    steepness = max(norm_two(state.direction, n), DBL_MIN)
+    if iteration.nit == 0:
+        length = max(1.0, VISIBLE * norm_two(x, n))
+    for _ in range(MOST_STRETCHES):
+        reach = length / steepness
+        for i in range(n):
+            state.direction[i] = within(x[i] - reach * gradient[i], iteration.low[i],
+                                        iteration.high[i]) - x[i]
+        state.slope = dot(gradient, state.direction, n)
+        if state.slope < 0:
+            break
+        length = max(STRETCH * length, DBL_MIN)       # it drowned in the rounding of x
+    state.first_step = 1
+    limit_step(state)
+
+
+cdef void limit_step(Descent* state) noexcept nogil:
+    """Between bounds: the search goes no further than to the first of them."""
+    cdef const Iteration* iteration = &state.iteration
+    state.search.max_step = max(1.0, longest_step(
+        iteration.current.x, state.direction, iteration.low, iteration.high, iteration.n))
+
+
 cdef Outcome search_along(Descent* state, const Objective* objective,
                           Search* search) noexcept nogil:
     cdef Iteration* iteration = &state.iteration
@@ -181,12 +233,18 @@ cdef int evaluate_along(double step, Sample* sample, void* context) noexcept nog
     cdef Point* trial = &iteration.trial
     cdef Py_ssize_t n = iteration.n
     cdef int reply
+    cdef bint finite
     if line.tried and sample.finite:
         keep_if_best(iteration)
     line.tried = False
     sample.finite = False
     sample.value = INFINITY
-    if not add_scaled(iteration.current.x, step, state.direction, trial.x, n):
+    if iteration.low == NULL:
+        finite = add_scaled(iteration.current.x, step, state.direction, trial.x, n)
+    else:
+        finite = add_within(iteration.current.x, step, state.direction, iteration.low,
+                            iteration.high, trial.x, n)
+    if not finite:
         return REPLY_DONE
     reply = evaluate(iteration, line.objective, trial)
     if reply != REPLY_DONE:

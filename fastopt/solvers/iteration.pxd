@@ -9,7 +9,8 @@ from libc.math cimport isfinite
 from fastopt.core.abi cimport REPLY_STOP, REPLY_DONE, Objective, StatusCode
 from fastopt.core.check cimport check
 from fastopt.core.flag cimport is_set
-from fastopt.core.vector cimport all_finite
+from fastopt.core.vector cimport all_finite, norm_max
+from fastopt.solvers.box cimport projected_norm_max
 
 
 cdef struct Point:
@@ -43,6 +44,8 @@ cdef struct Iteration:
     double previous_value
     double step               # length of the last step
     Limits limits
+    const double* low         # bounds of the variables; NULL: there are none
+    const double* high
 
 
 # A solver, as the loop sees it. `state` begins with an `Iteration`.
@@ -105,6 +108,15 @@ cdef inline int evaluate_gradient(Iteration* state, const Objective* objective,
     state.njev += 1
     state.nfev += objective.gradient_cost
     return objective.value_grad(point.x, NULL, point.gradient, state.n, objective.context)
+
+
+cdef inline double slope_norm(const Iteration* state) noexcept nogil:
+    """The largest magnitude in the gradient at the current point, projected where there are bounds;
+    NaN if there is one."""
+    cdef const Point* current = &state.current
+    if state.low == NULL:
+        return norm_max(current.gradient, state.n)
+    return projected_norm_max(current.x, current.gradient, state.low, state.high, state.n)
 
 
 cdef inline void accept_trial(Iteration* state, double step) noexcept nogil:

@@ -11,8 +11,9 @@ from fastopt.core.abi cimport (
     FTOL, GTOL, MAXFEV, MAXITER, NOISY_DIFFERENCES, NOT_ANALYTIC, NOT_FINITE, RAISED, REPLY_DONE,
     REPLY_RAISED, REPLY_STOP, RUNNING, STOPPED, STOPVAL, UNBOUNDED, XTOL,
 )
-from fastopt.core.vector cimport all_finite, norm_max, norm_order, norm_two
+from fastopt.core.vector cimport all_finite, norm_order, norm_two
 from fastopt.objectives.complex_step cimport check_complex_step
+from fastopt.solvers.box cimport clip, projected
 from fastopt.solvers.settings cimport (
     AT_FTOL, AT_GTOL, AT_MAXFEV, AT_MAXITER, AT_NORM, AT_STOPVAL, AT_XTOL,
 )
@@ -55,12 +56,14 @@ cdef StatusCode advance(const Method* method, void* address, const Objective* ob
 
 
 cdef StatusCode start(Iteration* state, const Objective* objective) noexcept nogil:
-    """Evaluate at x0."""
+    """Evaluate at x0, or at the point nearest to it that the bounds allow."""
     cdef Point* current = &state.current
     cdef Py_ssize_t i
     cdef int reply
     cdef bint finite
     cdef bint wrong = False
+    if state.low != NULL:
+        clip(current.x, state.low, state.high, state.n)
     for i in range(state.n):
         current.gradient[i] = NAN
     current.value = NAN
@@ -90,7 +93,7 @@ cdef StatusCode test_termination(const Iteration* state) noexcept nogil:
     cdef double scale
     if state.current.value <= limits.stopval:
         return STOPVAL
-    if norm_order(state.current.gradient, state.n, limits.norm) <= limits.gtol:
+    if measure_gradient(state) <= limits.gtol:
         return GTOL
     if state.nit > 0:
         if limits.ftol > 0:
@@ -108,10 +111,24 @@ cdef StatusCode test_termination(const Iteration* state) noexcept nogil:
     return RUNNING
 
 
+cdef double measure_gradient(const Iteration* state) noexcept nogil:
+    """The norm that `gtol` bounds: of the gradient, projected where there are bounds."""
+    cdef const Point* current = &state.current
+    cdef double* scratch = state.trial.gradient
+    cdef Py_ssize_t i
+    if state.low == NULL:
+        return norm_order(current.gradient, state.n, state.limits.norm)
+    if state.limits.norm == INFINITY:
+        return slope_norm(state)
+    for i in range(state.n):
+        scratch[i] = projected(current.x[i], current.gradient[i], state.low[i], state.high[i])
+    return norm_order(scratch, state.n, state.limits.norm)
+
+
 cdef bint is_blind(const Iteration* state, const Objective* objective) noexcept nogil:
     """Whether a gradient of zero says nothing: f is the same at all points of its differences, and
     its rounding errors alone could hide slopes above gtol."""
-    if objective.difference_step == 0 or norm_max(state.current.gradient, state.n) > 0:
+    if objective.difference_step == 0 or slope_norm(state) > 0:
         return False
     return DBL_EPSILON * fabs(state.current.value) > state.limits.gtol * objective.difference_step
 

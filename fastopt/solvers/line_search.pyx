@@ -117,11 +117,21 @@ cdef bint satisfies_wolfe(const Walk* walk, const Sample* sample) noexcept nogil
     cdef double c1 = walk.settings.c1
     if not sample.finite or sample.slope < walk.settings.c2 * start.slope:
         return False
-    if sample.value <= start.value + c1 * sample.step * start.slope:
+    if sample.value <= lowered_start(walk, sample.step):
         return True
+    return drowns(walk, sample) and sample.slope <= (2 * c1 - 1) * start.slope
+
+
+cdef bint drowns(const Walk* walk, const Sample* sample) noexcept nogil:
+    """Whether what the slope promises of a step is below the resolution of the values."""
+    cdef const Sample* start = &walk.search.start
     return (-sample.step * start.slope <= walk.tolerance
-            and sample.slope <= (2 * c1 - 1) * start.slope
             and sample.value <= start.value + walk.tolerance)
+
+
+cdef double lowered_start(const Walk* walk, double step) noexcept nogil:
+    """What a value has to be at most to count as a sufficient decrease."""
+    return walk.search.start.value + walk.settings.c1 * step * walk.search.start.slope
 
 
 cdef Outcome find_bracket(Walk* walk, Bracket* bracket) noexcept nogil:
@@ -138,7 +148,10 @@ cdef Outcome find_bracket(Walk* walk, Bracket* bracket) noexcept nogil:
             bracket.high = trial[0]
             return OPEN
         elif trial.step >= walk.settings.max_step:
-            return ACCEPTED               # downhill all the way to the largest step allowed
+            if trial.value <= lowered_start(walk, trial.step) or drowns(walk, trial):
+                return ACCEPTED           # downhill all the way to the largest step allowed
+            bracket.high = trial[0]
+            return OPEN
         else:
             previous = bracket.low
             bracket.low = trial[0]

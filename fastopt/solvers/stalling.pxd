@@ -4,8 +4,7 @@ from libc.float cimport DBL_EPSILON
 from libc.math cimport INFINITY, fabs
 
 from fastopt.core.abi cimport Objective, StatusCode
-from fastopt.core.vector cimport norm_max
-from fastopt.solvers.iteration cimport Iteration, Point
+from fastopt.solvers.iteration cimport Iteration, Point, slope_norm
 
 
 cdef enum:
@@ -47,7 +46,7 @@ cdef inline bint is_idle(Marks* marks, const Iteration* iteration,
         marks.least_gradient = INFINITY
         marks.idle = 0
         return False
-    norm = norm_max(iteration.current.gradient, iteration.n)
+    norm = slope_norm(iteration)
     if norm < 0.5 * marks.least_gradient:
         marks.least_gradient = norm
         marks.idle = 0

@@ -11,7 +11,8 @@ from fastopt.core.abi cimport (
     DOMAIN_EDGE, GRADIENT_MISMATCH, NOISY_DIFFERENCES, ROUNDOFF, Objective, StatusCode,
 )
 from fastopt.core.vector cimport norm_max
-from fastopt.solvers.iteration cimport Iteration, Point
+from fastopt.solvers.box cimport projected
+from fastopt.solvers.iteration cimport Iteration, Point, slope_norm
 
 # A gradient that has shrunk to this share of the first one is nothing but rounding errors,
 cdef double VANISHED = 1e-12
@@ -51,28 +52,31 @@ cdef StatusCode tell_noise_from_error(const Marks* marks, const Iteration* itera
     without bound: the gradient has to be small, too, against what it was or against f.
     """
     cdef const Point* current = &iteration.current
-    cdef Py_ssize_t n = iteration.n
-    cdef double norm = norm_max(current.gradient, n)
+    cdef double norm = slope_norm(iteration)
     if objective.difference_step > 0:
-        if is_rounding_error(current, objective, n):
+        if is_rounding_error(iteration, objective):
             return ROUNDOFF
         return NOISY_DIFFERENCES
     if norm <= VANISHED * marks.first_gradient:
         return ROUNDOFF
     if marks.promised <= noise * fabs(current.value) and (
             norm <= FALLEN * marks.first_gradient
-            or norm * max(1.0, norm_max(current.x, n)) <= SLIGHT * fabs(current.value)):
+            or norm * max(1.0, norm_max(current.x, iteration.n)) <= SLIGHT * fabs(current.value)):
         return ROUNDOFF
     return GRADIENT_MISMATCH
 
 
-cdef bint is_rounding_error(const Point* point, const Objective* objective,
-                            Py_ssize_t n) noexcept nogil:
+cdef bint is_rounding_error(const Iteration* iteration, const Objective* objective) noexcept nogil:
     """Whether a gradient made of differences is nothing but the rounding errors of f."""
+    cdef const Point* point = &iteration.current
     cdef double rounding = DBL_EPSILON * fabs(point.value) / objective.difference_step
     cdef double error = DIFFERENCE_NOISE * rounding
+    cdef double slope
     cdef Py_ssize_t i
-    for i in range(n):
-        if not fabs(point.gradient[i]) * max(1.0, fabs(point.x[i])) <= error:
+    for i in range(iteration.n):
+        slope = point.gradient[i]
+        if iteration.low != NULL:
+            slope = projected(point.x[i], slope, iteration.low[i], iteration.high[i])
+        if not fabs(slope) * max(1.0, fabs(point.x[i])) <= error:
             return False
     return True

@@ -1,6 +1,7 @@
 """A solver's state as a Python object."""
 
 from fastopt.solvers.catalogue cimport SolverKind
+from fastopt.solvers.compact_hessian cimport CompactHessian
 from fastopt.solvers.first_order cimport FirstOrder
 from fastopt.solvers.inverse_hessian cimport InverseHessian
 from fastopt.solvers.iteration cimport Iteration, Method, Point
@@ -19,11 +20,14 @@ cdef class SolverState:
 
     cdef void lay_out(self)
     cdef int set_curvature(self, InverseHessian* memory, given) except -1
+    cdef int set_bounds(self, const double[:, ::1] bounds) except -1
+    cdef int set_pairs(self, CompactHessian* memory, given) except -1
     cdef int set_rule(self, FirstOrder* state) except -1
     cdef int take(self) except -1
     cdef object read_gradient(self, const Point* point)
     cdef object read(self, const double* vector)
     cdef object dense_inverse(self, const InverseHessian* memory)
     cdef object limited_inverse(self, const InverseHessian* memory)
+    cdef object compact_inverse(self, const CompactHessian* memory)
     cdef object unroll(self, const InverseHessian* memory, const double* ring)
     cdef object gather(self)

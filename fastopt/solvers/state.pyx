@@ -17,12 +17,17 @@ from fastopt.core.abi import Status
 
 from fastopt.core.abi cimport NOT_ANALYTIC, RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn
 from fastopt.objectives.objective cimport BoundObjective
+from fastopt.solvers.bounded cimport Bounded, copy_bounds
+from fastopt.solvers.box cimport clip
 from fastopt.solvers.catalogue cimport (
-    BFGS, DFP, FIRST_ORDER, LBFGS, State, begin_solver, method_of,
+    BFGS, DFP, FIRST_ORDER, LBFGS, LBFGSB, State, begin_solver, method_of,
 )
+from fastopt.solvers.compact_hessian cimport CompactHessian, read_pair, recall_pair
 from fastopt.solvers.first_order cimport FirstOrder
 from fastopt.solvers.inverse_hessian cimport InverseHessian, most_pairs, recall
-from fastopt.solvers.iteration cimport SHARED_VECTORS, Iteration, Point, advance, answer
+from fastopt.solvers.iteration cimport (
+    SHARED_VECTORS, Iteration, Point, advance, answer, slope_norm,
+)
 from fastopt.solvers.quasi_newton cimport QuasiNewton
 from fastopt.solvers.settings cimport AT_HYPERPARAMETERS, MOST_HYPERPARAMETERS, SETTING_COUNT
 
@@ -42,7 +47,7 @@ NOT_ANALYTIC_MESSAGE = (
     "jac='2-point' or an exact gradient")
 
 # What the numbers in a pickle mean: raised where that changes but not how many there are.
-LAYOUT = 3
+LAYOUT = 4
 
 cdef dict STATUSES = {int(status): status for status in Status}     # quicker than `Status(...)`
 cdef tuple PLACES = tuple(SETTINGS.items())
@@ -59,7 +64,8 @@ cdef class SolverState:
         Where it starts; copied.
     settings : dict
         Limits and constants, complete and checked, by the names in `SETTINGS`, and besides:
-        ``rule`` and ``hyperparameters`` of a first-order method, ``hess_inv0``.
+        ``rule`` and ``hyperparameters`` of a first-order method, ``hess_inv0``, and ``bounds`` of
+        "l-bfgs-b", an array of shape (2, n).
     """
 
     def __cinit__(self, str solver not None, const double[::1] x0 not None, dict settings not None):
@@ -77,14 +83,19 @@ cdef class SolverState:
         begin_solver(self.kind, <State*>self.iteration, n, numbers)
         if self.kind == FIRST_ORDER:
             self.set_rule(<FirstOrder*>self.iteration)
-        elif self.kind == LBFGS and settings["maxcor"] > most_pairs(n):
+        elif (self.kind == LBFGS or self.kind == LBFGSB) and settings["maxcor"] > most_pairs(n):
             raise MemoryError(f"`maxcor` must leave room for maxcor pairs of vectors, got "
                               f"{settings['maxcor']}")
         self.vectors = np.zeros(self.method.count_doubles(self.iteration))
         self.lay_out()
         memcpy(self.iteration.current.x, &x0[0], n * sizeof(double))
+        if self.kind == LBFGSB:
+            self.set_bounds(settings["bounds"])
         if settings.get("hess_inv0") is not None:
-            self.set_curvature(&(<QuasiNewton*>self.iteration).memory, settings["hess_inv0"])
+            if self.kind == LBFGSB:
+                self.set_pairs(&(<Bounded*>self.iteration).memory, settings["hess_inv0"])
+            else:
+                self.set_curvature(&(<QuasiNewton*>self.iteration).memory, settings["hess_inv0"])
             self.settings = {**settings, "hess_inv0": None}      # it need not travel in pickles
 
     def __dealloc__(self):
@@ -111,6 +122,22 @@ cdef class SolverState:
         for i in range(n):
             memcpy(row, &source[i, 0], (i + 1) * sizeof(double))
             row += i + 1
+        return 0
+
+    cdef int set_bounds(self, const double[:, ::1] bounds) except -1:
+        cdef Iteration* state = self.iteration
+        if bounds.shape[0] != 2 or bounds.shape[1] != state.n:
+            raise ValueError(f"no bounds of {state.n} variables")
+        copy_bounds(<Bounded*>state, &bounds[0, 0], sizeof(double), &bounds[1, 0], sizeof(double))
+        clip(state.current.x, state.low, state.high, state.n)
+        return 0
+
+    cdef int set_pairs(self, CompactHessian* memory, given) except -1:
+        cdef const double[:, ::1] source, changes
+        cdef Py_ssize_t i
+        source, changes = given
+        for i in range(max(0, source.shape[0] - memory.m), source.shape[0]):
+            recall_pair(memory, &source[i, 0], &changes[i, 0])
         return 0
 
     cdef int set_rule(self, FirstOrder* state) except -1:
@@ -248,6 +275,12 @@ cdef class SolverState:
         return self.iteration.nhev
 
     @property
+    def gradient_norm(self):
+        """The largest magnitude in the gradient at the last iterate, projected where there are
+        bounds; NaN before the first evaluation."""
+        return slope_norm(self.iteration) if self.iteration.started else NAN
+
+    @property
     def step(self):
         """Euclidean length of the last step; NaN before the first."""
         return self.iteration.step
@@ -269,6 +302,8 @@ cdef class SolverState:
             return self.dense_inverse(&(<QuasiNewton*>self.iteration).memory)
         if self.kind == LBFGS:
             return self.limited_inverse(&(<QuasiNewton*>self.iteration).memory)
+        if self.kind == LBFGSB:
+            return self.compact_inverse(&(<Bounded*>self.iteration).memory)
         return None
 
     cdef object dense_inverse(self, const InverseHessian* memory):
@@ -295,6 +330,16 @@ cdef class SolverState:
     cdef object limited_inverse(self, const InverseHessian* memory):
         return LbfgsInvHessProduct(self.unroll(memory, memory.steps),
                                    self.unroll(memory, memory.changes))
+
+    cdef object compact_inverse(self, const CompactHessian* memory):
+        cdef cnp.npy_intp[2] shape = [memory.reported, memory.n]
+        cdef cnp.ndarray steps = cnp.PyArray_EMPTY(2, shape, cnp.NPY_DOUBLE, 0)
+        cdef cnp.ndarray changes = cnp.PyArray_EMPTY(2, shape, cnp.NPY_DOUBLE, 0)
+        cdef Py_ssize_t i
+        for i in range(memory.reported):
+            read_pair(memory, i, <double*>cnp.PyArray_DATA(steps) + i * memory.n,
+                      <double*>cnp.PyArray_DATA(changes) + i * memory.n)
+        return LbfgsInvHessProduct(steps, changes)
 
     cdef object unroll(self, const InverseHessian* memory, const double* ring):
         """The rows of a ring that are in use, the oldest first."""

@@ -19,6 +19,7 @@ RADIUS = {"initial_trust_radius": None, "max_trust_radius": np.inf, "eta": 1e-4}
 OWN = {
     "bfgs": {**SEARCH, "hess_inv0": None, "damping": False},
     "l-bfgs": {**SEARCH, "maxcor": 10, "hess_inv0": None, "damping": False},
+    "l-bfgs-b": {**SEARCH, "maxcor": 10, "hess_inv0": None, "damping": False},
     "dfp": {**SEARCH, "c2": 0.1, "hess_inv0": None, "damping": False},
     "sr1": RADIUS,
     "cg": {**SEARCH, "c2": 0.4, "beta": "hz"},
@@ -40,6 +41,8 @@ def make_state():
     def make(method, x0, **changes):
         solver = "first-order" if "rule" in OWN[method] else method
         settings = {**SHARED, **OWN[method], **changes}
+        if method == "l-bfgs-b":
+            settings.setdefault("bounds", np.outer([-1, 1], np.full(len(x0), np.inf)))
         return SolverState(solver, np.array(x0, dtype=float), settings)
 
     return make

@@ -13,7 +13,12 @@ from fastopt.objectives.python import PythonObjective
 from .conftest import OWN, UNLIMITED
 
 N = 6
-LIMITED = {"l-bfgs": {"maxcor": 3}, "gd": {"maxiter": 300}, "adam": {"maxiter": 300}}
+LIMITED = {
+    "l-bfgs": {"maxcor": 3},
+    "l-bfgs-b": {"maxcor": 3, "bounds": np.array([np.full(N, -1.5), np.full(N, 0.75)])},
+    "gd": {"maxiter": 300},
+    "adam": {"maxiter": 300},
+}
 
 
 def rosen_and_der(x):
