@@ -219,6 +219,7 @@ class Batch:
                 shared.hess,
                 shared.hessp,
                 shared.controls.preconditioner,
+                shared.settings.get("bounds"),
             )
         finally:
             self.deadline += perf_counter() - begun
@@ -351,6 +352,7 @@ class _Interpreted:
             shared.jac,
             shared.hess,
             shared.hessp,
+            shared.bounds,
             shared.tol,
             {**shared.options, "maxtime": seconds},
         )

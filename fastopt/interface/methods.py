@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastopt.core.validate import (
@@ -65,10 +65,12 @@ class Method:
     """How fastopt runs one method, and when a user should choose it.
 
     `solver` and `rule` name what runs it. `second_order` says that it uses second derivatives: the
-    Hessian, or products with it, or for want of both differences of gradients. The argument ``tol``
-    sets `tol_options`. `aliases` are other names of the method, and `option_aliases` maps other
-    names of options to those in `options`. `scipy` is SciPy's name for the equal method, and
-    `scipy_options` maps the options that it has as well to its names for them.
+    Hessian, or products with it, or for want of both differences of gradients. `bounded` names the
+    method that solves this one's problems where there are bounds, and `unbounded` the one that does
+    where there are none. The argument ``tol`` sets `tol_options`. `aliases` are other names of the
+    method, and `option_aliases` maps other names of options to those in `options`. `scipy` is
+    SciPy's name for the equal method, and `scipy_options` maps the options that it has as well to
+    its names for them.
     """
 
     name: str
@@ -83,8 +85,15 @@ class Method:
     when: str
     aliases: tuple[str, ...] = ()
     second_order: bool = False
+    bounded: str | None = None
+    unbounded: str | None = None
     option_aliases: Mapping[str, str] = field(default_factory=dict)
     scipy_options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def takes_bounds(self) -> bool:
+        """Whether fastopt solves problems with bounds that are given to this method."""
+        return self.bounded is not None
 
     @property
     def has_absolute_step(self) -> bool:
@@ -315,12 +324,28 @@ def _lbfgs() -> Method:
             "Liu & Nocedal, Math. Program. 45 (1989) 503-528"
         ),
         when="the function is smooth and has many variables: memory and work grow as n.",
-        aliases=("l-bfgs-b",),
+        bounded="l-bfgs-b",
         option_aliases={"maxfun": "maxfev"},
         scipy_options={
             **{name: name for name in (*_SHARED_WITH_SCIPY, "ftol", "maxls", "maxcor", "iprint")},
             "maxfev": "maxfun",
         },
+    )
+
+
+def _lbfgsb() -> Method:
+    return replace(
+        _lbfgs(),
+        name="l-bfgs-b",
+        title="L-BFGS-B",
+        solver="l-bfgs-b",
+        reference=(
+            "Byrd, Lu, Nocedal & Zhu, SIAM J. Sci. Comput. 16 (1995) 1190-1208; "
+            "Morales & Nocedal, ACM Trans. Math. Softw. 38 (2011) 7:1-7:4"
+        ),
+        when="variables have bounds.",
+        bounded="l-bfgs-b",
+        unbounded="l-bfgs",
     )
 
 
@@ -472,6 +497,7 @@ METHODS: dict[str, Method] = {
             "BFGS",
         ),
         _lbfgs(),
+        _lbfgsb(),
         _dense(
             "dfp",
             "DFP",

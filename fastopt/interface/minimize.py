@@ -6,8 +6,6 @@ Owns the choice between the two, and the checks that this choice needs. How fast
 
 from __future__ import annotations
 
-import math
-import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +21,7 @@ from scipy.optimize import (
 )
 
 from fastopt.core.validate import check_callable, real_vector
+from fastopt.interface.bounds import fit_method, read_bounds
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import check_tol, scipy_options
 from fastopt.interface.solver import DIFFERENCES, Solver, check_jac
@@ -30,10 +29,8 @@ from fastopt.interface.tuples import Options
 from fastopt.objectives.source import is_c_function
 
 __all__ = [
-    "bound_arrays",
     "check_known_to_scipy",
     "goes_to_scipy",
-    "has_bound",
     "minimize",
 ]
 
@@ -57,9 +54,10 @@ def minimize(
     """Minimize a function of one or more variables, as `scipy.optimize.minimize` does.
 
     The arguments, their forms and their defaults are SciPy's. The methods of the table below run
-    in fastopt. Every other method of SciPy's, and every problem with bounds or constraints, is
-    handed to SciPy; ``result.library`` says which of the two solved it. (Methods that SciPy does
-    not have refuse bounds and constraints.)
+    in fastopt, and so do problems with bounds, by ``"l-bfgs-b"``. Every other method of SciPy's,
+    every problem with constraints, and one with bounds and another method, is handed to SciPy;
+    ``result.library`` says which of the two solved it. (Methods that SciPy does not have refuse
+    bounds and constraints.)
 
     Parameters
     ----------
@@ -76,7 +74,9 @@ def minimize(
         The method, its name in any case:
 
         - ``"bfgs"``: dense BFGS, for up to a few thousand variables;
-        - ``"l-bfgs"`` or ``"l-bfgs-b"``: limited-memory BFGS, for many variables;
+        - ``"l-bfgs"``: limited-memory BFGS, for many variables;
+        - ``"l-bfgs-b"``: the same within bounds; which of the two runs is decided by `bounds`,
+          whichever name is given, and ``result.method`` says it;
         - ``"dfp"`` and ``"sr1"``: other quasi-Newton updates, the latter in a trust region;
         - ``"cg"``: nonlinear conjugate gradients, for very many variables;
         - ``"newton"``: Newton's method with a line search, on the Hessian;
@@ -87,7 +87,7 @@ def minimize(
         - ``"adam"``: Adam;
         - any other method of `scipy.optimize.minimize`, which then solves the problem.
 
-        By default BFGS, or ``"l-bfgs"`` if `bounds` are given, or SciPy's SLSQP if `constraints`
+        By default BFGS, or ``"l-bfgs-b"`` if `bounds` are given, or SciPy's SLSQP if `constraints`
         are given: as SciPy chooses. A callable is called as SciPy would call it, and what it
         returns is returned unchanged.
     jac : {callable, True, False, None, "inplace", "2-point", "3-point", "cs"}, optional
@@ -110,11 +110,15 @@ def minimize(
         a product, n + 1 for a Hessian.
     bounds : sequence of (low, high) or `scipy.optimize.Bounds`, optional
         Bounds on the variables; None or an infinite number is no bound. If no bound is finite
-        there are none.
+        there are none. In fastopt `fun` is never evaluated outside, not by an ulp, nor for
+        differences (``Bounds.keep_feasible`` is always true): x0 is moved to the nearest point
+        within, and differences turn inward where they have to. A variable whose bounds are equal
+        is fixed; no difference is taken for it, and its derivative is given as 0.
     constraints : dict, LinearConstraint, NonlinearConstraint or a list of these, optional
         Constraints, as SciPy takes them.
     tol : float, optional
-        Sets the tolerances that SciPy's equal method sets: ``gtol``, and for ``"l-bfgs"`` ``ftol``
+        Sets the tolerances that SciPy's equal method sets: ``gtol``, and for ``"l-bfgs"`` and
+        ``"l-bfgs-b"`` ``ftol``
         as well. An option given by name has precedence.
     callback : callable, optional
         Called after each iteration. If its only parameter is named ``intermediate_result``, it is
@@ -133,7 +137,7 @@ def minimize(
         - ``x``: the best point found, an array of shape (n,);
         - ``fun``, ``jac``: the value and the gradient there;
         - ``hess_inv``: with ``"bfgs"`` and ``"dfp"`` the approximate inverse Hessian, an array of
-          shape (n, n); with ``"l-bfgs"`` a LinearOperator;
+          shape (n, n); with ``"l-bfgs"`` and ``"l-bfgs-b"`` a LinearOperator;
         - ``nit``, ``nfev``, ``njev``, ``nhev``: how many iterations were run, and how often the
           function (for finite differences too), its gradient and its Hessian, or a product with
           that, were evaluated;
@@ -189,10 +193,11 @@ def minimize(
     **Options of every method in fastopt**
 
     gtol : float, default 1e-5; 1e-4 for methods in a trust region
-        Converged when the norm of the gradient is at most this.
+        Converged when the norm of the gradient is at most this; within bounds, of the projected
+        gradient, P(x - g) - x with P the nearest point within. ``result.jac`` is g itself.
     norm : float, default inf
         Order of that norm: inf is the largest element, -inf the smallest.
-    ftol : float, default 0; 2.22e-9 for ``"l-bfgs"``
+    ftol : float, default 0; 2.22e-9 for ``"l-bfgs"`` and ``"l-bfgs-b"``
         Converged when an iteration lowers f by at most this times max(abs(f), abs(f before), 1).
         0 is off.
     xtol : float, default 0
@@ -200,9 +205,10 @@ def minimize(
         off. Also called ``xrtol`` with ``"bfgs"``.
     stopval : float, default -inf
         Stop, successfully, when f is at most this.
-    maxiter : int or inf, default 200 n; 15000 for ``"l-bfgs"``; 10000 for ``"gd"`` and ``"adam"``
+    maxiter : int or inf, default 200 n
+        (15000 for ``"l-bfgs"`` and ``"l-bfgs-b"``, 10000 for ``"gd"`` and ``"adam"``.)
         Stop after so many iterations.
-    maxfev : int or inf, default inf; 15000 for ``"l-bfgs"``
+    maxfev : int or inf, default inf; 15000 for ``"l-bfgs"`` and ``"l-bfgs-b"``
         Stop after so many evaluations of the function, those for differences included. Also
         called ``maxfun``.
     maxtime : float, default inf
@@ -225,7 +231,8 @@ def minimize(
     trace : bool, default False
         Keep a history in ``result.trace``: a dict of arrays of equal length, ``"nit"``,
         ``"nfev"``, ``"njev"``, ``"time"`` (seconds since the start), ``"fun"``, ``"gnorm"``
-        (infinity norm of the gradient) and ``"step"``, at the start and after each iteration.
+        (infinity norm of the gradient, projected within bounds) and ``"step"``, at the start and
+        after each iteration.
     progress : bool, default False
         Show a progress bar. This needs tqdm.
     on_interrupt : {"raise", "return"}, default "raise"
@@ -247,10 +254,11 @@ def minimize(
         stays at that beyond.
     hess_inv0 : array of shape (n, n) or LbfgsInvHessProduct, optional
         What is known of the inverse Hessian: for ``"bfgs"`` and ``"dfp"`` a symmetric positive
-        definite matrix, for ``"l-bfgs"`` the pairs of an earlier result. ``result.hess_inv`` of a
-        similar problem is either. By default a multiple of the identity, chosen after the first
-        step and, in a matrix, in the first n updates. SciPy's is the identity.
-    damping : bool, default False; ``"bfgs"``, ``"dfp"`` and ``"l-bfgs"``
+        definite matrix, for ``"l-bfgs"`` and ``"l-bfgs-b"`` the pairs of an earlier result.
+        ``result.hess_inv`` of a similar problem is either. By default a multiple of the identity,
+        chosen after the first step and, in a matrix, in the first n updates. SciPy's is the
+        identity.
+    damping : bool, default False; ``"bfgs"``, ``"dfp"``, ``"l-bfgs"`` and ``"l-bfgs-b"``
         Powell's damping: a pair of step and gradient change that has less than a fifth of the
         expected curvature is moved towards that, and not taken as it is.
     beta : {"hz", "pr+", "fr", "dy", "hs"}, default "hz"; ``"cg"`` only
@@ -259,9 +267,9 @@ def minimize(
     preconditioner : array, callable, LinearOperator or matrix, optional; ``"cg"`` only
         An approximate inverse Hessian: its diagonal, n positive numbers, or its product with a
         vector.
-    maxcor : int, default 10; ``"l-bfgs"`` only
+    maxcor : int, default 10; ``"l-bfgs"`` and ``"l-bfgs-b"``
         How many pairs of steps and gradient changes to remember.
-    iprint : int; ``"l-bfgs"`` only
+    iprint : int; ``"l-bfgs"`` and ``"l-bfgs-b"``
         Accepted, as SciPy accepts it, and without effect.
 
     **Options of methods in a trust region** (``"sr1"``, ``"trust-exact"``, ``"trust-ncg"``,
@@ -298,6 +306,10 @@ def minimize(
     .. [5] C.-J. Lin and J. J. Moré, "Newton's method for large bound-constrained optimization
        problems", SIAM J. Optim. 9 (1999) 1100-1127.
     .. [6] D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    .. [7] R. H. Byrd, P. Lu, J. Nocedal and C. Zhu, "A limited memory algorithm for bound
+       constrained optimization", SIAM J. Sci. Comput. 16 (1995) 1190-1208.
+    .. [8] J. L. Morales and J. Nocedal, "Remark on Algorithm 778", ACM Trans. Math. Softw. 38
+       (2011) 7:1-7:4.
 
     Examples
     --------
@@ -334,11 +346,11 @@ def minimize(
     >>> result.x.round(4), result.nit < 40
     (array([1., 1.]), True)
 
-    With bounds, SciPy solves it:
+    Within bounds:
 
     >>> result = fastopt.minimize(rosen, [0.3, 0.3], jac=rosen_der, bounds=[(0, 0.5), (0, 1)])
-    >>> result.x.round(4), result.library
-    (array([0.5 , 0.25]), 'scipy')
+    >>> result.x.round(4), result.library, result.method
+    (array([0.5 , 0.25]), 'fastopt', 'l-bfgs-b')
     """
     if callable(method):
         fun, jac = _scipy_form(fun, jac)
@@ -357,15 +369,16 @@ def minimize(
             f"`method` must be a string, a callable or None, got {type(method).__name__}"
         )
     row = find_method(name)
+    box = None if bounds is None else read_bounds(bounds, real_vector("x0", x0).size)
     if (
         row is not None
         and not constrained
         and not goes_to_scipy(row, hess)
-        and (bounds is None or not has_bound(bounds, x0))
+        and fit_method(row, box) is not None
     ):
         if hess is not None and not row.second_order:
             _check_hessian(hess, hessp)
-        return Solver(fun, x0, args, name, jac, hess, hessp, tol, options).run(callback)
+        return Solver(fun, x0, args, name, jac, hess, hessp, box, tol, options).run(callback)
 
     if is_c_function(fun):
         raise TypeError(
@@ -432,43 +445,6 @@ def _is_constrained(constraints: Any) -> bool:
             f"these, got an object of type {type(constraints).__name__}"
         )
     return True
-
-
-def has_bound(bounds: Any, x0: ArrayLike) -> bool:
-    """Whether a bound is finite; checks that the bounds fit x0 and each other."""
-    n = real_vector("x0", x0).size
-    low, high = bound_arrays(bounds, n)
-    possible = (low <= high) & (low < math.inf) & (high > -math.inf)  # False for a NaN
-    if not possible.all():
-        at = int(possible.argmin())
-        raise ValueError(
-            "`bounds` must have no lower bound above its upper bound and no NaN, "
-            f"got ({low[at]}, {high[at]}) at index {at}"
-        )
-    return bool(np.isfinite(low).any() or np.isfinite(high).any())
-
-
-def bound_arrays(bounds: Any, n: int) -> tuple[Vector, Vector]:
-    """Lower and upper bounds, each of shape (n,)."""
-    expected = f"`bounds` must be a Bounds or a sequence of {n} pairs (low, high)"
-    if isinstance(bounds, Bounds):
-        low, high = bounds.lb, bounds.ub
-    else:
-        try:
-            pairs = [(low, high) for low, high in bounds]
-        except (TypeError, ValueError):
-            raise TypeError(f"{expected}, got {reprlib.repr(bounds)}") from None
-        if len(pairs) != n:
-            raise ValueError(f"{expected}, got {len(pairs)}")
-        low = [-math.inf if low is None else low for low, _ in pairs]
-        high = [math.inf if high is None else high for _, high in pairs]
-    try:
-        return (
-            np.broadcast_to(np.asarray(low, dtype=np.float64).ravel(), (n,)),
-            np.broadcast_to(np.asarray(high, dtype=np.float64).ravel(), (n,)),
-        )
-    except (TypeError, ValueError):
-        raise ValueError(f"{expected} of real numbers, got {reprlib.repr(bounds)}") from None
 
 
 def _check_hessian(hess: Any, hessp: Any) -> None:

@@ -21,9 +21,10 @@ from fastopt.core.abi import Status
 from fastopt.core.result import BATCH_ENDINGS
 from fastopt.core.validate import check_callable, real_array
 from fastopt.interface.batches import Batch, Problems, is_of_numba
+from fastopt.interface.bounds import fit_method, read_bounds, refuse_bounds
 from fastopt.interface.executors import run_in_executor
 from fastopt.interface.methods import METHODS, find_method
-from fastopt.interface.minimize import check_known_to_scipy, goes_to_scipy, has_bound
+from fastopt.interface.minimize import check_known_to_scipy, goes_to_scipy
 from fastopt.interface.options import Controls, as_mapping, read_options, scipy_options
 from fastopt.interface.progress import CountingBar
 from fastopt.interface.solver import check_jac, check_second
@@ -135,8 +136,7 @@ def minimize_many(
         what they get.
     method : str, optional
         As in `minimize`: by default ``"bfgs"``, or ``"l-bfgs-b"`` if `bounds` are given. A method
-        that only SciPy has solves the problems one by one, and so does SciPy where there are
-        bounds.
+        that only SciPy has solves the problems one by one.
     jac : {callable, True, False, None, "inplace", "2-point", "3-point", "cs"}, optional
         The gradient, as in `minimize`.
     hess, hessp : callable, optional
@@ -333,7 +333,8 @@ def _check_problems(
         raise TypeError(f"`method` must be a string or None, got {type(method).__name__}")
     if isinstance(bounds, Iterator):
         bounds = list(bounds)  # it is read more than once
-    if bounds is not None and not has_bound(bounds, np.zeros(n)):
+    box = read_bounds(bounds, n)
+    if box is None:
         bounds = None
     name = ("bfgs" if bounds is None else "l-bfgs-b") if method is None else method
     options = {key: value for key, value in as_mapping(options).items() if value is not None}
@@ -341,12 +342,17 @@ def _check_problems(
         if options.get(key):
             raise ValueError(f"`{key}` must not be among the options: it is one of single solves")
     row = find_method(name)
-    own = row is not None and bounds is None and not goes_to_scipy(row, hess)
+    fit = None if row is None else fit_method(row, box)
+    own = fit is not None and not goes_to_scipy(fit, hess)
     of_one = {key: value for key, value in options.items() if key not in _OF_BATCH}
     if own:
+        row = fit
         assert row is not None
+        bounds = box
         hess, hessp = check_second(row, hess, hessp)
         settings, of_batch = read_options(row, options, tol, n)
+        if box is not None:
+            settings["bounds"] = box.ends
         of_one = {
             key: value
             for key, value in of_one.items()
@@ -361,10 +367,7 @@ def _check_problems(
         if row is None:
             check_known_to_scipy(name)
         elif row.scipy is None:
-            raise ValueError(
-                f"`method` must be one that takes bounds, got {row.name!r}; leave `method` out, or "
-                "transform the variables"
-            )
+            raise refuse_bounds(row)
         scipy_options(row, of_one)
         whole = {key: options[key] for key in _OF_BATCH if key in options}
         settings, of_batch = read_options(METHODS["bfgs"], whole, tol, n)

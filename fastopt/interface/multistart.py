@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, OptimizeResult
 
 from fastopt.core.validate import real_array
-from fastopt.interface.minimize import bound_arrays
+from fastopt.interface.bounds import bound_arrays
 from fastopt.interface.minimize_many import minimize_many
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def multistart(
     )
 
 
-# SciPy's; of fastopt's own, the one that is L-BFGS-B where there are bounds.
+# SciPy's, and the one that fastopt has as well.
 _BOUNDED = ("l-bfgs-b", "tnc", "slsqp", "powell", "nelder-mead", "trust-constr", "cobyla", "cobyqa")
 
 

@@ -80,6 +80,18 @@ _REFUSALS = {
     "tol": (ValueError, "`tol` must be a nonnegative number"),
     "wolfe": (ValueError, "`c1` must be less than `c2`"),
     "radius": (ValueError, "`initial_trust_radius` must be at most `max_trust_radius`"),
+    "bound count": (
+        ValueError,
+        "`bounds` must be a low and a high bound for each variable, got other numbers of them",
+    ),
+    "bounds": (
+        ValueError,
+        "`bounds` must have no lower bound above its upper bound and no NaN",
+    ),
+    "bounded": (
+        ValueError,
+        "`method` must be one that takes bounds; leave `method` out, or transform the variables",
+    ),
     "not a hessian": (
         ValueError,
         "`hess` must return an array of shape (n, n), got other numbers of rows or columns",
@@ -119,6 +131,12 @@ _CALL = {
     "options": _pointer,
     "tol": _double,
     "has_tol": _int64,
+    "low": _vector,
+    "high": _vector,
+    "low_count": _int64,
+    "high_count": _int64,
+    "low_stride": _int64,
+    "high_stride": _int64,
     "n": _int64,
     "x": _vector,
     "gradient": _vector,
@@ -174,6 +192,7 @@ class _Generator:
         address = self.put_objective(*arguments["args"])
         self.put_tol(*arguments["tol"])
         self.put_options(*arguments["options"])
+        self.put_bounds(*arguments["bounds"])
         self.put(token=TOKEN, n=start.n, x=start.data, gradient=slopes.data)
 
         status = builder.call(self.entry(), [self.struct])
@@ -308,6 +327,30 @@ class _Generator:
             number = as_double(context, builder, type_, each)
             builder.store(number, cgutils.gep_inbounds(builder, place, 0, i))
         self.put(options=place)
+
+    def put_bounds(self, kind: Any, value: Any) -> None:
+        """Two vectors, or the columns of a matrix, where they are."""
+        builder, context = self.builder, self.context
+        if kind == types.none:
+            self.put(low=_vector(None), high=_vector(None))
+            self.put(low_count=0, high_count=0, low_stride=0, high_stride=0)
+            return
+        if isinstance(kind, types.Array):
+            matrix = make_array(kind)(context, builder, value)
+            rows, columns = cgutils.unpack_tuple(builder, matrix.shape, 2)
+            stride, across = cgutils.unpack_tuple(builder, matrix.strides, 2)
+            are_two = builder.icmp_signed("==", columns, _int64(2))
+            count = builder.select(are_two, rows, _int64(-1))
+            self.put(low=matrix.data, low_count=count, low_stride=stride)
+            high = cgutils.pointer_add(builder, matrix.data, across)
+            self.put(high=high, high_count=count, high_stride=stride)
+            return
+        parts = cgutils.unpack_tuple(builder, value)
+        for name, type_, part in zip(("low", "high"), kind, parts, strict=True):
+            vector = make_array(type_)(context, builder, part)
+            stride = cgutils.unpack_tuple(builder, vector.strides, 1)[0]
+            self.put(**{name: vector.data, f"{name}_count": vector.nitems})
+            self.put(**{f"{name}_stride": stride})
 
     # --- x0 and the result ---------------------------------------------------------------------
 

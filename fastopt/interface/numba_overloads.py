@@ -96,10 +96,15 @@ def _check(
     for name, kind in (("hess", hess), ("hessp", hessp)):
         if kind != _NONE and not _is_function(kind):
             _refuse(name, "an @njit function or None in @njit code", kind)
-    unused = {"bounds": bounds, "callback": callback}
-    for name, kind in unused.items():
-        if kind != _NONE:
-            _refuse(name, f"None in @njit code: leave it out, {_FROM_PYTHON}", kind)
+    if bounds != _NONE and not _are_bounds(bounds):
+        _refuse(
+            "bounds",
+            "None, a pair of vectors (low, high) or an array of shape (n, 2), of float64, in @njit "
+            f"code, {_FROM_PYTHON}",
+            bounds,
+        )
+    if callback != _NONE:
+        _refuse("callback", f"None in @njit code: leave it out, {_FROM_PYTHON}", callback)
     if constraints not in (_NONE, _EMPTY):
         _refuse("constraints", f"() in @njit code: leave it out, {_FROM_PYTHON}", constraints)
     _check_start(x0)
@@ -111,12 +116,14 @@ def _check(
         )
 
 
-def _plan(fun: Any, args: Any, method: Any, jac: Any, hess: Any, hessp: Any, **_: Any) -> Plan:
+def _plan(
+    fun: Any, args: Any, method: Any, jac: Any, hess: Any, hessp: Any, bounds: Any, **_: Any
+) -> Plan:
     """What a call with arguments of these types comes down to; a literal carries its value."""
     from fastopt.interface.numba_call import Plan
     from fastopt.objectives.wrappers import wrapper_for
 
-    methods = _methods(method)
+    methods = _methods(method, bounds)
     arguments = _argument_types(args)
     gradient, given = _gradient(jac, fun, arguments)
     second = [None if kind == _NONE else kind.dispatcher for kind in (hess, hessp)]
@@ -149,6 +156,19 @@ def _is_number(kind: Any) -> bool:
     return isinstance(kind, types.Integer | types.Float | types.IntegerLiteral)
 
 
+def _are_bounds(kind: Any) -> bool:
+    if isinstance(kind, types.Array):
+        return bool(kind.ndim == 2 and kind.dtype == types.float64)
+    return (
+        isinstance(kind, types.BaseTuple)
+        and len(kind) == 2
+        and all(
+            isinstance(each, types.Array) and each.ndim == 1 and each.dtype == types.float64
+            for each in kind
+        )
+    )
+
+
 def _is_options(kind: Any) -> bool:
     return isinstance(kind, types.BaseNamedTuple) and kind.instance_class is Options
 
@@ -179,10 +199,10 @@ def _unliteral(kind: Any) -> Any:
     )
 
 
-def _methods(method: Any) -> tuple[Method, ...]:
+def _methods(method: Any, bounds: Any) -> tuple[Method, ...]:
     """The rows that may be run: one if it is known by now."""
     if method == _NONE:
-        return (METHODS["bfgs"],)
+        return (METHODS["bfgs" if bounds == _NONE else "l-bfgs"],)
     if isinstance(method, types.UnicodeType):
         return tuple(METHODS.values())
     if not isinstance(method, types.StringLiteral):

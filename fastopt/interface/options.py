@@ -177,7 +177,11 @@ def _hint(row: Method, key: object) -> str:
     """What is known of an option that a method does not have, to follow the news that it is not."""
     name, conversion = _FORMER_NAMES.get(key, (_ALIASES.get(key), ""))
     if name not in row.options:
-        others = [repr(other.name) for other in METHODS.values() if key in other.options]
+        others = [
+            repr(other.name)
+            for other in METHODS.values()
+            if key in other.options and other.unbounded is None
+        ]
         if others:
             *first, last = others
             return f": it is one of {', '.join(first)}{' and ' if first else ''}{last}"
@@ -217,8 +221,8 @@ def scipy_options(
 def _refuse(key: str) -> NoReturn:
     raise ValueError(
         f"`{key}` must not be among the options here, since only fastopt knows it and SciPy "
-        "solves this problem; leave it out, or choose one of fastopt's methods without bounds "
-        "and constraints"
+        "solves this problem; leave it out, or choose one of fastopt's methods, without "
+        "constraints"
     )
 
 

@@ -45,7 +45,7 @@ class History:
         if not state.started or state.nit == self._nit:
             return
         if self._rows is not None:
-            gnorm = float(np.abs(state.last_jac).max())
+            gnorm = state.gradient_norm
             self._rows.append(
                 (state.nit, state.nfev, state.njev, time, state.last_fun, gnorm, state.step)
             )
@@ -100,7 +100,7 @@ class ProgressBar:
         self._bar = _tqdm()(total=total, initial=done, desc=title, unit="it")
 
     def update(self, state: SolverState) -> None:
-        gnorm = float(np.abs(state.last_jac).max())
+        gnorm = state.gradient_norm
         self._bar.set_postfix_str(f"f={state.last_fun:.6g}, |g|={gnorm:.3g}", refresh=False)
         self._bar.update(state.nit - self._bar.n)
 

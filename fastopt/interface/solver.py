@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import OptimizeResult
+from scipy.optimize import Bounds, OptimizeResult
 
 from fastopt.core.abi import Status
 from fastopt.core.result import ENDINGS, Ending, paused
 from fastopt.core.validate import UNLIMITED, check_callable, real_vector, warn_caller
+from fastopt.interface.bounds import fit_method, read_bounds, refuse_bounds
 from fastopt.interface.errand import Errand
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import Controls, read_options
@@ -64,11 +65,14 @@ class Solver:
     args : tuple, optional
         Further arguments of `fun` and `jac`.
     method : str, optional
-        A method of fastopt's, ``"bfgs"`` by default. Not one of SciPy's: those cannot be paused.
+        A method of fastopt's, by default ``"bfgs"``, or ``"l-bfgs-b"`` if there are `bounds`. Not
+        one of SciPy's: those cannot be paused.
     jac : {callable, True, "inplace", "2-point", "3-point", "cs"}, optional
         The gradient, as in `minimize`.
     hess, hessp : callable, optional
         The Hessian, or its product with a vector, as in `minimize`.
+    bounds : sequence of (low, high) or `scipy.optimize.Bounds`, optional
+        Bounds on the variables, as in `minimize`, for ``"l-bfgs-b"``.
     tol : float, optional
         Tolerance, as in `minimize`.
     options : dict or Options, optional
@@ -132,15 +136,23 @@ class Solver:
         jac: Callable[..., Any] | str | bool | None = None,
         hess: Callable[..., Any] | str | None = None,
         hessp: Callable[..., Any] | None = None,
+        bounds: Bounds | Sequence[tuple[float | None, float | None]] | None = None,
         tol: float | None = None,
         options: Mapping[str, Any] | Options | None = None,
     ) -> None:
-        row = _find_row(method)
+        row = _find_row(method, bounds)
         if not is_c_function(fun):
             check_callable("fun", fun)
         jac = check_jac(jac)
         hess, hessp = check_second(row, hess, hessp)
         start = real_vector("x0", x0)
+        if isinstance(bounds, Iterator):
+            bounds = list(bounds)
+        box = read_bounds(bounds, start.size)
+        fit = fit_method(row, box)
+        if fit is None:
+            raise refuse_bounds(row)
+        row = fit
         settings, controls = read_options(row, options, tol, start.size)
         args = tuple(args) if isinstance(args, tuple) else (args,)
 
@@ -168,7 +180,10 @@ class Solver:
             hess,
             hessp,
             controls.preconditioner,
+            None if box is None else box.ends,
         )
+        if box is not None:
+            settings["bounds"] = box.ends
         self._state = SolverState(row.solver, start, settings)
         self._history: History | None = None
         if controls.trace or controls.return_all:
@@ -580,9 +595,9 @@ def check_second(
     return None, hessp
 
 
-def _find_row(method: Any) -> Method:
+def _find_row(method: Any, bounds: Any) -> Method:
     if method is None:
-        return METHODS["bfgs"]
+        return METHODS["bfgs" if bounds is None else "l-bfgs"]
     if not isinstance(method, str):
         raise TypeError(f"`method` must be a string or None, got {type(method).__name__}")
     row = find_method(method)

@@ -59,6 +59,13 @@ cdef struct Call:
     const double* options
     double tol
     int64_t has_tol
+    # Bounds, so many of each, each so many bytes from the one before; NULL where none are given.
+    const double* low
+    const double* high
+    int64_t low_count
+    int64_t high_count
+    int64_t low_stride
+    int64_t high_stride
     # x0 and, afterwards, the solution.
     int64_t n
     double* x
@@ -87,6 +94,9 @@ cdef enum Refusal:
     REFUSED_NOT_A_HESSIAN = -12
     REFUSED_NOT_A_PRODUCT = -13
     REFUSED_RADIUS = -14
+    REFUSED_BOUND_COUNT = -15
+    REFUSED_BOUNDS = -16
+    REFUSED_BOUNDED = -17     # the method takes none
     BAD_OPTION = -100
 
 

@@ -27,8 +27,9 @@ from fastopt.objectives.context cimport (
 from fastopt.objectives.differences cimport (
     COMPLEX_STEP, EXACT, THREE_POINT, Scheme, default_step,
 )
+from fastopt.solvers.bounded cimport copy_bounds
 from fastopt.solvers.catalogue cimport (
-    FIRST_ORDER, LBFGS, NEWTON_CG, TRUST_NCG, SolverKind, State, begin_solver, method_of,
+    FIRST_ORDER, LBFGS, LBFGSB, NEWTON_CG, TRUST_NCG, SolverKind, State, begin_solver, method_of,
 )
 from fastopt.solvers.inverse_hessian cimport most_pairs
 from fastopt.solvers.iteration cimport Iteration, Method, Point, advance, answer
@@ -48,6 +49,7 @@ cdef int solve(Call* call) noexcept nogil:
     cdef double[SETTING_COUNT] settings
     cdef const MethodRow* row
     cdef int refusal
+    cdef bint bounded = False
     if call.token != C_TOKEN:
         return REFUSED_STALE
     row = find_method(call)
@@ -62,7 +64,12 @@ cdef int solve(Call* call) noexcept nogil:
     refusal = read_options(call, row, settings)
     if refusal != 0:
         return refusal
-    return run(call, row, settings)
+    refusal = read_bounds(call, &bounded)
+    if refusal != 0:
+        return refusal
+    if bounded and row.solver != LBFGS and row.solver != LBFGSB:
+        return REFUSED_BOUNDED
+    return run(call, row, settings, bounded)
 
 
 # --- the method and its options --------------------------------------------------------------
@@ -128,8 +135,26 @@ cdef int read_options(const Call* call, const MethodRow* row, double* settings) 
         return REFUSED_WOLFE
     if settings[AT_INITIAL_RADIUS] > settings[AT_MAX_RADIUS]:
         return REFUSED_RADIUS
-    if row.solver == LBFGS and settings[AT_MAXCOR] > most_pairs(call.n):
+    if (row.solver == LBFGS or row.solver == LBFGSB) and settings[AT_MAXCOR] > most_pairs(call.n):
         return REFUSED_MEMORY
+    return 0
+
+
+cdef int read_bounds(const Call* call, bint* bounded) noexcept nogil:
+    """Whether any bound is finite; 0, or why they are no bounds."""
+    cdef double low, high
+    cdef int64_t i
+    if call.low == NULL:
+        return 0
+    if call.low_count != call.n or call.high_count != call.n:
+        return REFUSED_BOUND_COUNT
+    for i in range(call.n):
+        low = (<const double*>(<const char*>call.low + i * call.low_stride))[0]
+        high = (<const double*>(<const char*>call.high + i * call.high_stride))[0]
+        if not (low <= high and low < INFINITY and high > -INFINITY):
+            return REFUSED_BOUNDS
+        if isfinite(low) or isfinite(high):
+            bounded[0] = True
     return 0
 
 
@@ -146,8 +171,10 @@ cdef bint is_allowed(const OptionRule* rule, double value) noexcept nogil:
 
 # --- the solve -------------------------------------------------------------------------------
 
-cdef int run(Call* call, const MethodRow* row, const double* settings) noexcept nogil:
+cdef int run(Call* call, const MethodRow* row, const double* settings,
+             bint bounded) noexcept nogil:
     cdef State state
+    cdef SolverKind kind = <SolverKind>row.solver
     cdef Method method
     cdef Objective objective
     cdef StatusCode status
@@ -156,8 +183,10 @@ cdef int run(Call* call, const MethodRow* row, const double* settings) noexcept 
     cdef double* vectors
     memset(&state, 0, sizeof(State))
     memset(&objective, 0, sizeof(Objective))
-    method = method_of(<SolverKind>row.solver)
-    begin_solver(<SolverKind>row.solver, &state, call.n, settings)
+    if kind == LBFGS or kind == LBFGSB:
+        kind = LBFGSB if bounded else LBFGS
+    method = method_of(kind)
+    begin_solver(kind, &state, call.n, settings)
     if row.solver == FIRST_ORDER:
         state.first_order.step = call.steps[row - call.methods]
         state.first_order.slots = row.slots
@@ -167,6 +196,10 @@ cdef int run(Call* call, const MethodRow* row, const double* settings) noexcept 
         return REFUSED_MEMORY
     method.lay_out(&state, vectors)
     memcpy(state.iteration.current.x, call.x, call.n * sizeof(double))
+    if bounded:
+        copy_bounds(&state.bounded, call.low, call.low_stride, call.high, call.high_stride)
+    objective.low = state.iteration.low
+    objective.high = state.iteration.high
     set_objective(&objective, call, row, settings, vectors + size)
     status = run_to_the_end(&method, &state.iteration, &objective, settings[AT_MAXTIME])
     solution = answer(&state.iteration)
@@ -229,6 +262,8 @@ cdef void set_objective(Objective* objective, const Call* call, const MethodRow*
     memset(context, 0, sizeof(Context))
     context.stop = &objective.stop
     context.point = scratch
+    context.low = objective.low
+    context.high = objective.high
     objective.value_grad = call.value_grad
     objective.context = context
     objective.joint = call.joint
@@ -252,7 +287,10 @@ cdef void set_objective(Objective* objective, const Call* call, const MethodRow*
         scratch[call.n + i] = relative
     context.abs_step = scratch
     context.rel_step = scratch + call.n
-    objective.gradient_cost = 2 * call.n if call.scheme == THREE_POINT else call.n
+    for i in range(call.n):
+        objective.gradient_cost += objective.low == NULL or objective.low[i] < objective.high[i]
+    if call.scheme == THREE_POINT:
+        objective.gradient_cost *= 2
     step = fabs(absolute if absolute != 0 else relative)
     if call.scheme == COMPLEX_STEP:
         objective.complex_step = is_short(step)
@@ -331,6 +369,9 @@ REFUSALS = {
     "not a hessian": REFUSED_NOT_A_HESSIAN,
     "not a product": REFUSED_NOT_A_PRODUCT,
     "radius": REFUSED_RADIUS,
+    "bound count": REFUSED_BOUND_COUNT,
+    "bounds": REFUSED_BOUNDS,
+    "bounded": REFUSED_BOUNDED,
     "option": BAD_OPTION,
 }
 FIRST_HYPERPARAMETER = AT_HYPERPARAMETERS
