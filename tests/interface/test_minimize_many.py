@@ -977,7 +977,7 @@ def test_c_functions_are_solved_without_the_interpreter():
             assert "answered 1" in str(batch.errors[1])
             np.testing.assert_array_equal(batch.x[3], fastopt.minimize(form, starts[3], jac=True).x)
     with pytest.raises(TypeError, match="`fun` must be callable from Python"):
-        minimize_many(c_bowl, starts, jac=True, bounds=[(0, 1), (0, 1)])
+        minimize_many(c_bowl, starts, method="tnc", jac=True, bounds=[(0, 1), (0, 1)])
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -1008,12 +1008,19 @@ def test_bounds_are_kept(bounds, form):
     fun, jac = FORMS[form]
     args = (WEIGHTS, SHIFTS)
     batch = minimize_many(fun, np.clip(STARTS, 0, 0.5), args, True, jac=jac, bounds=bounds)
-    assert batch.library == "scipy"
+    assert (batch.library, batch.method) == ("fastopt", "l-bfgs-b")
     assert (batch.x[:, 0] <= 0.5).all()
     alone = fastopt.minimize(
         fun, np.clip(STARTS, 0, 0.5)[2], (WEIGHTS[2], SHIFTS[2]), jac=jac, bounds=bounds
     )
     np.testing.assert_array_equal(batch.x[2], alone.x)
+    options = {"compile": True}
+    compiled = minimize_many(fun, STARTS, args, True, jac=jac, bounds=bounds, options=options)
+    interpreted = minimize_many(
+        fun, STARTS, args, True, jac=jac, bounds=bounds, options={"compile": False}
+    )
+    for name in ("x", "fun", "jac", "nit", "nfev", "status"):
+        np.testing.assert_array_equal(compiled[name], interpreted[name])
 
 
 def test_bounds_may_be_an_iterator():

@@ -138,7 +138,7 @@ def test_starts_may_be_given():
 def test_the_default_method_keeps_the_bounds(bounds):
     result = multistart(tilted, bounds, starts=4, jac=True)
     np.testing.assert_array_equal(result.x, HIGH)
-    assert (result.method, result.library) == ("l-bfgs-b", "scipy")
+    assert (result.method, result.library) == ("l-bfgs-b", "fastopt")
 
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "Nelder-Mead", "SLSQP"])

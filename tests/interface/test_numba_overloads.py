@@ -156,6 +156,52 @@ def test_a_method_that_is_known_when_compiled_changes_no_bit(method):
     assert_same(expected, solve(start(3), ARGS, options))
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("method", [None, "l-bfgs", "L-BFGS-B"])
+def test_bounds_change_no_bit(form, method):
+    fun, jac = in_form(form)
+    low, high = np.array([0.5, -np.inf, 0.25]), np.array([2.0, 0.75, 0.25])
+    pairs = np.stack((low, high), axis=1)
+
+    @njit
+    def in_vectors(x0, args, low, high):
+        return fastopt.minimize(fun, x0, args, method, jac, bounds=(low, high))
+
+    @njit
+    def in_pairs(x0, args, pairs):
+        return fastopt.minimize(fun, x0, args, method, jac, bounds=pairs)
+
+    expected = fastopt.minimize(fun, start(3), ARGS, method, jac, bounds=pairs)
+    assert expected.method == "l-bfgs-b"
+    assert_same(expected, in_vectors(start(3), ARGS, low, high))
+    assert_same(expected, in_pairs(start(3), ARGS, pairs))
+    assert_same(expected, in_pairs(start(3), ARGS, np.asfortranarray(pairs)))
+    endless = np.full((3, 2), np.inf) * [-1, 1]
+    expected = fastopt.minimize(fun, start(3), ARGS, "l-bfgs", jac)
+    assert_same(expected, in_pairs(start(3), ARGS, endless))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "method", "message"),
+    [
+        (np.zeros((2, 2)), "l-bfgs", "got other numbers"),
+        (np.zeros((3, 3)), "l-bfgs", "got other numbers"),
+        (np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]), "l-bfgs", "no lower bound above"),
+        (np.full((3, 2), np.nan), "l-bfgs", "no NaN"),
+        (np.array([[0.0, 1.0]] * 3), "bfgs", "`method` must be one that takes bounds"),
+    ],
+)
+def test_bounds_that_cannot_be_are_refused_at_run_time(bounds, method, message):
+    fun, _ = in_form("joint")
+
+    @njit
+    def solve(x0, args, method, bounds):
+        return fastopt.minimize(fun, x0, args, method, True, bounds=bounds)
+
+    with pytest.raises(ValueError, match=message):
+        solve(start(3), ARGS, method, bounds)
+
+
 @pytest.mark.parametrize("name", ["BFGS", "L-BFGS-B", "l-bfgs-b", "Adam"])
 def test_a_method_chosen_at_run_time_goes_by_any_of_its_names(name):
     fun, jac = in_form("joint")
@@ -412,7 +458,10 @@ def test_options_refuse_what_they_do_in_python(keywords, error, message):
 # --- what is refused -------------------------------------------------------------------------
 
 REFUSED = {
-    "bowl, X, bounds=((0, 1), (0, 1))": (TypeError, "`bounds` must be None in @njit code"),
+    "bowl, X, bounds=((0, 1), (0, 1))": (
+        TypeError,
+        "`bounds` must be None, a pair of vectors",
+    ),
     "bowl, X, constraints=(1,)": (TypeError, r"`constraints` must be \(\) in @njit code"),
     "bowl, X, callback=bowl": (TypeError, "`callback` must be None in @njit code"),
     "bowl, X, hess=3": (TypeError, "`hess` must be an @njit function or None in @njit code"),

@@ -253,7 +253,7 @@ def bar(monkeypatch):
 @pytest.mark.parametrize("callback", [None, lambda x: None], ids=["alone", "with a callback"])
 def test_progress_bar_counts_iterations(method, callback, bar):
     result = solve(method, callback=callback, progress=True, maxiter=17)
-    assert (bar().total, bar().n, bar().desc) == (17, result.nit, method)
+    assert (bar().total, bar().n, bar().desc) == (17, result.nit, result.method)
     gnorm = abs(result.jac).max()
     assert bar().postfix == f"f={result.fun:.6g}, |g|={gnorm:.3g}"
     assert bar().closed

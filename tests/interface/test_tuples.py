@@ -97,8 +97,10 @@ def test_options_are_checked_and_sorted_out_as_a_dict_is():
 def test_options_reach_scipy():
     bounds = [(0, 0.5), (0, 1)]
     result = fastopt.minimize(
-        rosen, [0.3, 0.3], jac=rosen_der, bounds=bounds, options=Options(maxiter=2)
+        rosen, [0.3, 0.3], method="slsqp", jac=rosen_der, bounds=bounds, options=Options(maxiter=2)
     )
     assert (result.library, result.nit) == ("scipy", 2)
     with pytest.raises(ValueError, match="`stopval` must not be among the options here"):
-        fastopt.minimize(rosen, [0.3, 0.3], bounds=bounds, options=Options(stopval=1.0))
+        fastopt.minimize(
+            rosen, [0.3, 0.3], method="tnc", bounds=bounds, options=Options(stopval=1.0)
+        )

@@ -669,7 +669,7 @@ def test_c_functions_of_other_types_and_uses_are_refused():
     with pytest.raises(ValueError, match="`args` must be empty when `fun` is a C function"):
         fastopt.minimize(bowl, 0.0, (1.0,), jac=True)
     with pytest.raises(TypeError, match="`fun` must be callable from Python where SciPy solves"):
-        fastopt.minimize(bowl, 0.0, jac=True, bounds=[(0, 1)])
+        fastopt.minimize(bowl, 0.0, method="tnc", jac=True, bounds=[(0, 1)])
 
 
 # --- life and threads ------------------------------------------------------------------------
