@@ -23,6 +23,7 @@ from fastopt.rules.table import RULES
 SOLVERS_OF_SCIPY = {
     "bfgs": scipy.optimize._optimize._minimize_bfgs,
     "l-bfgs": scipy.optimize._lbfgsb_py._minimize_lbfgsb,
+    "l-bfgs-b": scipy.optimize._lbfgsb_py._minimize_lbfgsb,
     "cg": scipy.optimize._optimize._minimize_cg,
     "newton-cg": scipy.optimize._optimize._minimize_newtoncg,
     "trust-exact": scipy.optimize._trustregion_exact._minimize_trustregion_exact,
@@ -172,7 +173,7 @@ def test_every_option_reaches_a_reader(row):
     """A value other than the default changes what the solver or its driver is given."""
     pairs = LbfgsInvHessProduct(np.eye(2), np.eye(2))
     others = {
-        "hess_inv0": pairs if row.name == "l-bfgs" else np.diag([2.0, 3.0]),
+        "hess_inv0": pairs if row.name.startswith("l-bfgs") else np.diag([2.0, 3.0]),
         "line_search": "more-thuente",
         "beta": "pr+",
         "preconditioner": np.ones(2),

@@ -471,7 +471,7 @@ def test_result_has_the_fields_of_scipys_and_says_which_test_holds(method):
     assert result.nit < result.nfev
     assert isinstance(result.fun, float)
     assert all(type(result[name]) is int for name in ("nit", "nfev", "njev", "status"))
-    assert ("hess_inv" in result) == (method in ("bfgs", "l-bfgs", "dfp"))
+    assert ("hess_inv" in result) == (method in ("bfgs", "l-bfgs", "l-bfgs-b", "dfp"))
 
 
 def test_hess_inv_has_the_shape_and_the_kind_that_scipy_gives_it():
