@@ -37,8 +37,8 @@ from fastopt.core.vector cimport Products, axpy, dot, length_of, subtract_both
 from fastopt.solvers.box cimport is_held, within
 from fastopt.solvers.compact_hessian cimport (
     CompactHessian, compact_size, factor_reduced, factor_whole, forget_pairs, have_drowned,
-    is_curved, lay_out_compact, recall_pair, regroup, solve_indefinite, sum_elements,
-    sum_products, take_pair,
+    is_curved, lay_out_compact, recall_pair, regroup, solve_reduced, solve_whole,
+    sum_elements, sum_products, take_pair,
 )
 from fastopt.solvers.descent cimport (
     Descent, Engine, begin_descent, descend, limit_step, set_out,
@@ -128,6 +128,7 @@ cdef double follow(Descent* descent, bint along) noexcept nogil:
     if is_curved(products.sy, length, change):
         take_pair(memory, state.s, state.y, products.sy, length, change)
     descent.steepest = memory.pairs == 0
+    descent.scale = 1 / memory.theta
     return 0 if descent.steepest else aim(state)
 
 
@@ -142,8 +143,7 @@ cdef void damp(Bounded* state, Products* products) noexcept nogil:
     if not factor_whole(memory):
         return
     sum_elements(memory, state.s, state.place)
-    solve_indefinite(&memory.whole, state.place, state.weights, memory.halves, memory.m,
-                     memory.pairs)
+    solve_whole(memory, state.place, state.weights)
     expected = memory.theta * (products.ss - dot(state.place, state.weights, count))
     if products.sy >= LEAST_SHARE * expected:
         return
@@ -178,8 +178,7 @@ cdef double aim(Bounded* state) noexcept nogil:
             return 0
         for j in range(2 * memory.pairs):
             state.place[j] = state.through[j] + state.passed[j]
-        solve_indefinite(&memory.reduced, state.place, state.weights, memory.halves, memory.m,
-                         memory.pairs)
+        solve_reduced(memory, state.place, state.weights)
         if combine_elements(state) == 0 or turn + 1 == MOST_TURNS:
             break
         hold_outside(state)
@@ -249,7 +248,7 @@ cdef struct Queue:
 
 
 cdef double find_cauchy_point(Bounded* state) noexcept nogil:
-    """The first minimiser of the model on the path (algorithm CP); negative if there is none.
+    """The first minimiser of the model on the path (algorithm CP).
 
     Variables that reach their bound before it are held from there on, and `passed` and `through`
     are what they are at its end.
@@ -271,13 +270,13 @@ cdef double find_cauchy_point(Bounded* state) noexcept nogil:
     sum_elements(memory, state.slide, through)
     memset(passed, 0, stride * sizeof(double))
     slope = -dot(state.slide, state.slide, n)
-    solve_indefinite(&memory.whole, through, weights, memory.halves, memory.m, memory.pairs)
+    solve_whole(memory, through, weights)
     bend = -slope - dot(through, weights, count)
     least_bend = -DBL_EPSILON * slope
     if slope == 0:
         return 0
-    if not (bend > least_bend and bend < INFINITY):
-        return -1
+    if not least_bend < bend < INFINITY:
+        bend = -slope                                 # lost in rounding: as without any pairs
     queue.limit = -1
     queue.length = 0
     queue.few = n // FEW
@@ -289,7 +288,7 @@ cdef double find_cauchy_point(Bounded* state) noexcept nogil:
         stop = state.breaks[i]
         pull = state.slide[i]
         row = memory.elements + i * stride
-        solve_indefinite(&memory.whole, row, weights, memory.halves, memory.m, memory.pairs)
+        solve_whole(memory, row, weights)
         for j in range(count):
             place[j] = passed[j] + stop * through[j]
         slope += (stop - tau) * bend + pull * (pull - stop * pull + dot(weights, place, count))

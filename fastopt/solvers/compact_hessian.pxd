@@ -6,6 +6,8 @@ cdef struct Indefinite:
     double* first             # (m, m): the Cholesky factor L of A
     double* across            # (m, m): L^-1 C'
     double* second            # (m, m): the Cholesky factor of E + C A^-1 C'
+    # E is 0 and -C upper triangular, pairs by age: `first` and `across` hold A and C' themselves.
+    bint triangular
 
 
 cdef struct CompactHessian:
@@ -45,5 +47,5 @@ cdef bint have_drowned(const CompactHessian* memory) noexcept nogil
 cdef void sum_products(CompactHessian* memory) noexcept nogil
 cdef bint factor_whole(CompactHessian* memory) noexcept nogil
 cdef bint factor_reduced(CompactHessian* memory) noexcept nogil
-cdef void solve_indefinite(const Indefinite* matrix, const double* right, double* out,
-                           double* halves, Py_ssize_t m, Py_ssize_t pairs) noexcept nogil
+cdef void solve_whole(CompactHessian* memory, const double* right, double* out) noexcept nogil
+cdef void solve_reduced(CompactHessian* memory, const double* right, double* out) noexcept nogil

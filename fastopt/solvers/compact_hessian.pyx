@@ -298,7 +298,10 @@ cdef bint factor_reduced(CompactHessian* memory) noexcept nogil:
             else:
                 matrix.across[j * m + i] = -product_of(free, 2 * i + 1, 2 * j, stride)
         matrix.first[i * m + i] += memory.theta * memory.ratios[i] * weight
-    return factor_indefinite(matrix, m, memory.pairs)
+    matrix.triangular = True
+    for i in range(memory.pairs):
+        matrix.triangular &= matrix.second[i * m + i] == 0
+    return matrix.triangular or factor_indefinite(matrix, m, memory.pairs)
 
 
 cdef bint factor_indefinite(Indefinite* matrix, Py_ssize_t m, Py_ssize_t pairs) noexcept nogil:
@@ -328,25 +331,68 @@ cdef bint factor_positive(double* matrix, Py_ssize_t m, Py_ssize_t size) noexcep
     """The Cholesky factor in place, from the lower triangle; False if there is none."""
     cdef double* row
     cdef const double* other
-    cdef double left
     cdef Py_ssize_t i, j
     for i in range(size):
         row = matrix + i * m
         for j in range(i):
             other = matrix + j * m
             row[j] = (row[j] - dot(row, other, j)) / other[j]
-        left = row[i] - dot(row, row, i)
-        if not left > DBL_EPSILON * row[i]:
+        if not row[i] > 0:
             return False
-        row[i] = sqrt(left)
+        # All that is left of a pivot may be rounding errors: as large as these it is no worse.
+        row[i] = sqrt(fmax(row[i] - dot(row, row, i), DBL_EPSILON * row[i]))
     return True
+
+
+cdef void solve_whole(CompactHessian* memory, const double* right, double* out) noexcept nogil:
+    """out = N^-1 right, both with an element for y and one for s of each pair in turn."""
+    solve_indefinite(&memory.whole, right, out, memory.halves, memory.m, memory.pairs)
+
+
+cdef void solve_reduced(CompactHessian* memory, const double* right, double* out) noexcept nogil:
+    """out = N_F^-1 right."""
+    if memory.reduced.triangular:
+        solve_triangular(memory, right, out)
+    else:
+        solve_indefinite(&memory.reduced, right, out, memory.halves, memory.m, memory.pairs)
+
+
+cdef void solve_triangular(CompactHessian* memory, const double* right, double* out) noexcept nogil:
+    """Where held variables have not moved since the oldest pair: R a = -r2, R'b = -(r1 + A a).
+
+    That is Byrd, Nocedal & Schnabel's inverse in compact form, as accurate as the two-loop
+    recursion; what is factored otherwise has the square of its condition number.
+    """
+    cdef const Indefinite* matrix = &memory.reduced
+    cdef Py_ssize_t m = memory.m
+    cdef Py_ssize_t pairs = memory.pairs
+    cdef double* a = memory.halves
+    cdef double* b = memory.halves + m
+    cdef Py_ssize_t oldest = 0 if pairs < m else memory.next
+    cdef double total
+    cdef Py_ssize_t i, j, k, other
+    for k in range(pairs - 1, -1, -1):
+        i = (oldest + k) % m
+        total = right[2 * i + 1]
+        for other in range(k + 1, pairs):
+            j = (oldest + other) % m
+            total -= matrix.across[j * m + i] * a[j]
+        a[i] = total / matrix.across[i * m + i]
+    for k in range(pairs):
+        i = (oldest + k) % m
+        total = right[2 * i] + dot(matrix.first + i * m, a, pairs)
+        for other in range(k):
+            j = (oldest + other) % m
+            total -= matrix.across[i * m + j] * b[j]
+        b[i] = total / matrix.across[i * m + i]
+    for i in range(pairs):
+        out[2 * i] = a[i]
+        out[2 * i + 1] = b[i]
 
 
 cdef void solve_indefinite(const Indefinite* matrix, const double* right, double* out,
                            double* halves, Py_ssize_t m, Py_ssize_t pairs) noexcept nogil:
-    """out = N^-1 right, both with an element for y and one for s of each pair in turn.
-
-    With N = [[-A, C'], [C, E]] and r = (r1, r2): (E + C A^-1 C') b = r2 + C A^-1 r1 and
+    """With N = [[-A, C'], [C, E]] and r = (r1, r2): (E + C A^-1 C') b = r2 + C A^-1 r1 and
     a = A^-1 (C'b - r1).
     """
     cdef double* a = halves

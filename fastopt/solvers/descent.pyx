@@ -118,6 +118,8 @@ cdef StatusCode descend(Descent* state, const Engine* engine,
 cdef void set_course(Descent* state, const Engine* engine, double slope) noexcept nogil:
     look_downhill(state, engine, slope)
     state.marks.promised = -state.slope
+    if state.steepest and state.iteration.low != NULL:
+        state.marks.promised = state.scale * free_squares(state)     # the slope is of some length
     if engine.blind and state.iteration.nit > 0:
         state.marks.promised = fabs(state.iteration.decrease)
 
@@ -198,6 +200,18 @@ cdef void bend_downhill(Descent* state, const Engine* engine) noexcept nogil:
         length = max(STRETCH * length, DBL_MIN)       # it drowned in the rounding of x
     state.first_step = 1
     limit_step(state)
+
+
+cdef double free_squares(const Descent* state) noexcept nogil:
+    """g'g over the variables that no bound holds."""
+    cdef const Iteration* iteration = &state.iteration
+    cdef const double* gradient = iteration.current.gradient
+    cdef double total = 0
+    cdef Py_ssize_t i
+    for i in range(iteration.n):
+        if not is_held(iteration.current.x[i], gradient[i], iteration.low[i], iteration.high[i]):
+            total += gradient[i] * gradient[i]
+    return total
 
 
 cdef void limit_step(Descent* state) noexcept nogil:

@@ -15,7 +15,7 @@ from fastopt.testing import more_garbow_hillstrom, problem
 
 PROBLEMS = {problem.name: problem for problem in more_garbow_hillstrom()}
 # They reach a published minimum from every standard start,
-SUREST = ("bfgs", "l-bfgs")
+SUREST = ("bfgs", "l-bfgs", "l-bfgs-b")
 # and these from all but a few.
 OTHERS = [name for name, row in METHODS.items() if not row.rule and name not in SUREST]
 FIRST_ORDER = [name for name, row in METHODS.items() if row.family == "first-order"]
@@ -85,8 +85,10 @@ def test_the_surest_methods_find_the_published_minimum_or_say_why_not(method, na
         x0,
         jac=counted.jac,
         method=method,
+        bounds=[(-1e9, 1e9)] * len(x0) if method == "l-bfgs-b" else None,
         options={"gtol": gtol, "ftol": 0, "maxiter": 5000},
     )
+    assert result.method == method
     np.testing.assert_array_equal(x0, problem.x0)
     check_what_is_always_true(result, counted, form)
     if result.converged_to == "gtol" and form != "differences":
