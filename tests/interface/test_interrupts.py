@@ -160,8 +160,9 @@ def interrupted_once_it_runs(solver):
     def interrupt():
         while solver.nit == 0 and not over.wait(0.001):
             pass
-        if not over.is_set():
+        while not over.is_set():
             _thread.interrupt_main()
+            over.wait(5.0)  # one that comes in the middle of a finalizer is lost: then once more
 
     thread = threading.Thread(target=interrupt)
     thread.start()
