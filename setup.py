@@ -6,11 +6,14 @@
 import os
 import platform
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
 
 DEBUG = os.environ.get("FASTOPT_DEBUG", "0") == "1"
 MSVC = sys.platform == "win32"
@@ -29,6 +32,11 @@ AVX2_ENDING = "_avx2"
 AVX2_ARGS: list[str] = []
 if not MSVC and platform.machine().lower() in ("x86_64", "amd64"):
     AVX2_ARGS = ["-Xarch_x86_64", "-mavx2"] if sys.platform == "darwin" else ["-mavx2"]
+
+# Loops over millions of variables are shared by threads where the compiler has OpenMP, as macOS's
+# has not. The source is the same without.
+OPENMP = "/openmp" if MSVC else "-fopenmp"
+SHARED_BY_THREADS = {"limited_memory", "limited_memory_avx2"}
 
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
 if not DEBUG:
@@ -60,4 +68,35 @@ def extensions() -> list[Extension]:
     ]
 
 
-setup(ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES))
+class BuildExtensions(build_ext):
+    """Adds OpenMP to the modules that use it, if the compiler can link it."""
+
+    def build_extensions(self) -> None:
+        if self.has_openmp():
+            for extension in self.extensions:
+                if extension.name.rpartition(".")[2] in SHARED_BY_THREADS:
+                    extension.extra_compile_args.append(OPENMP)
+                    if not MSVC:
+                        extension.extra_link_args.append(OPENMP)
+        super().build_extensions()
+
+    def has_openmp(self) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "openmp.c")
+            source.write_text("#include <omp.h>\nint main(void) { return omp_get_num_procs() < 1; }\n")
+            try:
+                objects = self.compiler.compile(
+                    [str(source)], output_dir=folder, extra_postargs=[OPENMP]
+                )
+                self.compiler.link_executable(
+                    objects, "openmp", output_dir=folder, extra_postargs=[] if MSVC else [OPENMP]
+                )
+            except (CompileError, LinkError):
+                return False
+        return True
+
+
+setup(
+    ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES),
+    cmdclass={"build_ext": BuildExtensions},
+)

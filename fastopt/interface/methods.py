@@ -306,6 +306,12 @@ def _lbfgs() -> Method:
             "The hess_inv of an earlier result, whose pairs it begins with.",
         ),
         "damping": _DAMPING,
+        "threads": Option(
+            1,
+            Integer(low=1),
+            "How many threads share the solver's own work, without bounds and from 30 000 variables "
+            "on. No bit of the result depends on it.",
+        ),
         **_differences(absolute_step=True),
         **_RUNNING,
         "iprint": Option(-1, Integer(), "Accepted, as SciPy accepts it, and without effect."),

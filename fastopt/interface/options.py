@@ -42,6 +42,7 @@ _SOLVER_SETTINGS = frozenset(
         "hess_inv0",
         "maxcor",
         "damping",
+        "threads",
         "beta",
         "initial_trust_radius",
         "max_trust_radius",

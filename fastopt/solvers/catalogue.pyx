@@ -53,6 +53,7 @@ SETTINGS = {
     "line_search": AT_LINE_SEARCH,
     "maxcor": AT_MAXCOR,
     "damping": AT_DAMPING,
+    "threads": AT_THREADS,
     "beta": AT_BETA,
     "initial_trust_radius": AT_INITIAL_RADIUS,
     "max_trust_radius": AT_MAX_RADIUS,

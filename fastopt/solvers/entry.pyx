@@ -19,7 +19,7 @@ from fastopt._version import __version__
 from fastopt.core.abi cimport (
     MAXTIME, NOT_ANALYTIC, RAISED, RUNNING, Objective, StatusCode,
 )
-from fastopt.core.vector cimport all_finite
+from fastopt.core.vector cimport LINE, all_finite, next_line
 from fastopt.objectives.complex_step cimport is_short
 from fastopt.objectives.context cimport (
     NO_MEMORY, NOT_A_GRADIENT, NOT_A_HESSIAN, NOT_A_PRODUCT, NOT_A_SCALAR, multiply_held,
@@ -31,8 +31,8 @@ from fastopt.solvers.bounded cimport copy_bounds
 from fastopt.solvers.catalogue cimport (
     FIRST_ORDER, LBFGS, LBFGSB, NEWTON_CG, TRUST_NCG, SolverKind, State, begin_solver, method_of,
 )
-from fastopt.solvers.inverse_hessian cimport most_pairs
 from fastopt.solvers.iteration cimport Iteration, Method, Point, advance, answer
+from fastopt.solvers.limited_memory cimport most_pairs
 from fastopt.solvers.settings cimport (
     AT_ABSOLUTE_STEP, AT_C1, AT_C2, AT_INITIAL_RADIUS, AT_MAX_RADIUS, AT_MAXCOR, AT_MAXTIME,
     AT_RELATIVE_STEP, AT_HYPERPARAMETERS, SETTING_COUNT,
@@ -180,6 +180,7 @@ cdef int run(Call* call, const MethodRow* row, const double* settings,
     cdef StatusCode status
     cdef const Point* solution
     cdef Py_ssize_t size
+    cdef double* block
     cdef double* vectors
     memset(&state, 0, sizeof(State))
     memset(&objective, 0, sizeof(Objective))
@@ -191,9 +192,10 @@ cdef int run(Call* call, const MethodRow* row, const double* settings,
         state.first_order.step = call.steps[row - call.methods]
         state.first_order.slots = row.slots
     size = method.count_doubles(&state)
-    vectors = <double*>calloc(size + scratch_size(call, row), sizeof(double))
-    if vectors == NULL:
+    block = <double*>calloc(LINE - 1 + size + scratch_size(call, row), sizeof(double))
+    if block == NULL:
         return REFUSED_MEMORY
+    vectors = next_line(block)
     method.lay_out(&state, vectors)
     memcpy(state.iteration.current.x, call.x, call.n * sizeof(double))
     if bounded:
@@ -210,7 +212,7 @@ cdef int run(Call* call, const MethodRow* row, const double* settings,
     call.nfev = state.iteration.nfev
     call.njev = state.iteration.njev
     call.nhev = state.iteration.nhev
-    free(vectors)
+    free(block)
     if status == RAISED:
         return refusal_of(call.context.code)
     if status == NOT_ANALYTIC:

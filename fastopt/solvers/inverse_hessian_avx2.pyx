@@ -4,6 +4,6 @@ The same bits, too: no sum is taken in another order, and nothing is fused (setu
 `quasi_newton` chooses, by what the processor says of itself.
 """
 
-from fastopt.solvers.inverse_hessian cimport DENSE_DFP, LIMITED, InverseHessian
+from fastopt.solvers.inverse_hessian cimport DENSE_DFP, InverseHessian, is_curved
 
 include "inverse_hessian.pyx"

@@ -18,6 +18,7 @@ cdef enum:
     AT_LINE_SEARCH            # `SearchKind`
     AT_MAXCOR
     AT_DAMPING
+    AT_THREADS
     AT_BETA                   # `BetaKind`
     AT_INITIAL_RADIUS         # 0: chosen at x0
     AT_MAX_RADIUS

@@ -16,6 +16,7 @@ from libc.string cimport memcpy
 from fastopt.core.abi import Status
 
 from fastopt.core.abi cimport NOT_ANALYTIC, RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn
+from fastopt.core.vector cimport LINE, next_line
 from fastopt.objectives.objective cimport BoundObjective
 from fastopt.solvers.bounded cimport Bounded, copy_bounds
 from fastopt.solvers.box cimport clip
@@ -24,10 +25,11 @@ from fastopt.solvers.catalogue cimport (
 )
 from fastopt.solvers.compact_hessian cimport CompactHessian, read_pair, recall_pair
 from fastopt.solvers.first_order cimport FirstOrder
-from fastopt.solvers.inverse_hessian cimport InverseHessian, most_pairs, recall
+from fastopt.solvers.inverse_hessian cimport InverseHessian
 from fastopt.solvers.iteration cimport (
     SHARED_VECTORS, Iteration, Point, advance, answer, slope_norm,
 )
+from fastopt.solvers.limited_memory cimport most_pairs, put_in_order, recall
 from fastopt.solvers.quasi_newton cimport QuasiNewton
 from fastopt.solvers.settings cimport AT_HYPERPARAMETERS, MOST_HYPERPARAMETERS, SETTING_COUNT
 
@@ -41,13 +43,17 @@ cnp.import_array()
 # 5 times as long at n = 2300, where holding it costs 2.
 cdef double RELEASE_GIL = 3e7
 
+# So many doubles are worth beginning at a cache line.
+cdef enum:
+    MANY = 4096
+
 NOT_ANALYTIC_MESSAGE = (
     "`fun` must be analytic when jac='cs', but at x0 its complex steps disagree with central "
     "differences: abs, real, conj and norms, for example, lose the step; use jac='3-point', "
     "jac='2-point' or an exact gradient")
 
 # What the numbers in a pickle mean: raised where that changes but not how many there are.
-LAYOUT = 4
+LAYOUT = 5
 
 cdef dict STATUSES = {int(status): status for status in Status}     # quicker than `Status(...)`
 cdef tuple PLACES = tuple(SETTINGS.items())
@@ -86,7 +92,7 @@ cdef class SolverState:
         elif (self.kind == LBFGS or self.kind == LBFGSB) and settings["maxcor"] > most_pairs(n):
             raise MemoryError(f"`maxcor` must leave room for maxcor pairs of vectors, got "
                               f"{settings['maxcor']}")
-        self.vectors = np.zeros(self.method.count_doubles(self.iteration))
+        self.vectors = allocate(self.method.count_doubles(self.iteration))
         self.lay_out()
         memcpy(self.iteration.current.x, &x0[0], n * sizeof(double))
         if self.kind == LBFGSB:
@@ -149,6 +155,9 @@ cdef class SolverState:
         state.slots = RULES[self.settings["rule"]].slots
         return 0
 
+    cdef bint can_go_on(self):
+        return self.iteration.status in (RUNNING, RAISED, STOPPED, NOT_ANALYTIC)
+
     # --- running -----------------------------------------------------------------------------
 
     def advance(self, BoundObjective objective not None, long long k, bint release=False):
@@ -174,8 +183,7 @@ cdef class SolverState:
         cdef StatusCode status
         self.take()
         try:
-            status = self.iteration.status
-            if status not in (RUNNING, RAISED, STOPPED, NOT_ANALYTIC):
+            if not self.can_go_on():
                 return False
             if release or self.method.work(self.iteration) > RELEASE_GIL:
                 with nogil:
@@ -327,9 +335,20 @@ cdef class SolverState:
             row += i + 1
         return matrix
 
-    cdef object limited_inverse(self, const InverseHessian* memory):
-        return LbfgsInvHessProduct(self.unroll(memory, memory.steps),
-                                   self.unroll(memory, memory.changes))
+    cdef object limited_inverse(self, InverseHessian* memory):
+        """Copies of the pairs; those of many variables themselves, where the solve has ended."""
+        if not memory.streamed or self.can_go_on():
+            return LbfgsInvHessProduct(self.unroll(memory, memory.steps),
+                                       self.unroll(memory, memory.changes))
+        put_in_order(memory)
+        return LbfgsInvHessProduct(self.rows(memory, memory.steps),
+                                   self.rows(memory, memory.changes))
+
+    cdef object rows(self, const InverseHessian* memory, const double* ring):
+        """The rows in use as a view of the block, which must not change any more."""
+        cdef Py_ssize_t start = ring - <double*>cnp.PyArray_DATA(<cnp.ndarray>self.vectors)
+        block = self.vectors[start:start + memory.pairs * memory.stride]
+        return block.reshape(memory.pairs, memory.stride)[:, :memory.n]
 
     cdef object compact_inverse(self, const CompactHessian* memory):
         cdef cnp.npy_intp[2] shape = [memory.reported, memory.n]
@@ -349,7 +368,7 @@ cdef class SolverState:
         cdef Py_ssize_t i
         cdef Py_ssize_t first = (memory.next - memory.pairs + memory.m) % memory.m
         for i in range(memory.pairs):
-            memcpy(target + i * memory.n, ring + ((first + i) % memory.m) * memory.n,
+            memcpy(target + i * memory.n, ring + ((first + i) % memory.m) * memory.stride,
                    memory.n * sizeof(double))
         return rows
 
@@ -373,6 +392,19 @@ cdef class SolverState:
             self.read(state.trial.x), self.read(state.trial.gradient),
             self.read(state.best.x), self.read(state.best.gradient)))
         return block
+
+
+cdef object allocate(Py_ssize_t size):
+    """That many zeros; many of them begin a cache line."""
+    cdef cnp.ndarray block
+    cdef double* start
+    cdef Py_ssize_t skipped
+    if size < MANY:
+        return np.zeros(size)
+    block = np.zeros(size + LINE - 1)
+    start = <double*>cnp.PyArray_DATA(block)
+    skipped = next_line(start) - start
+    return block[skipped:skipped + size]
 
 
 cdef int read_settings(dict settings, double* numbers) except -1:

@@ -18,7 +18,7 @@ SEARCH = {"c1": 1e-4, "c2": 0.9, "maxls": 50, "line_search": "hager-zhang"}
 RADIUS = {"initial_trust_radius": None, "max_trust_radius": np.inf, "eta": 1e-4}
 OWN = {
     "bfgs": {**SEARCH, "hess_inv0": None, "damping": False},
-    "l-bfgs": {**SEARCH, "maxcor": 10, "hess_inv0": None, "damping": False},
+    "l-bfgs": {**SEARCH, "maxcor": 10, "hess_inv0": None, "damping": False, "threads": 1},
     "l-bfgs-b": {**SEARCH, "maxcor": 10, "hess_inv0": None, "damping": False},
     "dfp": {**SEARCH, "c2": 0.1, "hess_inv0": None, "damping": False},
     "sr1": RADIUS,
