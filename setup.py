@@ -83,7 +83,7 @@ class BuildExtensions(build_ext):
     def has_openmp(self) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "openmp.c")
-            source.write_text("#include <omp.h>\nint main(void) { return omp_get_num_procs() < 1; }\n")
+            source.write_text("#include <omp.h>\nint main(void) { return !omp_get_num_procs(); }\n")
             try:
                 objects = self.compiler.compile(
                     [str(source)], output_dir=folder, extra_postargs=[OPENMP]

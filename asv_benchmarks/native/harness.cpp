@@ -17,9 +17,40 @@ const Entry* find(const char* method) {
     return entry->method ? entry : nullptr;
 }
 
+// An objective that is timed, whoever calls it; laid out as library.py has it.
+struct Timed {
+    ValueGrad function;
+    void* context;
+    double seconds;
+    std::ptrdiff_t calls;
+};
+
 }  // namespace
 
 extern "C" {
+
+// An objective of fastopt's signature, whose context is a `Timed`.
+int harness_timed(const double* x, double* value, double* grad, std::ptrdiff_t n, void* context) {
+    Timed& timed = *static_cast<Timed*>(context);
+    const Clock::time_point started = Clock::now();
+    const int reply = timed.function(x, value, grad, n, timed.context);
+    timed.seconds += seconds_since(started);
+    timed.calls++;
+    return reply;
+}
+
+// The sum of `numbers`, `repeats` times: how fast memory is read.
+double harness_read(const double* numbers, std::ptrdiff_t count, std::ptrdiff_t repeats) {
+    double sums[16] = {};
+    for (std::ptrdiff_t k = 0; k < repeats; k++) {
+        for (std::ptrdiff_t i = 0; i + 16 <= count; i += 16)
+            for (int j = 0; j < 16; j++) sums[j] += numbers[i + j];
+        asm volatile("" ::: "memory");      // or it is read once, and multiplied
+    }
+    double total = 0;
+    for (double sum : sums) total += sum;
+    return total;
+}
 
 const char* harness_method(std::ptrdiff_t index) { return ENTRIES[index].method; }
 

@@ -36,6 +36,17 @@ class Limits(ctypes.Structure):
     )
 
 
+class Timed(ctypes.Structure):
+    """An objective that is timed, whoever calls it: the context of `harness_timed`."""
+
+    _fields_ = (
+        ("function", ctypes.c_void_p),
+        ("context", ctypes.c_void_p),
+        ("seconds", ctypes.c_double),
+        ("calls", ctypes.c_ssize_t),
+    )
+
+
 class Unavailable(Exception):
     """This machine lacks the compiler or the library."""
 
@@ -120,6 +131,8 @@ class Library:
         library.harness_solve.restype = ctypes.c_double
         library.harness_evaluate.argtypes = (*batch, size, address, threads)
         library.harness_evaluate.restype = ctypes.c_double
+        library.harness_read.argtypes = (address, size, size)
+        library.harness_read.restype = ctypes.c_double
         return library
 
     def build(self) -> Path:

@@ -14,6 +14,7 @@ public:
     Descent(std::ptrdiff_t n, const Limits& limits)
         : n(n), limits(limits), options(nlopt_create(algorithm, n)) {
         nlopt_set_min_objective(options, evaluate, this);
+        nlopt_set_maxeval(options, limits.maxiter);      // it does not count iterations
         if (limits.pairs) nlopt_set_vector_storage(options, limits.pairs);
     }
 

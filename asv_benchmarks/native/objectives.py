@@ -82,6 +82,21 @@ def rosenbrock(x, grad):
 
 
 @njit(error_model="numpy", forceinline=True)
+def quartic(x, grad):
+    """The sum of (x[i] - 1)^4 and of (x[i + 1] - x[i])^2: a tridiagonal Hessian, singular at 1."""
+    value = 0.0
+    before = 0.0
+    for i in range(x.size):
+        off = x[i] - 1.0
+        after = x[i + 1] - x[i] if i + 1 < x.size else 0.0
+        value += off * off * off * off + after * after
+        if grad.size > 0:
+            grad[i] = 4.0 * off * off * off + 2.0 * (before - after)
+        before = after
+    return value
+
+
+@njit(error_model="numpy", forceinline=True)
 def least_squares(p, grad, t, y):
     """Sum of squares of a exp(-z^2 / 2) + b - y, where z = (t - c) / w; p is a, c, w, b."""
     value = g0 = g1 = g2 = g3 = 0.0
@@ -133,6 +148,14 @@ def poisson(p, grad, t, y):
 @cfunc(SIGNATURE, error_model="numpy")
 def rosenbrock_function(x_at, value_at, grad_at, n, context):
     value = rosenbrock(doubles(x_at, n), doubles(grad_at, n))
+    if value_at != 0:
+        doubles(value_at, 1)[0] = value
+    return 0
+
+
+@cfunc(SIGNATURE, error_model="numpy")
+def quartic_function(x_at, value_at, grad_at, n, context):
+    value = quartic(doubles(x_at, n), doubles(grad_at, n))
     if value_at != 0:
         doubles(value_at, 1)[0] = value
     return 0

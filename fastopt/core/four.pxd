@@ -47,8 +47,8 @@ cdef extern from *:
     }
     #endif
     """
-    # Returned by a loop that shall keep the registers for itself: compilers that put it into the loops
-    # around it run out of them, and it takes a third longer.
+    # Returned by a loop that shall keep the registers for itself: compilers that put it into the
+    # loops around it run out of them, and it takes a third longer.
     ctypedef void apart "fastopt_apart void"
 
     ctypedef struct Four "fastopt_four":
@@ -59,7 +59,7 @@ cdef extern from *:
     void store "fastopt_store"(Four four, double* to) noexcept nogil
     Four plus_product "fastopt_plus_product"(Four total, Four a, Four b) noexcept nogil
     Four minus "fastopt_minus"(Four a, Four b) noexcept nogil
-    # Fetches the line around it into the cache: where many vectors are read by turns, a processor sees
-    # too late that it will be needed. Never fails, whatever the address.
+    # Fetches the line around it into the cache: where many vectors are read by turns, a processor
+    # sees too late that it will be needed. Never fails, whatever the address.
     void prefetch "fastopt_prefetch"(const double* address) noexcept nogil
     double add_up "fastopt_add_up"(Four four) noexcept nogil

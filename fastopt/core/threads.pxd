@@ -22,8 +22,8 @@ cdef extern from *:
 cdef inline int usable_threads(int wanted, Py_ssize_t parts, int home) noexcept nogil:
     """At most `wanted`, for so many parts of work; `home` is the process that loaded the module.
 
-    One in a process that was forked: gcc's OpenMP waits for ever for threads that it has left in the
-    parent. No more than there are processors: where it cannot start one, it ends the process.
+    One in a process that was forked: gcc's OpenMP waits for ever for threads that it has left in
+    the parent. No more than there are processors: where it cannot start one, it ends the process.
     """
     if wanted == 1 or parts == 1 or this_process() != home:
         return 1

@@ -79,7 +79,7 @@ cdef inline double dot(const double* a, const double* b, Py_ssize_t n) noexcept 
 cdef inline double norm_max(const double* a, Py_ssize_t n) noexcept nogil:
     """The largest magnitude; NaN if there is one."""
     cdef double m0 = 0, m1 = 0, m2 = 0, m3 = 0
-    cdef double t0 = 0, t1 = 0, t2 = 0, t3 = 0     # NaN if an element is, and else no sum of magnitudes
+    cdef double t0 = 0, t1 = 0, t2 = 0, t3 = 0     # sums of magnitudes: NaN only if one is
     cdef double total
     cdef Py_ssize_t i = 0
     while i + 4 <= n:

@@ -309,8 +309,8 @@ def _lbfgs() -> Method:
         "threads": Option(
             1,
             Integer(low=1),
-            "How many threads share the solver's own work, without bounds and from 30 000 variables "
-            "on. No bit of the result depends on it.",
+            "How many threads share the solver's own work, from 100 000 variables on and without "
+            "bounds. No bit of the result depends on it.",
         ),
         **_differences(absolute_step=True),
         **_RUNNING,

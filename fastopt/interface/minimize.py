@@ -269,6 +269,9 @@ def minimize(
         vector.
     maxcor : int, default 10; ``"l-bfgs"`` and ``"l-bfgs-b"``
         How many pairs of steps and gradient changes to remember.
+    threads : int, default 1; ``"l-bfgs"`` and ``"l-bfgs-b"``
+        How many threads share the solver's own work, from 100 000 variables on and without bounds.
+        No bit of the result depends on it.
     iprint : int; ``"l-bfgs"`` and ``"l-bfgs-b"``
         Accepted, as SciPy accepts it, and without effect.
 

@@ -61,6 +61,8 @@ class Options(_make_base("_Fields", _FIELDS), metaclass=OptionsType):  # type: i
         The line search of those methods that have one.
     maxcor : int, optional
         How many pairs ``"l-bfgs"`` remembers.
+    threads : int, optional
+        How many threads share the work of ``"l-bfgs"``.
     initial_trust_radius, max_trust_radius, eta : float, optional
         The steps of trust-region methods: the longest at first and ever, and the least gain.
     finite_diff_rel_step, eps : float, optional

@@ -45,8 +45,8 @@ cdef struct InverseHessian:
 
 cdef Py_ssize_t matrix_size(const InverseHessian* memory) noexcept nogil
 cdef void lay_out_matrix(InverseHessian* memory, double* vectors) noexcept nogil
-cdef double learn(InverseHessian* memory, double curvature, double length, double change, bint along,
-                  const double* gradient, double* direction) noexcept nogil
+cdef double learn(InverseHessian* memory, double curvature, double length, double change,
+                  bint along, const double* gradient, double* direction) noexcept nogil
 cdef double point_downhill(InverseHessian* memory, const double* gradient,
                            double* direction) noexcept nogil
 

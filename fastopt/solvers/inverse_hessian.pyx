@@ -42,8 +42,8 @@ cdef void lay_out_matrix(InverseHessian* memory, double* vectors) noexcept nogil
     memory.matrix = vectors + 5 * n
 
 
-cdef double learn(InverseHessian* memory, double curvature, double length, double change, bint along,
-                  const double* gradient, double* direction) noexcept nogil:
+cdef double learn(InverseHessian* memory, double curvature, double length, double change,
+                  bint along, const double* gradient, double* direction) noexcept nogil:
     """Take in the pair at (s, y), if its curvature s'y is positive, and turn the direction.
 
     `length` is |s|, `change` |y|; `along` says that s leads along `direction`, which is -H g of the

@@ -17,7 +17,9 @@ from libc.math cimport INFINITY, fabs
 from libc.string cimport memset
 
 from fastopt.core.check cimport check
-from fastopt.core.four cimport Four, add_up, apart, apart, load, plus_product, repeat, store, prefetch
+from fastopt.core.four cimport (
+    Four, add_up, apart, load, plus_product, prefetch, repeat, store,
+)
 from fastopt.core.threads cimport this_process, usable_threads
 from fastopt.core.vector cimport (
     Products, axpy, copy_scaled, dot, scale_by, subtract_both, swap, unshared, whole_lines,
@@ -32,8 +34,8 @@ cdef enum:
     PIECE = 4096              # variables that one thread takes at once; sums are over as many
     BLOCK = 512               # variables whose gradient, s and y stay in the first cache
 
-# With fewer variables a second thread gains little: the time of an iteration shrinks to 0.9 of that of
-# one thread at n = 50 000, to 0.66 at 100 000 (m = 10, with threads that sleep while they wait).
+# With fewer variables a second thread gains little: the time of an iteration shrinks to 0.9 of that
+# of one thread at n = 50 000, to 0.66 at 100 000 (m = 10, with threads that sleep as they wait).
 cdef Py_ssize_t SHARED_FROM = 100_000
 # Squares below this have lost digits to the range of doubles.
 cdef double LEAST_SQUARES = 1e-280
@@ -215,8 +217,8 @@ cdef void sum_products(InverseHessian* memory, const Point* before, const Point*
                        const double* gradient) noexcept nogil:
     """s'g, s'y, y'g and y'y of each pair's s and y with `gradient` and the y of the next pair.
 
-    The next pair is one of them; it may lie where the oldest one has been until now. With two points
-    it is their difference, which is formed first; last of the sums is the square of that step.
+    The next pair is one of them; it may lie where the oldest one has been until now. With two
+    points it is their difference, which is formed first; last of the sums is the step's square.
     """
     cdef Py_ssize_t pieces = count_pieces(memory)
     cdef Py_ssize_t size = sums_size(memory)
@@ -311,23 +313,23 @@ cdef bint recur_on_products(InverseHessian* memory) noexcept nogil:
     cdef const double* sums = memory.sums
     cdef double product
     cdef bint finite = True
-    cdef Py_ssize_t i, j, k, l
+    cdef Py_ssize_t i, j, k, other
     for k in range(memory.pairs - 1, -1, -1):
         i = row_of(memory, k)
         product = -sums[4 * i]
-        for l in range(k + 1, memory.pairs):
-            j = row_of(memory, l)
+        for other in range(k + 1, memory.pairs):
+            j = row_of(memory, other)
             product -= memory.shares[j] * memory.sy[i * m + j]
         memory.shares[i] = product * memory.inverses[i]
     for k in range(memory.pairs):
         i = row_of(memory, k)
         product = -sums[4 * i + 2]
-        for l in range(memory.pairs):
-            j = row_of(memory, l)
+        for other in range(memory.pairs):
+            j = row_of(memory, other)
             product -= memory.shares[j] * memory.yy[i * m + j]
         product *= memory.scale
-        for l in range(k):
-            j = row_of(memory, l)
+        for other in range(k):
+            j = row_of(memory, other)
             product += memory.weights[2 * j] * memory.sy[j * m + i]
         memory.weights[2 * i] = memory.shares[i] - product * memory.inverses[i]
         memory.weights[2 * i + 1] = -memory.scale * memory.shares[i]

@@ -146,8 +146,8 @@ cdef void form_pair(InverseHessian* memory, const Point* before, const Point* af
                                     after.gradient, before.gradient, memory.y, memory.n)
 
 
-cdef double learn(InverseHessian* memory, double curvature, double length, double change, bint along,
-                  const double* gradient, double* direction) noexcept nogil:
+cdef double learn(InverseHessian* memory, double curvature, double length, double change,
+                  bint along, const double* gradient, double* direction) noexcept nogil:
     cdef bint wide = wide_registers and memory.n >= WIDE
     if memory.kind != LIMITED:
         if wide:
@@ -173,7 +173,8 @@ cdef double point_downhill(InverseHessian* memory, const double* gradient,
 
 cdef Py_ssize_t count_doubles(const void* address) noexcept nogil:
     cdef const QuasiNewton* state = <const QuasiNewton*>address
-    return whole_lines((SHARED_VECTORS + 1) * state.descent.iteration.n) + memory_size(&state.memory)
+    cdef Py_ssize_t vectors = SHARED_VECTORS + 1          # the points and the direction
+    return whole_lines(vectors * state.descent.iteration.n) + memory_size(&state.memory)
 
 
 cdef Py_ssize_t memory_size(const InverseHessian* memory) noexcept nogil:

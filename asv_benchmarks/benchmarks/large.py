@@ -1,0 +1,271 @@
+"""What an iteration of L-BFGS costs with many variables, beside everyone who has the method.
+
+``python -m benchmarks.large``, from the folder above, prints for each problem and n the time of an
+iteration without the objective, which is timed by itself, inside the function that all call: the
+C function of `native.objectives`. It is the difference of a long and a short solve, over the
+difference of their iterations: what begins and ends a solve cancels out. m = 10 for everyone.
+
+Beside the times, how they compare with the traffic of memory: in an iteration fastopt reads all
+pairs twice, 4 m vectors, and 16 vectors come and go besides (the trial point, s and y, the
+direction, each with what it is made of; a vector that is written is fetched before). The bandwidth
+is that at which one thread sums up 2 m vectors, measured in the same run.
+
+NLopt does not count iterations: its figure is per evaluation, of which there is at least one in an
+iteration. torch's line search is "strong_wolfe".
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from scipy import LowLevelCallable
+
+import fastopt
+
+from . import peers  # noqa: F401  (finds the folder of `native`)
+
+from native.library import BARE_LOOP, LIBRARIES, Timed, Unavailable  # isort: skip
+from native.objectives import Problems, quartic, quartic_function  # isort: skip
+from native.objectives import rosenbrock, rosenbrock_function  # isort: skip
+
+PAIRS = 10
+SHORT, LONG = 20, 70
+SIZES = (10_000, 100_000, 1_000_000)
+
+DOUBLES = ctypes.POINTER(ctypes.c_double)
+FUNCTION = ctypes.CFUNCTYPE(
+    ctypes.c_int, DOUBLES, DOUBLES, DOUBLES, ctypes.c_ssize_t, ctypes.c_void_p
+)
+OBJECTIVES = {
+    "chained Rosenbrock": (rosenbrock, rosenbrock_function),
+    "tridiagonal quartic": (quartic, quartic_function),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One of the objectives, as a C function that is timed, and where a solve starts."""
+
+    name: str
+    fun: Any
+    timed: Timed
+    address: int
+    x0: np.ndarray
+
+    def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """The same function, for callers in Python."""
+        gradient = np.empty_like(x)
+        value = ctypes.c_double()
+        at = [each.ctypes.data_as(DOUBLES) for each in (x, gradient)]
+        function = ctypes.cast(self.address, FUNCTION)
+        function(at[0], ctypes.byref(value), at[1], x.size, ctypes.addressof(self.timed))
+        return value.value, gradient
+
+
+@dataclass(frozen=True)
+class Count:
+    seconds: float
+    iterations: int
+
+
+Solve = Callable[[Problem, int], Count]
+
+
+def problem(name: str, n: int) -> Problem:
+    fun, function = OBJECTIVES[name]
+    address = ctypes.cast(BARE_LOOP.loaded.harness_timed, ctypes.c_void_p).value
+    assert address is not None
+    start = np.resize([-1.2, 1.0], n) + 0.1 * np.random.default_rng(0).standard_normal(n)
+    return Problem(name, fun, Timed(function.address, None, 0.0, 0), address, start)
+
+
+def by_fastopt(threads: int) -> Solve:
+    def solve(problem: Problem, maxiter: int) -> Count:
+        context = ctypes.c_void_p(ctypes.addressof(problem.timed))
+        fun = LowLevelCallable(ctypes.cast(problem.address, FUNCTION), context)
+        options = {"gtol": 0.0, "ftol": 0.0, "maxiter": maxiter, "maxcor": PAIRS}
+        begun = time.perf_counter()
+        result = fastopt.minimize(
+            fun,
+            problem.x0,
+            jac=True,
+            method="l-bfgs",
+            options={**options, "threads": threads},
+        )
+        return Count(time.perf_counter() - begun, result.nit)
+
+    return solve
+
+
+def by_scipy(problem: Problem, maxiter: int) -> Count:
+    options = {"gtol": 0.0, "ftol": 0.0, "maxiter": maxiter, "maxcor": PAIRS, "maxfun": 10**6}
+    begun = time.perf_counter()
+    result = scipy.optimize.minimize(
+        problem.value_and_gradient, problem.x0, jac=True, method="L-BFGS-B", options=options
+    )
+    return Count(time.perf_counter() - begun, result.nit)
+
+
+def by_torch(problem: Problem, maxiter: int) -> Count:
+    import torch
+
+    torch.set_num_threads(1)
+    x = torch.tensor(problem.x0, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [x],
+        lr=1.0,
+        max_iter=maxiter,
+        max_eval=10**6,
+        tolerance_grad=0.0,
+        tolerance_change=0.0,
+        history_size=PAIRS,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Any:
+        value, gradient = problem.value_and_gradient(x.detach().numpy())
+        x.grad = torch.from_numpy(gradient)
+        return torch.tensor(value)
+
+    begun = time.perf_counter()
+    optimizer.step(closure)
+    return Count(time.perf_counter() - begun, optimizer.state[x]["n_iter"])
+
+
+def by_native(name: str) -> Solve:
+    library = LIBRARIES[name]
+    if "l-bfgs" not in library.methods:
+        raise Unavailable(f"{name} has no L-BFGS")
+
+    def solve(problem: Problem, maxiter: int) -> Count:
+        contexts = np.array([ctypes.addressof(problem.timed)], dtype=np.intp)
+        function = SimpleNamespace(address=problem.address)
+        batch = Problems(problem.name, problem.fun, (), (), function, problem.x0[None], contexts)
+        found = library.solve("l-bfgs", batch, gtol=0.0, maxiter=maxiter, pairs=PAIRS)
+        answer = found.answers[0]
+        return Count(found.seconds, int(answer["nfev" if name == "NLopt" else "iterations"]))
+
+    return solve
+
+
+def everyone() -> Iterator[tuple[str, Solve]]:
+    """Those who are here; says who is missing."""
+    yield "fastopt", by_fastopt(1)
+    yield "fastopt, two threads", by_fastopt(2)
+    yield "SciPy L-BFGS-B", by_scipy
+    for name in ("LBFGSpp", "liblbfgs", "NLopt"):
+        try:
+            yield name, by_native(name)
+        except Unavailable as missing:
+            print(f"without {name}: {missing}")
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        print("without torch: it is not installed")
+    else:
+        yield "torch LBFGS", by_torch
+
+
+def seconds_per_iteration(solve: Solve, problem: Problem) -> float:
+    """Without the objective."""
+    ends = []
+    for maxiter in (SHORT, LONG):
+        problem.timed.seconds = 0.0
+        count = solve(problem, maxiter)
+        ends.append((count.seconds - problem.timed.seconds, count.iterations))
+    (short, few), (long, many) = ends
+    return (long - short) / (many - few)
+
+
+def bandwidth(n: int) -> float:
+    """Bytes a second at which one thread reads 2 m vectors again and again."""
+    numbers = np.ones(2 * PAIRS * n)
+    repeats = max(3, 10_000_000 // n)
+    for count in (1, repeats):
+        begun = time.perf_counter()
+        BARE_LOOP.loaded.harness_read(numbers.ctypes.data, numbers.size, count)
+    return repeats * numbers.nbytes / (time.perf_counter() - begun)
+
+
+def peak_memory(n: int) -> float:
+    """Doubles for each variable that a solve takes at most, its result included."""
+    there = problem("chained Rosenbrock", n)
+    solve = by_fastopt(1)
+    solve(there, 2)
+    tracemalloc.start()
+    try:
+        solve(there, 30)
+        return tracemalloc.get_traced_memory()[1] / 8 / n
+    finally:
+        tracemalloc.stop()
+
+
+def print_table(name: str, n: int, solves: dict[str, Solve], rounds: int) -> None:
+    there = problem(name, n)
+    seconds: dict[str, list[float]] = {key: [] for key in solves}
+    speeds = []
+    for _ in range(rounds):
+        speeds.append(bandwidth(n))
+        for key, solve in solves.items():
+            seconds[key].append(seconds_per_iteration(solve, there))
+    found = {key: statistics.median(each) for key, each in seconds.items()}
+    speed = statistics.median(speeds)
+    bound = (4 * PAIRS + 16) * 8 * n / speed
+    print(
+        f"\n{name}, n = {n}: traffic of {8e-6 * (4 * PAIRS + 16) * n:.1f} MB at "
+        f"{1e-9 * speed:.1f} GB/s takes {1e6 * bound:.0f} us"
+    )
+    print(f"{'':24}{'us / iteration':>16}{'/ traffic':>12}{'/ fastopt':>12}")
+    for key, each in found.items():
+        ratios = f"{each / bound:12.2f}{each / found['fastopt']:12.2f}"
+        print(f"{key:24}{1e6 * each:16.1f}{ratios}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="L-BFGS with many variables")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    solves = dict(everyone())
+    for name in OBJECTIVES:
+        for n in arguments.sizes:
+            print_table(name, n, solves, arguments.rounds)
+    print("\nPeak memory of fastopt, in vectors (2 m + 8 is 28; the result and x0 are in it)")
+    for n in arguments.sizes:
+        print(f"n = {n:8}: {peak_memory(n):.2f}")
+
+
+class Large:
+    """A solve of fifty iterations, the objective included."""
+
+    params = (("fastopt", "LBFGSpp", "liblbfgs", "SciPy L-BFGS-B"), (10_000, 100_000))
+    param_names = ("library", "n")
+    timeout = 300
+
+    def setup(self, library: str, n: int) -> None:
+        try:
+            self.solve = dict(everyone())[library]
+        except (KeyError, Unavailable) as missing:
+            raise NotImplementedError(str(missing)) from None
+        self.problem = problem("chained Rosenbrock", n)
+        self.solve(self.problem, 1)
+
+    def time_minimize(self, library: str, n: int) -> None:
+        self.solve(self.problem, 50)
+
+    def peakmem_minimize(self, library: str, n: int) -> None:
+        self.solve(self.problem, 50)
+
+
+if __name__ == "__main__":
+    main()
