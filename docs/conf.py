@@ -63,7 +63,7 @@ html_sidebars = {
         "theory/losses",
         "methods",
         "scipy",
-        "benchmarks",
+        "benchmarks/index",
         "changelog",
     )
 }
