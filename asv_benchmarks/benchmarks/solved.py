@@ -38,6 +38,7 @@ that there are. Beside them SciPy's `least_squares` ("lm"), which is made for su
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import math
 import signal
@@ -215,20 +216,22 @@ def cases(collection: str, sizes: Iterable[int], factors: Iterable[int]) -> list
     return found
 
 
-def solvers(methods: Iterable[str], evaluations: int, seconds: float) -> list[Solver]:
+def solvers(
+    methods: Iterable[str], evaluations: int, seconds: float, changes: dict[str, Any]
+) -> list[Solver]:
     """The named methods of fastopt, SciPy's methods of their classes, and others if installed.
 
     By default all that need no step length, all of SciPy's, and all others.
     """
     named = list(methods)
     chosen = named or [name for name, row in METHODS.items() if row.family != "first-order"]
-    own = [fastopt_solver(name, evaluations, seconds) for name in chosen]
+    own = [fastopt_solver(name, evaluations, seconds, changes) for name in chosen]
     counterparts = {solver.counterpart for solver in own}
     peers = [scipy_solver(name, evaluations) for name in SCIPY if not named or name in counterparts]
     return [*own, *peers, *([] if named else nlopt_solvers())]
 
 
-def fastopt_solver(name: str, evaluations: int, seconds: float) -> Solver:
+def fastopt_solver(name: str, evaluations: int, seconds: float, changes: dict[str, Any]) -> Solver:
     row = METHODS[name]
     limits = {
         "gtol": GTOL,
@@ -238,7 +241,8 @@ def fastopt_solver(name: str, evaluations: int, seconds: float) -> Solver:
         "maxfev": evaluations,
         "maxtime": seconds,
     }
-    options = {option: value for option, value in limits.items() if option in row.options}
+    wanted = limits | changes
+    options = {option: value for option, value in wanted.items() if option in row.options}
     minimize = partial(fastopt.minimize, jac=True, method=name, options=options)
     return Solver(
         library="fastopt",
@@ -516,6 +520,13 @@ def audit(report: dict[str, Any]) -> str:
     return str(len(report["gradient not small"])) if report["library"] == "fastopt" else "-"
 
 
+def literal(word: str) -> Any:
+    try:
+        return ast.literal_eval(word)
+    except (ValueError, SyntaxError):
+        return word
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--methods", nargs="+", default=[], choices=METHODS, metavar="METHOD")
@@ -524,6 +535,15 @@ def main() -> None:
     parser.add_argument("--starts", nargs="+", type=int, default=[1, 10, 100])
     parser.add_argument("--evaluations", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument(
+        "--option",
+        nargs=2,
+        action="append",
+        default=[],
+        type=literal,
+        metavar=("NAME", "VALUE"),
+        help="of fastopt's methods that have it: how a constant is tried out on all problems",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--verbose", action="store_true", help="list the failures")
     arguments = parser.parse_args()
@@ -531,7 +551,7 @@ def main() -> None:
     # Two threads of BLAS for ten variables wait for each other.
     limit_threads()
     limits = (arguments.evaluations, arguments.seconds)
-    found = solvers(arguments.methods, *limits)
+    found = solvers(arguments.methods, *limits, dict(arguments.option))
     if arguments.problems == "nist":
         print_regressions(found, limits)
         return
