@@ -3,8 +3,8 @@
 ``python -m benchmarks.solved``, from the folder above. Every problem of Moré, Garbow & Hillstrom
 and of Hock & Schittkowski is solved from its standard start x0, from 10 x0 and from 100 x0; from a
 vector of 10 or 100 where x0 is zero; moved into the bounds where there are any. Starts that are
-the same, or at which the function is not finite, are left out; so are those at which the gradient is
-below gtol already, where no method has anything to do.
+the same, or at which the function is not finite, are left out; so are those at which the gradient
+is below gtol already, where no method has anything to do.
 
 **Solved.** A run is solved if what it returns is feasible and its value f exceeds a known minimum
 f* by at most ``1e-8 max(1, |f*|)``, or is below all of them. Known are:
