@@ -17,9 +17,7 @@ from libc.math cimport INFINITY, fabs
 from libc.string cimport memset
 
 from fastopt.core.check cimport check
-from fastopt.core.four cimport (
-    Four, add_up, apart, load, plus_product, prefetch, repeat, store,
-)
+from fastopt.core.four cimport Four, add_up, apart, load, plus_product, prefetch, repeat, store
 from fastopt.core.threads cimport this_process, usable_threads
 from fastopt.core.vector cimport (
     Products, axpy, copy_scaled, dot, scale_by, subtract_both, swap, unshared, whole_lines,
@@ -39,8 +37,7 @@ cdef enum:
 cdef Py_ssize_t SHARED_FROM = 100_000
 # Squares below this have lost digits to the range of doubles.
 cdef double LEAST_SQUARES = 1e-280
-
-
+# The process that loaded this module: see `usable_threads`.
 cdef int home = this_process()
 
 
@@ -157,7 +154,7 @@ cdef void push(InverseHessian* memory, double curvature) noexcept nogil:
 
 cdef void put_in_order(InverseHessian* memory) noexcept nogil:
     """Oldest pair first, in rows 0, 1, ..., where nothing will be learnt any more."""
-    cdef Py_ssize_t first = row_of(memory, 0) % memory.m
+    cdef Py_ssize_t first = row_of(memory, 0)
     if first == 0:
         return
     turn_rows(memory, 0, first)
