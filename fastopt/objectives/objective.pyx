@@ -3,9 +3,10 @@
 import numpy as np
 
 cimport numpy as cnp
+from libc.math cimport NAN
 from libc.string cimport memcpy
 
-from fastopt.core.abi cimport REPLY_DONE, REPLY_RAISED
+from fastopt.core.abi cimport REPLY_DONE, REPLY_RAISED, REPLY_STOP
 from fastopt.core.flag cimport set_flag
 
 cnp.import_array()
@@ -20,6 +21,23 @@ cdef class BoundObjective:
         With False, take that back, so that it can go on.
         """
         set_flag(&self.objective.stop, stop)
+
+    def evaluate(self, x, bint value=True, bint gradient=True):
+        """Value and gradient at x, for callers in Python; NaN where they are not asked for.
+
+        x is a C-contiguous float64 array. What the user's code raises comes out.
+        """
+        cdef const double[::1] point = x
+        cdef double found = NAN
+        cdef double[::1] slopes = np.full(point.size, NAN)
+        cdef int reply = self.objective.value_grad(
+            &point[0], &found if value else NULL, &slopes[0] if gradient else NULL, point.size,
+            self.objective.context)
+        if reply == REPLY_RAISED:
+            self.raise_error()
+        if reply == REPLY_STOP:
+            return NAN, np.full(point.size, NAN)
+        return found, np.asarray(slopes)
 
     cdef void select(self, Py_ssize_t i) noexcept nogil:
         """Turn to problem i, where this is the objective of a batch."""

@@ -1,7 +1,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from fastopt.objectives.objective import BoundObjective
 
@@ -21,3 +22,5 @@ class PythonObjective(BoundObjective):
         preconditioner: Any = None,
         bounds: ArrayLike | None = None,
     ) -> None: ...
+
+def as_gradient(found: Any, name: str) -> NDArray[np.float64]: ...

@@ -412,8 +412,8 @@ cdef double as_imaginary(object found) except? -1.0:
     return found.imag
 
 
-cdef object as_gradient(object found, str name):
-    """`found` as a C-contiguous float64 array."""
+cpdef object as_gradient(object found, str name):
+    """What the user's function returned, as a C-contiguous float64 array of any shape."""
     try:
         array = np.asarray(found)
     except ValueError:
