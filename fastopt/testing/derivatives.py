@@ -23,7 +23,8 @@ from fastopt.testing.diagnosis import (
     name_hessian_mistake,
     shown,
 )
-from fastopt.testing.differences import EPS, SAFETY, Cross, Line, Reading, measure, noise_along
+from fastopt.testing.differences import EPS, SAFETY, Reading, measure, noise_along
+from fastopt.testing.lines import Cross, Line
 
 __all__ = ["DerivativeCheck", "check_grad", "check_hess", "check_hessp"]
 

@@ -1,8 +1,8 @@
 """Derivatives of a black box from its values, with an estimate of what they can be trusted to.
 
-Owns the steps, the extrapolation, the noise, and what a function does where it has no derivative:
-kinks, jumps, edges of the domain. Knows nothing of gradients, Hessians and their mistakes: it reads
-a function of one number t, with one or several components, at t = 0.
+Owns the extrapolation, the noise, and what a function does where it has no derivative: kinks,
+jumps, edges of the domain. Knows nothing of gradients, Hessians and their mistakes: it reads a
+function of one number t, with one or several components, at t = 0.
 
 A derivative is extrapolated from differences over a geometric sequence of steps (Ridders 1982), and
 its error is what the extrapolation still changes plus what noise of the values makes of it. The
@@ -13,30 +13,25 @@ of the steps that are at hand anyway.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EPS", "SAFETY", "Cross", "Line", "Reading", "measure", "noise_along"]
+from fastopt.testing.lines import COARSEST, FIRST_LEVELS, RATIO, Cross, Line, run_of
+
+__all__ = ["EPS", "SAFETY", "Reading", "measure", "noise_along"]
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 EPS = float(np.finfo(np.float64).eps)
 
-# Step t of level k is RATIO**-k, in units of the direction: powers of two, exact beside x.
-RATIO = 4.0
-FIRST_LEVELS = (2, 3, 4)
-COARSEST, FINEST = -20, 19
 # Columns of the extrapolation: more would gain nothing that rounding leaves.
 COLUMNS = 6
 # Levels that are read as noise.
 NARROWEST = 6
-# A step has to move each variable by so many units in its last place, or x + step is rounding.
-RESOLUTION = 2.0**-44
 # So many times the estimated error is not called a disagreement.
 SAFETY = 4.0
 # So many times more noise is expected at most where the value is larger than at x.
@@ -66,203 +61,32 @@ class Reading:
     ----------
     value, error
         The derivative, and how far it may be off.
-    low, high
-        Where there is a kink, its slopes, the smaller one first; elsewhere both are `value`.
     noise
         Standard deviation of the function's values.
     kind
         For each component "", "noise", "kink", "jump", "edge", or "blind" where nothing was finite.
+    low, high
+        Where there is a kink, its slopes, the smaller one first; elsewhere both are `value`.
     """
 
     value: Vector
     error: Vector
-    low: Vector
-    high: Vector
     noise: Vector
     kind: list[str]
+    low: Vector = field(init=False)
+    high: Vector = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.low, self.high = self.value.copy(), self.value.copy()
 
     def distance(self, given: Vector) -> Vector:
         return np.maximum(0.0, np.maximum(self.low - given, given - self.high))
 
-
-@dataclass(slots=True)
-class Line:
-    """t -> function(x + t direction), sampled on both sides of 0.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(point) -> ndarray of shape (m,)``.
-    x, direction : ndarray of shape (n,)
-        Where, and along what.
-    centre : ndarray of shape (m,)
-        ``function(x)``.
-    """
-
-    function: Callable[[Vector], Vector]
-    x: Vector
-    direction: Vector
-    centre: Vector
-    plus: dict[int, Vector | None] = field(default_factory=dict)
-    minus: dict[int, Vector | None] = field(default_factory=dict)
-    steps: dict[int, float] = field(default_factory=dict)
-    finest: int = FINEST
-
-    def __post_init__(self) -> None:
-        self.finest = finest_level(self.x, self.direction)
-
-    power = 1
-    smooth_order = 2
-
-    def sample(self, levels: Iterable[int]) -> None:
-        for k in levels:
-            if k in self.plus or not COARSEST <= k <= self.finest:
-                continue
-            t = RATIO**-k
-            with np.errstate(over="ignore"):
-                high, low = self.x + t * self.direction, self.x - t * self.direction
-            self.plus[k] = finite_value(self.function, high)
-            self.minus[k] = finite_value(self.function, low)
-            (moved,) = self.direction.nonzero()
-            if moved.size == 1:  # what rounding has made of the step
-                i = moved[0]
-                t = float(0.5 * (high[i] - low[i]) / self.direction[i])
-            self.steps[k] = t
-
-    def sampled(self) -> list[int]:
-        """Levels with values on both sides, from wide to narrow, without a gap."""
-        return run_of({k for k in self.plus if self.is_whole(k)})
-
-    def is_whole(self, k: int) -> bool:
-        return self.plus[k] is not None and self.minus[k] is not None
-
-    def odd(self, levels: list[int]) -> Vector:
-        """Numerators of the differences, shape (levels, m)."""
-        high, low = self.pair(levels)
-        return 0.5 * (high - low)
-
-    def even(self, levels: list[int]) -> Vector:
-        """Second differences, of which narrow steps leave noise alone; shape (levels, m)."""
-        high, low = self.pair(levels)
-        return (high - self.centre) + (low - self.centre)
-
-    def size(self, levels: list[int]) -> Vector:
-        """The largest value at each level, shape (levels, m)."""
-        high, low = self.pair(levels)
-        return np.maximum(np.maximum(np.abs(high), np.abs(low)), np.abs(self.centre))
-
-    def pair(self, levels: list[int]) -> tuple[Vector, Vector]:
-        """Values at levels that are whole, each of shape (levels, m)."""
-        return tuple(np.array([side[k] for k in levels]) for side in (self.plus, self.minus))  # type: ignore[return-value]
-
-    even_gain = 6.0**0.5  # standard deviation of `even` over that of the values
-
-    def one_sided(self, side: int, noise: Vector) -> Estimate | None:
-        """The derivative from values on one side: 1 right, -1 left."""
-        values = self.plus if side > 0 else self.minus
-        levels = run_of({k for k, value in values.items() if value is not None})
-        if len(levels) < 3:
-            return None
-        found = np.array([values[k] for k in levels])
-        steps = np.array([[self.steps[k]] for k in levels])
-        slopes = side * (found - self.centre) / steps
-        errors = 2.0 * np.maximum(noise, EPS * np.maximum(np.abs(found), np.abs(self.centre)))
-        return extrapolate(slopes, errors / steps, 1)
-
-
-@dataclass(slots=True)
-class Cross:
-    """The mixed second difference of a function of one value along u and v.
-
-    Its numerator over t**2 tends to u' H v, and is even in t; where u is v, it is the second
-    difference of step 2 t.
-    """
-
-    function: Callable[[Vector], Vector]
-    x: Vector
-    u: Vector
-    v: Vector
-    centre: Vector
-    found: dict[int, tuple[Vector, Vector] | None] = field(default_factory=dict)
-    steps: dict[int, float] = field(default_factory=dict)
-    finest: int = FINEST
-
-    def __post_init__(self) -> None:
-        # Below these, the square of the step is lost in the rounding of any value.
-        self.finest = min(12, finest_level(self.x, self.u), finest_level(self.x, self.v))
-
-    power = 2
-
-    def sample(self, levels: Iterable[int]) -> None:
-        for k in levels:
-            if k in self.found or not COARSEST <= k <= self.finest:
-                continue
-            t = RATIO**-k
-            self.steps[k] = t
-            self.found[k] = None
-            numerator, size = np.zeros(1), np.abs(self.centre)
-            for side in (1.0, -1.0):
-                for other in (1.0, -1.0):
-                    with np.errstate(over="ignore"):
-                        point = self.x + (side * t) * (self.u + other * self.v)
-                    value = self.centre
-                    if not np.array_equal(point, self.x):
-                        new = finite_value(self.function, point)
-                        if new is None:
-                            break
-                        value = new
-                    numerator = numerator + other * (value - self.centre)
-                    size = np.maximum(size, np.abs(value))
-                else:
-                    continue
-                break
-            else:
-                self.found[k] = 0.25 * numerator, size
-
-    def sampled(self) -> list[int]:
-        return run_of({k for k, value in self.found.items() if value is not None})
-
-    def odd(self, levels: list[int]) -> Vector:
-        return np.array([self.found[k][0] for k in levels])  # type: ignore[index]
-
-    even = odd
-    even_gain = 0.5
-
-    def size(self, levels: list[int]) -> Vector:
-        return np.array([self.found[k][1] for k in levels])  # type: ignore[index]
-
-    def one_sided(self, side: int, noise: Vector) -> Estimate | None:
-        return None
-
-
-def finite_value(function: Callable[[Vector], Vector], point: Vector) -> Vector | None:
-    """The function there; None where it, or the point, is not finite."""
-    if not np.isfinite(point).all():
-        return None
-    value = function(point)
-    return value if np.isfinite(value).all() else None
-
-
-def finest_level(x: Vector, direction: Vector) -> int:
-    moved = direction != 0.0
-    if not moved.any():
-        return FINEST
-    with np.errstate(all="ignore"):
-        room = np.log(np.abs(direction[moved])) - np.log(np.abs(x[moved]))
-    level = (room.min() - np.log(RESOLUTION)) / np.log(RATIO)
-    return int(np.clip(np.floor(level), max(FIRST_LEVELS), FINEST))
-
-
-def run_of(levels: set[int]) -> list[int]:
-    """The finest level and its neighbours, up to the first gap, from wide to narrow."""
-    if not levels:
-        return []
-    k = max(levels)
-    found = []
-    while k in levels:
-        found.append(k)
-        k -= 1
-    return found[::-1]
+    def settle(self, i: int, low: float, high: float, error: float, kind: str) -> None:
+        """Note what component i shows: a slope, or one on either side of x."""
+        self.low[i], self.high[i] = low, high
+        self.value[i] = 0.5 * (low + high)
+        self.error[i], self.kind[i] = error, kind
 
 
 def extrapolate(slopes: Vector, noises: Vector, order: int) -> Estimate:
@@ -396,18 +220,10 @@ def measure(
         coarser = (found.wants_coarser & ~agrees).any() and extend(line, finer=False)
         if not (finer or coarser):
             break
-    agrees = distance <= SAFETY * found.error + allowance
-    reading = Reading(
-        value=found.value,
-        error=found.error,
-        low=found.value,
-        high=found.value,
-        noise=noise,
-        kind=[""] * given.size,
-    )
-    doubtful = ~agrees | rough(line, noise)
+    reading = Reading(found.value, found.error, noise, [""] * given.size)
+    doubtful = ~(distance <= SAFETY * found.error + allowance) | rough(line, noise)
     if doubtful.any() and thorough:
-        _look_closely(line, given, noise, allowance, reading, doubtful)
+        _look_closely(line, given, allowance, reading, doubtful)
     return reading
 
 
@@ -425,25 +241,17 @@ def central(line: Line | Cross, noise: Vector) -> Estimate | None:
 
 def extend(line: Line | Cross, finer: bool) -> bool:
     """Sample one level more, at one end; False if there is none to be had."""
-    levels = line.sampled()
-    before = len(levels)
-    if finer:
-        k = max(line.steps) + 1
-        if k > line.finest:
-            return False
-        line.sample((k,))
-        return len(line.sampled()) != before or max(line.steps) < line.finest
-    k = min(levels) - 1
-    if k in line.steps or k < COARSEST:
+    k = max(line.steps) + 1 if finer else line.sampled()[0] - 1
+    if k in line.steps or not COARSEST <= k <= line.finest:
         return False
     line.sample((k,))
-    return len(line.sampled()) > before
+    return finer or k in line.sampled()
 
 
 def rough(line: Line | Cross, noise: Vector) -> Mask:
     """Where the second difference shrinks by less than the step's square: a kink, perhaps."""
     levels = line.sampled()
-    if line.power == 2 or len(levels) < 2:
+    if isinstance(line, Cross) or len(levels) < 2:
         return np.zeros(line.centre.size, dtype=bool)
     wide, narrow = np.abs(line.even(levels[-2:]))
     floor = np.maximum(noise, EPS * line.size(levels[-1:])[0])
@@ -453,58 +261,56 @@ def rough(line: Line | Cross, noise: Vector) -> Mask:
 
 def _at_edge(line: Line | Cross, noise: Vector) -> Reading:
     """From one side, where the function is not finite on the other."""
-    blind = np.full_like(line.centre, np.nan)
-    found = None
+    count = line.centre.size
     if isinstance(line, Line):
-        sides = [side for side in (1, -1) if line.one_sided(side, noise) is not None]
-        if sides:
-            found = line.one_sided(sides[0], noise)
-    if found is None:
-        kind = ["blind"] * line.centre.size
-        return Reading(blind, np.full_like(blind, np.inf), blind, blind, noise, kind)
-    kind = ["edge"] * line.centre.size
-    return Reading(found.value, found.error, found.value, found.value, noise, kind)
+        for side in (1, -1):
+            if (found := one_sided(line, side, noise)) is not None:
+                return Reading(found.value, found.error, noise, ["edge"] * count)
+    return Reading(np.full(count, np.nan), np.full(count, np.inf), noise, ["blind"] * count)
+
+
+def one_sided(line: Line, side: int, noise: Vector) -> Estimate | None:
+    """The derivative from values on one side: 1 right, -1 left."""
+    values = line.plus if side > 0 else line.minus
+    levels = run_of(values)
+    if len(levels) < 3:
+        return None
+    found = np.array([values[k] for k in levels])
+    steps = np.array([[line.steps[k]] for k in levels])
+    errors = 2.0 * np.maximum(noise, EPS * np.maximum(np.abs(found), np.abs(line.centre)))
+    return extrapolate(side * (found - line.centre) / steps, errors / steps, 1)
 
 
 def _look_closely(
-    line: Line | Cross,
-    given: Vector,
-    noise: Vector,
-    allowance: Vector,
-    reading: Reading,
-    doubtful: Mask,
+    line: Line | Cross, given: Vector, allowance: Vector, reading: Reading, doubtful: Mask
 ) -> None:
     """Judge the doubtful components from all the steps, and note in `reading` what they show."""
-    line.sample(range(min(min(line.sampled()), 0), line.finest + 1))
+    line.sample(range(min(line.sampled()[0], 0), line.finest + 1))
     levels = line.sampled()
     quantum = quantum_of(line, levels)
-    noise = np.maximum(np.maximum(noise, noise_along(line)), quantum)
+    noise = np.maximum(np.maximum(reading.noise, noise_along(line)), quantum)
     found = central(line, noise)
     if found is None or len(levels) < 4:
         return
     reading.noise = noise
-    reading.value = np.where(doubtful, found.value, reading.value)
-    reading.error = np.where(doubtful, found.error, reading.error)
-    reading.low, reading.high = reading.value.copy(), reading.value.copy()
     size = line.size(levels)
-    for i in (int(at) for at in doubtful.nonzero()[0]):
-        if quantum[i] > STEPWISE * EPS * size[-1, i]:
-            reading.kind[i] = "noise"
+    components = [int(i) for i in doubtful.nonzero()[0]]
+    for i in components:
+        stepwise = quantum[i] > STEPWISE * EPS * size[-1, i]
+        value = found.value[i]
+        reading.settle(i, value, value, found.error[i], "noise" if stepwise else "")
     if isinstance(line, Cross):
         return
     even = line.even(levels)
     floor = np.maximum(50.0 * noise, 100.0 * EPS * size)
-    sides = [line.one_sided(side, noise) for side in (-1, 1)]
+    sides = [one_sided(line, side, noise) for side in (-1, 1)]
     jump = jumps(line, levels[-NARROWEST:])
-    for i in (int(at) for at in doubtful.nonzero()[0]):
+    for i in components:
         if jump[i]:
             _note_jump(line, levels, i, reading)
         elif has_kink(line, levels, even[:, i], floor[:, i]) and None not in sides:
-            slopes = sorted((side.value[i], side.error[i]) for side in sides if side)
-            reading.low[i], reading.high[i] = slopes[0][0], slopes[1][0]
-            reading.value[i] = 0.5 * (slopes[0][0] + slopes[1][0])
-            reading.error[i] = max(slopes[0][1], slopes[1][1])
-            reading.kind[i] = "kink"
+            low, high = sorted((side.value[i], side.error[i]) for side in sides if side)
+            reading.settle(i, low[0], high[0], max(low[1], high[1]), "kink")
         elif abs(given[i] - reading.value[i]) > SAFETY * reading.error[i] + allowance[i]:
             _note_contradiction(line, levels, given[i], allowance[i], i, reading)
 
@@ -534,20 +340,14 @@ def has_kink(line: Line, levels: list[int], even: Vector, floor: Vector) -> bool
 
 def _note_jump(line: Line, levels: list[int], i: int, reading: Reading) -> None:
     """At a jump, the slopes are those of the values on either side, without the one at x."""
-    narrow, wide = levels[-NARROWEST], levels[-NARROWEST - 4]
+    wide, narrow = levels[-NARROWEST - 4], levels[-NARROWEST]
     run = line.steps[wide] - line.steps[narrow]
-    slopes = []
-    for side, values in ((-1.0, line.minus), (1.0, line.plus)):
-        ends = values[wide], values[narrow]
-        assert ends[0] is not None
-        assert ends[1] is not None
-        slopes.append(side * float(ends[0][i] - ends[1][i]) / run)
+    right, left = (side[:, i] for side in line.pair([wide, narrow]))
+    low, high = sorted([float(left[1] - left[0]) / run, float(right[0] - right[1]) / run])
     size = float(line.size(levels[-1:])[0, i])
-    reading.low[i], reading.high[i] = min(slopes), max(slopes)
-    reading.value[i] = 0.5 * (slopes[0] + slopes[1])
     # A first difference: what its step leaves out is of the size of the step.
-    reading.error[i] = (EPS * size + reading.noise[i]) / run + 1e-3 * max(map(abs, slopes))
-    reading.kind[i] = "jump"
+    error = (EPS * size + reading.noise[i]) / run + 1e-3 * max(abs(low), abs(high))
+    reading.settle(i, low, high, error, "jump")
 
 
 def _note_contradiction(
@@ -575,7 +375,5 @@ def _note_contradiction(
     if not runs:
         return
     spread, value, row = min(runs)
-    reading.value[i] = reading.low[i] = reading.high[i] = value
-    reading.error[i] = spread
+    reading.settle(i, value, value, spread, "noise")
     reading.noise[i] = max(reading.noise[i], spread * float(steps[row + 1]))
-    reading.kind[i] = "noise"

@@ -6,7 +6,8 @@ import zlib
 import numpy as np
 import pytest
 
-from fastopt.testing.differences import COARSEST, FINEST, Line, measure, noise_along
+from fastopt.testing.differences import measure, noise_along
+from fastopt.testing.lines import COARSEST, FINEST, Line
 
 
 def noise_at(x, seed):
