@@ -9,14 +9,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Comparison", "name_gradient_mistake", "name_hessian_mistake", "shown"]
+__all__ = [
+    "Comparison",
+    "Place",
+    "describe_entry",
+    "name_entry_mistake",
+    "name_gradient_mistake",
+    "name_hessian_mistake",
+    "other_entries",
+    "shown",
+    "shown_place",
+]
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Place = tuple[int, ...]
 
 # A derivative has to be so many errors away from zero for a ratio with it to mean something.
 MEANINGFUL = 30.0
@@ -42,12 +54,46 @@ FACTORS = {
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Given and expected values of one shape, and which of them are wrong."""
+    """Given and expected values of one shape, (n,) or (n, columns), NaN where nothing is expected.
+
+    `error` is by how much the expected ones may be off; what lies further apart than `tolerance` is
+    wrong. Of a large Hessian, `columns` are those that were looked at.
+    """
 
     given: Vector
     expected: Vector
     error: Vector
-    wrong: Mask
+    distance: Vector
+    tolerance: Vector
+    columns: list[int]
+
+    @property
+    def wrong(self) -> Mask:
+        return self.distance > self.tolerance
+
+    @property
+    def size(self) -> Vector:
+        """What a disagreement is relative to."""
+        size = np.maximum(np.abs(self.given), np.abs(self.expected))
+        return np.where(size > 0.0, size, 1.0)
+
+    def worst(self) -> Place:
+        """Where the relative disagreement is largest: among those that are wrong if there are any,
+        else among those of which two digits are known."""
+        seen = np.isfinite(self.expected)
+        choices = self.wrong, seen & (self.tolerance < 0.01 * self.size), seen
+        choice = next((mask for mask in choices if mask.any()), seen)
+        flat = int(np.argmax(np.where(choice, self.distance / self.size, -1.0)))
+        return tuple(int(i) for i in np.unravel_index(flat, seen.shape))
+
+    def place(self, at: Place) -> int | Place:
+        """The component, or row and column of the Hessian, that is at `at`."""
+        return at[0] if len(at) == 1 else (at[0], self.columns[at[1]])
+
+    def part(self, mask: Any) -> Comparison:
+        arrays = self.given, self.expected, self.error, self.distance, self.tolerance
+        given, expected, error, distance, tolerance = (array[mask] for array in arrays)
+        return Comparison(given, expected, error, distance, tolerance, self.columns)
 
     @property
     def meaningful(self) -> Mask:
@@ -73,21 +119,35 @@ def shown(number: float, error: float = 0.0) -> str:
     return f"{number + 0.0:.{digits}g}"  # no minus sign before zero
 
 
+def shown_place(place: int | Place) -> str:
+    return str(place) if isinstance(place, int) else f"[{', '.join(map(str, place))}]"
+
+
+def describe_entry(found: Comparison, at: Place, word: str) -> str:
+    given, expected, error = found.given[at], found.expected[at], found.error[at]
+    resolution = max(float(error), 1e-3 * abs(float(given - expected)))
+    return (
+        f"{word} {shown_place(found.place(at))} looks wrong: given {shown(given, resolution)}, "
+        f"differences say {shown(expected, resolution)} +- {error:.1g}"
+    )
+
+
+def other_entries(found: Comparison, at: Place) -> str:
+    """Which others are wrong, as a sentence; empty if none is."""
+    others = [tuple(int(i) for i in place) for place in np.argwhere(found.wrong)]
+    others = [place for place in others if place != at]
+    if not others:
+        return ""
+    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+    return f" Wrong, too: {', '.join(shown_place(found.place(at)) for at in others[:5])}{more}."
+
+
 def name_gradient_mistake(x: Vector, found: Comparison) -> str:
     """What is wrong with the gradient as a whole; empty if no one mistake explains it."""
-    if found.wrong.sum() >= 2 and not found.given.any():
-        return "every component is zero"
-    factor = common_factor(found)
-    if factor is not None:
-        words = FACTORS.get(factor)
-        if factor == -1.0:
-            return "the sign of every component is flipped"
-        if words:
-            return f"every component is {words}"
-        return (
-            f"every component is {shown(factor)} times what the differences say: "
-            "a factor of the chain rule may be missing, or there twice"
-        )
+    hint = ": a factor of the chain rule may be missing, or there twice"
+    factor = name_factor(found, "component", hint)
+    if factor:
+        return factor
     with np.errstate(all="ignore"):
         products: dict[str, Vector] = {
             "every component is multiplied by its x, as if the variables were logarithms": x,
@@ -114,7 +174,8 @@ def name_gradient_mistake(x: Vector, found: Comparison) -> str:
     for words, order in orders.items():
         if found.explained_by(order(found.expected)):
             return words
-    if wrong.size > 2 and _is_reordered(found.given[wrong], found.expected[wrong]):
+    ordered = np.sort(found.given[wrong]), np.sort(found.expected[wrong])
+    if wrong.size > 2 and np.allclose(*ordered, rtol=EXPLAINED, atol=0.0):
         return "the right components are there, in another order"
     return ""
 
@@ -122,40 +183,45 @@ def name_gradient_mistake(x: Vector, found: Comparison) -> str:
 def name_hessian_mistake(found: Comparison) -> str:
     """What is wrong with the Hessian as a whole; empty if no one mistake explains it."""
     given, expected = found.given, found.expected
-    factor = common_factor(found)
-    if factor == -1.0:
-        return "the sign of every entry is flipped"
-    if factor is not None:
-        words = FACTORS.get(factor)
-        if words:
-            return f"every entry is {words}"
-        return f"every entry is {shown(factor)} times what the differences say"
-    if found.wrong.sum() >= 2 and not given.any():
-        return "every entry is zero"
+    factor = name_factor(found, "entry")
+    if factor:
+        return factor
     if given.shape[0] != given.shape[1] or np.isnan(expected).any():
         return ""
     if found.explained_by(expected.T):
         return "it is the transposed"
-    missing = found.wrong & (given == 0.0)
-    if missing.any() and np.array_equal(missing, found.wrong):
-        rows, columns = found.wrong.nonzero()
-        if given.shape[0] > 1 and (rows > columns).all() and not np.tril(given, -1).any():
+    rows, columns = found.wrong.nonzero()
+    if rows.size and not given[found.wrong].any():
+        if (rows > columns).all() and not np.tril(given, -1).any():
             return "only its upper triangle is filled"
-        if given.shape[0] > 1 and (rows < columns).all() and not np.triu(given, 1).any():
+        if (rows < columns).all() and not np.triu(given, 1).any():
             return "only its lower triangle is filled"
         if not (given - np.diag(np.diag(given))).any():
             return "only its diagonal is filled"
     diagonal = np.eye(given.shape[0], dtype=bool)
     for part, words in ((diagonal, "diagonal"), (~diagonal, "off-diagonal")):
-        inside = found.wrong & part
-        if inside.sum() >= 2 and np.array_equal(inside, found.wrong):
-            factor = common_factor(
-                Comparison(given[part], expected[part], found.error[part], found.wrong[part])
-            )
-            if factor is not None:
-                what = FACTORS.get(factor, f"{shown(factor)} times that")
+        if found.wrong[part].sum() >= 2 and not found.wrong[~part].any():
+            common = common_factor(found.part(part))
+            if common is not None:
+                what = FACTORS.get(common, f"{shown(common)} times that")
                 return f"every {words} entry is {what}"
     return ""
+
+
+def name_factor(found: Comparison, word: str, hint: str = "") -> str:
+    """The factor that all values are off by, zero included; empty if there is none.
+
+    `hint` is added to one that has no name.
+    """
+    if found.wrong.sum() >= 2 and not found.given.any():
+        return f"every {word} is zero"
+    factor = common_factor(found)
+    if factor is None:
+        return ""
+    if factor == -1.0:
+        return f"the sign of every {word} is flipped"
+    unnamed = f"{shown(factor)} times what the differences say{hint}"
+    return f"every {word} is {FACTORS.get(factor, unnamed)}"
 
 
 def common_factor(found: Comparison) -> float | None:
@@ -180,7 +246,7 @@ def known_factor(ratio: float, error: float) -> float | None:
     return None
 
 
-def name_entry_mistake(found: Comparison, at: tuple[int, ...]) -> str:
+def name_entry_mistake(found: Comparison, at: Place) -> str:
     """How one component differs from what the differences say of it."""
     given, expected, error = (
         float(values[at]) for values in (found.given, found.expected, found.error)
@@ -198,17 +264,9 @@ def name_entry_mistake(found: Comparison, at: tuple[int, ...]) -> str:
     twins[at] = False
     others = np.argwhere(twins)
     if len(others) == 1:
-        return f"which is that of {_place(tuple(int(i) for i in others[0]))}"
+        place = found.place(tuple(int(i) for i in others[0]))
+        return f"which is that of {'component ' * isinstance(place, int)}{shown_place(place)}"
     excess = given / expected - 1.0
     if abs(excess) < 0.1:
         return f"off by a relative {abs(excess):.2g}"
     return f"{shown(given / expected)} times that"
-
-
-def _place(at: tuple[int, ...]) -> str:
-    return f"component {at[0]}" if len(at) == 1 else f"[{', '.join(map(str, at))}]"
-
-
-def _is_reordered(given: Vector, expected: Vector) -> bool:
-    ordered = np.sort(given), np.sort(expected)
-    return bool(np.allclose(*ordered, rtol=EXPLAINED, atol=0.0))
