@@ -11,8 +11,10 @@ import pytest
 from scipy.optimize import OptimizeResult, approx_fprime
 
 import fastopt
-import fastopt.__main__ as command_line
-from fastopt.__main__ import History, LogisticRegression, main
+from fastopt.__main__ import main
+from fastopt.commands import demo, reports
+from fastopt.commands.contests import History, LogisticRegression
+from fastopt.commands.tables import Table, plain_text
 from fastopt.core.system import describe_system
 from fastopt.interface.methods import METHODS, find_method
 
@@ -108,10 +110,8 @@ def test_info_shows_every_fact(capsys, output):
 
 
 def test_plain_table_is_aligned():
-    table = command_line.Table(
-        columns=("name", "n"), rows=[("a", "1"), ("long", "100")], numbers=frozenset({1})
-    )
-    assert command_line.plain_text(table).splitlines() == [
+    table = Table(columns=("name", "n"), rows=[("a", "1"), ("long", "100")], numbers=frozenset({1}))
+    assert plain_text(table).splitlines() == [
         "name    n",
         "----  ---",
         "a       1",
@@ -205,7 +205,7 @@ def test_demo_refuses_an_output_that_cannot_be_written_before_it_runs(
     output, message, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delattr(command_line, "breast_cancer")
+    monkeypatch.delattr(demo, "breast_cancer")
     assert main(["demo", "--output", output]) == 1
     assert re.search(message, capsys.readouterr().err)
 
@@ -291,7 +291,7 @@ def test_error_that_is_no_interrupt_comes_out(monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(command_line, "describe_system", fail)
+    monkeypatch.setattr(reports, "describe_system", fail)
     with pytest.raises(ZeroDivisionError):
         main(["info"])
 

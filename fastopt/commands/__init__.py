@@ -1,0 +1,1 @@
+"""What `python -m fastopt` can do: demo, info, methods."""
