@@ -18,12 +18,13 @@ from fastopt.testing.calls import Code
 from fastopt.testing.diagnosis import (
     Comparison,
     Place,
-    describe_entry,
+    describe,
     name_entry_mistake,
     other_entries,
     shown,
+    shown_place,
 )
-from fastopt.testing.differences import EPS, SAFETY, Reading, measure, noise_along
+from fastopt.testing.differences import EPS, Reading, measure, noise_along
 from fastopt.testing.lines import Line
 from fastopt.testing.verdict import DerivativeCheck
 
@@ -54,36 +55,6 @@ class Settings(NamedTuple):
     rtol: float
 
 
-class Slope(NamedTuple):
-    """What was found along a random direction; `size` is that of the terms that make it up."""
-
-    given: float
-    expected: float
-    error: float
-    distance: float
-    allowance: float
-    size: float
-
-    @property
-    def tolerance(self) -> float:
-        return SAFETY * self.error + self.allowance
-
-    @property
-    def wrong(self) -> bool:
-        return self.distance > self.tolerance
-
-    @property
-    def suspicious(self) -> bool:
-        """Whether it is worth looking for one component that is wrong."""
-        return self.distance > SAFETY * self.error + SCREENING * self.allowance
-
-    def described(self) -> str:
-        return (
-            f"given {shown(self.given, self.error)} along it, differences say "
-            f"{shown(self.expected, self.error)} +- {self.error:.1g}"
-        )
-
-
 class ColumnCheck:
     """The derivative of `function` at x, R^n -> R^m, as given and as differences say.
 
@@ -110,15 +81,14 @@ class ColumnCheck:
         self.rng, self.directions, self.rtol = settings
         self.given, self.every = given, every
         self.columns = list(range(given.shape[1]))
-        self.expected, self.error, self.low, self.high = (
-            np.full(given.shape, np.nan) for _ in range(4)
-        )
+        # Of each element: expected, error, low and high.
+        self.read = np.full((4, *given.shape), np.nan)
         # A power of two of the size of each variable: steps of that scale add without rounding.
         with np.errstate(divide="ignore"):
             exponent = np.where(x == 0.0, 0.0, np.round(np.log2(np.abs(x))))
         self.unit: Vector = np.exp2(np.clip(exponent, -1000.0, 960.0))
         self.confirmed = 0
-        self.slopes: list[Slope] = []
+        self.slopes: list[Comparison] = []  # of one component each, along a random direction
         self.kinds: dict[str, list[Place]] = {}
         self.mistakes: list[str] = []
         self.noise = noise_along(self.line(self.random_direction()))
@@ -131,9 +101,9 @@ class ColumnCheck:
         """What is no mistake of the product."""
         raise NotImplementedError
 
-    def terms_along(self, direction: Vector, product: Vector) -> Vector:
-        """The size of what the components of the product are made up of, if that is known."""
-        return np.abs(product)
+    def terms_along(self, direction: Vector, product: Vector, expected: Vector) -> Vector:
+        """The size of what the components of the product are made up of, as far as it is known."""
+        return np.fmax(np.abs(product), np.abs(expected))
 
     def name_mistake(self, found: Comparison) -> str:
         """What is wrong with all elements; empty if no one mistake explains it."""
@@ -182,18 +152,15 @@ class ColumnCheck:
             unit_vector = np.zeros(self.x.size)
             unit_vector[j] = 1.0
             column = self.product(unit_vector)[:, None]
-            unknown = np.full_like(column, np.nan)
             self.given = np.hstack((self.given, column))
-            self.expected, self.error, self.low, self.high = (
-                np.hstack((values, unknown))
-                for values in (self.expected, self.error, self.low, self.high)
-            )
+            unknown = np.full((4, *column.shape), np.nan)
+            self.read = np.concatenate((self.read, unknown), axis=2)
             self.columns.append(j)
         return self.columns.index(j)
 
-    def keep(self, reading: Reading, rows: int | slice, at: int, unit: float) -> None:
-        self.expected[rows, at], self.error[rows, at] = reading.value / unit, reading.error / unit
-        self.low[rows, at], self.high[rows, at] = reading.low / unit, reading.high / unit
+    def keep(self, reading: Reading, rows: slice, at: int, unit: float) -> None:
+        read = reading.value, reading.error, reading.low, reading.high
+        self.read[:, rows, at] = np.stack(read) / unit
 
     def look_along(self, direction: Vector) -> None:
         """Compare a product; where a component is wrong, find a column that is."""
@@ -203,13 +170,9 @@ class ColumnCheck:
         reading, allowance = self.measure_along(direction, given, thorough=True)
         if not self.every:
             self.note(next(filter(None, reading.kind), ""), ())
-        if not np.isfinite(reading.value).any():
-            return
-        limit = SAFETY * reading.error + SCREENING * allowance
-        i = int(np.nanargmax(reading.distance(given) / np.fmax(limit, 1e-300)))
-        size = self.terms_along(direction, given)[i]
-        slope = self.add_slope(reading, i, given[i], allowance[i], size)
-        if self.every or not slope.suspicious or self.wrong.any():
+        terms = self.terms_along(direction, given, reading.value)
+        i = self.add_slope(reading, given, allowance, terms)
+        if i is None:
             return
 
         def mistake(along: Vector) -> float:
@@ -253,9 +216,10 @@ class ColumnCheck:
         return self.comparison().wrong
 
     def comparison(self) -> Comparison:
-        distance = np.maximum(0.0, np.maximum(self.low - self.given, self.given - self.high))
-        tolerance = SAFETY * self.error + self.allowance()
-        return Comparison(self.given, self.expected, self.error, distance, tolerance, self.columns)
+        terms = np.maximum(np.abs(self.given), np.abs(self.read[0]))
+        expected, error, low, high = self.read
+        allowance = self.allowance()
+        return Comparison(self.given, expected, error, low, high, allowance, terms, self.columns)
 
     def allowance(self) -> Vector:
         """What is no mistake; where the terms of a row cancel, their rounding is left of them."""
@@ -276,19 +240,25 @@ class ColumnCheck:
         return True
 
     def add_slope(
-        self, reading: Reading, i: int, given: float, allowance: float, size: float
-    ) -> Slope:
-        expected, error, low, high = (
-            float(values[i]) for values in (reading.value, reading.error, reading.low, reading.high)
-        )
-        distance = max(0.0, low - given, given - high)
-        slope = Slope(float(given), expected, error, distance, float(allowance), float(size) or 1.0)
-        self.slopes.append(slope)
-        return slope
+        self, reading: Reading, given: Vector, allowance: Vector, terms: Vector
+    ) -> int | None:
+        """Judge what was found along a direction: the component whose mistake is to be located."""
+        if not np.isfinite(reading.value).any():
+            return None
+        read = reading.value, reading.error, reading.low, reading.high
+        found = Comparison(given, *read, allowance, terms)
+        # Even what is no mistake of the slope may be one of a component.
+        limit = found.tolerance(SCREENING)
+        i = int(np.nanargmax(found.distance / np.fmax(limit, 1e-300)))
+        self.slopes.append(found.part([i]))
+        suspicious = found.distance[i] > limit[i] and not (self.every or self.wrong.any())
+        return i if suspicious else None
 
-    def worst_slope(self) -> Slope | None:
-        known = [slope for slope in self.slopes if math.isfinite(slope.expected)]
-        return max(known, key=lambda it: it.distance / (it.tolerance or it.size), default=None)
+    def worst_slope(self) -> Comparison | None:
+        def excess(slope: Comparison) -> float:
+            return float(slope.distance[0] / (slope.tolerance()[0] or slope.size[0]))
+
+        return max(self.slopes, key=excess, default=None)
 
     def note(self, kind: str, at: Place) -> None:
         if kind:
@@ -296,24 +266,26 @@ class ColumnCheck:
 
     def verdict(self) -> DerivativeCheck:
         found, slope = self.found(), None if self.every else self.worst_slope()
-        vague = slope if slope is not None and slope.wrong else None
-        nothing = not np.isfinite(found.expected).any() and slope is None
-        ok = not (found.wrong.any() or self.mistakes or vague or nothing)
+        vague = slope is not None and slope.wrong.any()
+        nothing = slope is None and not np.isfinite(found.expected).any()
+        parts = self.mistakes
         if found.wrong.any():
-            parts = [self.complaint(found), *self.mistakes]
-        elif nothing and self.mistakes:
-            parts = [f"The {self.what} looks wrong.", *self.mistakes]
+            parts = [self.complaint(found), *parts]
+        elif nothing and parts:
+            parts = [f"The {self.what} looks wrong.", *parts]
         elif nothing:
             parts = [f"Nothing could be compared: {self.source} is not finite around x."]
-        elif vague:
-            place = f"in no one {self.word.lower()} that could be found: {vague.described()}"
-            looks = f"The {self.what} looks wrong along a random direction, but {place}."
-            parts = [looks, *self.mistakes]
-        elif self.mistakes:
-            agreement = f"The {self.what} agrees with differences of {self.source}."
-            parts = [*self.mistakes, agreement]
+        elif slope is not None and vague:
+            parts = [
+                f"The {self.what} looks wrong along a random direction, but in no one "
+                f"{self.word.lower()} that could be found: {describe(slope, (0,), ' along it')}.",
+                *parts,
+            ]
+        elif parts:
+            parts = [*parts, f"The {self.what} agrees with differences of {self.source}."]
         else:
             parts = [self.agreement()]
+        ok = not (found.wrong.any() or self.mistakes or vague or nothing)
         return self.result(ok, " ".join(parts) + self.doubt())
 
     def found(self) -> Comparison:
@@ -323,7 +295,8 @@ class ColumnCheck:
     def complaint(self, found: Comparison) -> str:
         at = found.worst()
         mistake = self.name_mistake(found)
-        message = describe_entry(found, at, self.word)
+        place = shown_place(found.place(at))
+        message = f"{self.word} {place} looks wrong: {describe(found, at)}"
         if mistake:
             return f"{message}: {mistake}."
         return f"{message}: {name_entry_mistake(found, at)}." + other_entries(found, at)
@@ -352,8 +325,8 @@ class ColumnCheck:
         return remarks
 
     def slopes_at(self, i: int, j: int) -> str:
-        at = i, self.columns.index(j)
-        return f", with slopes of {shown(self.low[at])} and {shown(self.high[at])}"
+        low, high = self.read[2:, i, self.columns.index(j)]
+        return f", with slopes of {shown(low)} and {shown(high)}"
 
     def remark_on_noise(self, subject: str) -> str:
         noise = float(self.noise.max())
@@ -369,26 +342,22 @@ class ColumnCheck:
     def result(self, ok: bool, message: str) -> DerivativeCheck:
         """At the worst element; where none was looked at, along the worst direction."""
         found, slope = self.found(), None if self.every else self.worst_slope()
-        index: int | Place | None = None
-        error = tolerance = given = expected = math.nan
         known = bool(np.isfinite(found.expected).any())
-        if slope is not None and not found.wrong.any():
-            given, expected = slope.given, slope.expected
-            error, tolerance = slope.distance / slope.size, slope.tolerance / slope.size
-        elif known:
-            at = found.worst()
-            index = found.place(at)
-            given, expected = float(found.given[at]), float(found.expected[at])
-            error, tolerance = (
-                float((values / found.size)[at]) for values in (found.distance, found.tolerance)
-            )
         whole = known and found.expected.shape == (self.x.size,) * found.expected.ndim
+        best = found if slope is None or found.wrong.any() else slope
+        at = best.worst() if known or best is slope else None
+        error = tolerance = given = expected = math.nan
+        if at is not None:
+            given, expected = float(best.given[at]), float(best.expected[at])
+            error, tolerance = (
+                float(values[at] / best.size[at]) for values in (best.distance, best.tolerance())
+            )
         return DerivativeCheck(
             what=self.what,
             ok=bool(ok),
             error=error,
             tolerance=tolerance,
-            index=index,
+            index=found.place(at) if at is not None and best is found else None,
             given=given,
             expected=expected,
             differences=found.expected if whole else None,

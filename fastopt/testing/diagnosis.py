@@ -7,17 +7,19 @@ given beside what the differences say. Components that were not looked at are Na
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastopt.testing.differences import SAFETY
+
 __all__ = [
     "Comparison",
     "Place",
-    "describe_entry",
+    "describe",
     "name_entry_mistake",
     "name_gradient_mistake",
     "name_hessian_mistake",
@@ -54,34 +56,44 @@ FACTORS = {
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Given and expected values of one shape, (n,) or (n, columns), NaN where nothing is expected.
+    """Given and expected values, of shape (n,) or (n, columns); NaN where nothing is expected.
 
-    `error` is by how much the expected ones may be off; what lies further apart than `tolerance` is
-    wrong. Of a large Hessian, `columns` are those that were looked at.
+    `error` is by how much the expected ones may be off, which lie from `low` to `high`, `allowance`
+    what is no mistake, and `terms` the size of what they are made up of. Of a large Hessian,
+    `columns` are those that were looked at.
     """
 
     given: Vector
     expected: Vector
     error: Vector
-    distance: Vector
-    tolerance: Vector
-    columns: list[int]
+    low: Vector
+    high: Vector
+    allowance: Vector
+    terms: Vector
+    columns: Sequence[int] = ()
+
+    @property
+    def distance(self) -> Vector:
+        return np.maximum(0.0, np.maximum(self.low - self.given, self.given - self.high))
+
+    def tolerance(self, share: float = 1.0) -> Vector:
+        """With a `share` of the allowance."""
+        return SAFETY * self.error + share * self.allowance
 
     @property
     def wrong(self) -> Mask:
-        return self.distance > self.tolerance
+        return self.distance > self.tolerance()
 
     @property
     def size(self) -> Vector:
         """What a disagreement is relative to."""
-        size = np.maximum(np.abs(self.given), np.abs(self.expected))
-        return np.where(size > 0.0, size, 1.0)
+        return np.where(self.terms > 0.0, self.terms, 1.0)
 
     def worst(self) -> Place:
         """Where the relative disagreement is largest: among those that are wrong if there are any,
         else among those of which two digits are known."""
         seen = np.isfinite(self.expected)
-        choices = self.wrong, seen & (self.tolerance < 0.01 * self.size), seen
+        choices = self.wrong, seen & (self.tolerance() < 0.01 * self.size), seen
         choice = next((mask for mask in choices if mask.any()), seen)
         flat = int(np.argmax(np.where(choice, self.distance / self.size, -1.0)))
         return tuple(int(i) for i in np.unravel_index(flat, seen.shape))
@@ -90,10 +102,9 @@ class Comparison:
         """The component, or row and column of the Hessian, that is at `at`."""
         return at[0] if len(at) == 1 else (at[0], self.columns[at[1]])
 
-    def part(self, mask: Any) -> Comparison:
-        arrays = self.given, self.expected, self.error, self.distance, self.tolerance
-        given, expected, error, distance, tolerance = (array[mask] for array in arrays)
-        return Comparison(given, expected, error, distance, tolerance, self.columns)
+    def part(self, index: Any) -> Comparison:
+        names = ("given", "expected", "error", "low", "high", "allowance", "terms")
+        return Comparison(**{name: getattr(self, name)[index] for name in names})
 
     @property
     def meaningful(self) -> Mask:
@@ -123,12 +134,12 @@ def shown_place(place: int | Place) -> str:
     return str(place) if isinstance(place, int) else f"[{', '.join(map(str, place))}]"
 
 
-def describe_entry(found: Comparison, at: Place, word: str) -> str:
+def describe(found: Comparison, at: Place, where: str = "") -> str:
     given, expected, error = found.given[at], found.expected[at], found.error[at]
     resolution = max(float(error), 1e-3 * abs(float(given - expected)))
     return (
-        f"{word} {shown_place(found.place(at))} looks wrong: given {shown(given, resolution)}, "
-        f"differences say {shown(expected, resolution)} +- {error:.1g}"
+        f"given {shown(given, resolution)}{where}, differences say {shown(expected, resolution)} "
+        f"+- {error:.1g}"
     )
 
 
@@ -148,32 +159,25 @@ def name_gradient_mistake(x: Vector, found: Comparison) -> str:
     factor = name_factor(found, "component", hint)
     if factor:
         return factor
-    with np.errstate(all="ignore"):
-        products: dict[str, Vector] = {
-            "every component is multiplied by its x, as if the variables were logarithms": x,
-            "every component is divided by its x: a factor of the chain rule may be missing": 1 / x,
-            "every component is multiplied by the square of its x": x * x,
-        }
-        for words, factors in products.items():
-            if found.explained_by(found.expected * factors):
-                return words
-    if np.isnan(found.expected).any():
-        return ""
-    orders: dict[str, Callable[[Vector], Vector]] = {
-        "the components are in reverse order": lambda v: v[::-1],
-        "every component is that of the variable before it": lambda v: np.roll(v, 1),
-        "every component is that of the variable after it": lambda v: np.roll(v, -1),
-    }
+    v = found.expected
     (wrong,) = found.wrong.nonzero()
     if wrong.size == 2:
-        i, j = (int(at) for at in wrong)
-        swapped = found.expected.copy()
-        swapped[[i, j]] = swapped[[j, i]]
+        swapped = v.copy()
+        swapped[wrong] = v[wrong[::-1]]
         if found.explained_by(swapped, witnesses=1):
-            return f"components {i} and {j} are swapped"
-    for words, order in orders.items():
-        if found.explained_by(order(found.expected)):
-            return words
+            return f"components {wrong[0]} and {wrong[1]} are swapped"
+    with np.errstate(all="ignore"):
+        explanations = {
+            "every component is multiplied by its x, as if the variables were logarithms": v * x,
+            "every component is divided by its x: a factor of the chain rule may be missing": v / x,
+            "every component is multiplied by the square of its x": v * x * x,
+            "the components are in reverse order": v[::-1],
+            "every component is that of the variable before it": np.roll(v, 1),
+            "every component is that of the variable after it": np.roll(v, -1),
+        }
+        for words, explanation in explanations.items():
+            if found.explained_by(explanation):
+                return words
     ordered = np.sort(found.given[wrong]), np.sort(found.expected[wrong])
     if wrong.size > 2 and np.allclose(*ordered, rtol=EXPLAINED, atol=0.0):
         return "the right components are there, in another order"

@@ -44,11 +44,11 @@ class GradientCheck(ColumnCheck):
     def product(self, direction: Vector) -> Vector:
         return np.array([self.gradient @ direction])
 
-    def terms_along(self, direction: Vector, product: Vector) -> Vector:
+    def terms_along(self, direction: Vector, product: Vector, expected: Vector) -> Vector:
         return np.array([np.linalg.norm(self.gradient * direction)])
 
     def allowance_along(self, direction: Vector, product: Vector) -> Vector:
-        return self.rtol * self.terms_along(direction, product)
+        return self.rtol * self.terms_along(direction, product, product)
 
     def run(self) -> DerivativeCheck:
         self.compare()
@@ -62,8 +62,7 @@ class GradientCheck(ColumnCheck):
         return self.verdict()
 
     def found(self) -> Comparison:
-        found = self.comparison()
-        return found.part((0, slice(None)))
+        return self.comparison().part((0, slice(None)))
 
     def complaint(self, found: Comparison) -> str:
         (i,) = found.worst()
@@ -95,8 +94,9 @@ class GradientCheck(ColumnCheck):
 
     def extent(self) -> str:
         n = self.x.size
-        size = np.maximum(np.abs(self.given), np.abs(self.expected))
-        vague = int(((SAFETY * self.error > 0.1 * size) & (size > 0.0)).sum())
+        found = self.found()
+        little = SAFETY * found.error > 0.1 * found.terms
+        vague = int((little & (found.terms > 0.0)).sum())
         of = f" in all {n} components" if n > 1 else ""
         if vague:
             of += f", though differences tell little of {vague} small one{'s'[: vague > 1]}"
@@ -114,7 +114,7 @@ class GradientCheck(ColumnCheck):
                 f" Along {where} the function is finite nowhere around x, and nothing can be told."
             )
         slope = self.worst_slope()
-        if self.every and slope is not None and slope.wrong:
+        if self.every and slope is not None and slope.wrong.any():
             remarks += (
                 " But the slope along a random direction does not follow from them: the function "
                 "does not look differentiable at x."

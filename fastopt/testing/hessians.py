@@ -159,9 +159,10 @@ class HessianCheck(ColumnCheck):
         """The differences of the gradient may be no Hessian themselves."""
         if not self.every:
             return ""
-        apart = np.abs(self.expected - self.expected.T)
-        size = np.maximum(np.abs(self.expected), np.abs(self.expected.T))
-        limit = SAFETY * (self.error + self.error.T) + 10.0 * self.rtol * size
+        expected, error = self.read[:2]
+        apart = np.abs(expected - expected.T)
+        size = np.maximum(np.abs(expected), np.abs(expected.T))
+        limit = SAFETY * (error + error.T) + 10.0 * self.rtol * size
         if not (apart > limit).any():
             return ""
         i, j = np.unravel_index(
@@ -169,7 +170,7 @@ class HessianCheck(ColumnCheck):
         )
         return (
             " The differences are not symmetric, so the gradient itself looks wrong (check_grad): "
-            f"[{i}, {j}] {shown(self.expected[i, j])}, [{j}, {i}] {shown(self.expected[j, i])}."
+            f"[{i}, {j}] {shown(expected[i, j])}, [{j}, {i}] {shown(expected[j, i])}."
         )
 
 
@@ -186,8 +187,7 @@ class HessianOfValuesCheck(HessianCheck):
         for j in self.columns:
             for i in range(j + 1):
                 self.look_at_entry(i, j)
-                for values in (self.expected, self.error, self.low, self.high):
-                    values[j, i] = values[i, j]
+                self.read[:, j, i] = self.read[:, i, j]
 
     def look_at_entry(self, i: int, j: int) -> None:
         at, unit = self.column(j), self.unit[i] * self.unit[j]
@@ -202,8 +202,9 @@ class HessianOfValuesCheck(HessianCheck):
             return
         mistake, reading, given, size = self.mistake_between(u, v)
         self.note(reading.kind[0], ())
-        slope = self.add_slope(reading, 0, given, self.rtol * size, size)
-        if not slope.suspicious or self.wrong.any():
+        terms = np.array([size])
+        found = self.add_slope(reading, np.array([given]), self.rtol * terms, terms)
+        if found is None:
             return
         j = self.locate(v, mistake, lambda along: self.mistake_between(u, along)[0])
         axis = self.axis(j)
