@@ -81,7 +81,7 @@ class ColumnCheck:
         self.rng, self.directions, self.rtol = settings
         self.given, self.every = given, every
         self.columns = list(range(given.shape[1]))
-        # Of each element: expected, error, low and high.
+        # Of each element the numbers of its reading: expected, error, low and high.
         self.read = np.full((4, *given.shape), np.nan)
         # A power of two of the size of each variable: steps of that scale add without rounding.
         with np.errstate(divide="ignore"):
@@ -139,7 +139,7 @@ class ColumnCheck:
             self.allowance()[:, at] * unit,
             thorough=self.confirmed < THOROUGH,
         )
-        self.keep(reading, slice(None), at, unit)
+        self.read[:, :, at] = np.stack(reading.numbers) / unit
         self.confirmed += bool(self.wrong[:, at].any())
         for i, kind in enumerate(reading.kind):
             self.note(kind, (i, j))
@@ -157,10 +157,6 @@ class ColumnCheck:
             self.read = np.concatenate((self.read, unknown), axis=2)
             self.columns.append(j)
         return self.columns.index(j)
-
-    def keep(self, reading: Reading, rows: slice, at: int, unit: float) -> None:
-        read = reading.value, reading.error, reading.low, reading.high
-        self.read[:, rows, at] = np.stack(read) / unit
 
     def look_along(self, direction: Vector) -> None:
         """Compare a product; where a component is wrong, find a column that is."""
@@ -245,8 +241,7 @@ class ColumnCheck:
         """Judge what was found along a direction: the component whose mistake is to be located."""
         if not np.isfinite(reading.value).any():
             return None
-        read = reading.value, reading.error, reading.low, reading.high
-        found = Comparison(given, *read, allowance, terms)
+        found = Comparison(given, *reading.numbers, allowance, terms)
         # Even what is no mistake of the slope may be one of a component.
         limit = found.tolerance(SCREENING)
         i = int(np.nanargmax(found.distance / np.fmax(limit, 1e-300)))

@@ -79,8 +79,9 @@ class Reading:
     def __post_init__(self) -> None:
         self.low, self.high = self.value.copy(), self.value.copy()
 
-    def distance(self, given: Vector) -> Vector:
-        return np.maximum(0.0, np.maximum(self.low - given, given - self.high))
+    @property
+    def numbers(self) -> tuple[Vector, Vector, Vector, Vector]:
+        return self.value, self.error, self.low, self.high
 
     def settle(self, i: int, low: float, high: float, error: float, kind: str) -> None:
         """Note what component i shows: a slope, or one on either side of x."""
@@ -204,8 +205,6 @@ def measure(
     `noise` is what is known of the function's noise so far. All of shape (m,).
     """
     line.sample(FIRST_LEVELS)
-    while not line.sampled() and (tried := max(line.steps)) < line.finest:
-        line.sample((tried + 1, tried + 2))
     while True:
         found = central(line, noise)
         if found is None:

@@ -66,6 +66,26 @@ def test_a_function_that_scribbles_on_x_changes_nothing():
     np.testing.assert_array_equal(scribbling.x, clean.x)
 
 
+@pytest.mark.parametrize("jac", [rosen_der, True])
+def test_an_evaluation_from_python_gives_what_is_asked_for(jac):
+    x = np.array([-1.2, 1.0, 2.0])
+    fun = rosen if callable(jac) else lambda x: (rosen(x), rosen_der(x))
+    objective = PythonObjective(fun, jac, (), 3)
+    value, gradient = objective.evaluate(x)
+    assert value == rosen(x)
+    np.testing.assert_array_equal(gradient, rosen_der(x))
+    assert np.isnan(objective.evaluate(x, gradient=False)[1]).all()
+    value, gradient = objective.evaluate(x, value=False)
+    assert np.isnan(value)
+    np.testing.assert_array_equal(gradient, rosen_der(x))
+
+
+def test_an_evaluation_from_python_raises_what_the_users_code_raises():
+    objective = PythonObjective(lambda x: 1 / 0, rosen_der, (), 3)
+    with pytest.raises(ZeroDivisionError):
+        objective.evaluate(np.ones(3))
+
+
 def test_a_gradient_that_is_reused_between_calls_is_copied():
     buffer = np.empty(3)
 
