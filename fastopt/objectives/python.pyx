@@ -417,7 +417,7 @@ cpdef object as_gradient(object found, str name):
     try:
         array = np.asarray(found)
     except ValueError:
-        raise ValueError(f"{name} must return a flat array of numbers, got "
+        raise ValueError(f"{name} must return an array of numbers, got "
                          f"{describe(found)}") from None
     if found is None or array.dtype.kind not in "fiubO":
         raise TypeError(f"{name} must return an array of real numbers, got {describe(found)}")

@@ -883,7 +883,7 @@ WRONG_RESULTS = [
     (
         lambda: check_grad(rosen, X, jac=lambda x: [1.0, [2.0, 3.0]]),
         ValueError,
-        "`jac` must return a flat array of numbers",
+        "`jac` must return an array of numbers",
     ),
     (lambda: check_grad(lambda x: (1.0, "a"), X), TypeError, "`fun` (jac=True) must return"),
     (
