@@ -192,16 +192,15 @@ def name_hessian_mistake(found: Comparison) -> str:
         return factor
     if given.shape[0] != given.shape[1] or np.isnan(expected).any():
         return ""
-    if found.explained_by(expected.T):
-        return "it is the transposed"
-    rows, columns = found.wrong.nonzero()
-    if rows.size and not given[found.wrong].any():
-        if (rows > columns).all() and not np.tril(given, -1).any():
-            return "only its upper triangle is filled"
-        if (rows < columns).all() and not np.triu(given, 1).any():
-            return "only its lower triangle is filled"
-        if not (given - np.diag(np.diag(given))).any():
-            return "only its diagonal is filled"
+    explanations = {
+        "it is the transposed": expected.T,
+        "only its upper triangle is filled": np.triu(expected),
+        "only its lower triangle is filled": np.tril(expected),
+        "only its diagonal is filled": np.diag(np.diag(expected)),
+    }
+    for words, explanation in explanations.items():
+        if found.explained_by(explanation, witnesses=0):
+            return words
     diagonal = np.eye(given.shape[0], dtype=bool)
     for part, words in ((diagonal, "diagonal"), (~diagonal, "off-diagonal")):
         if found.wrong[part].sum() >= 2 and not found.wrong[~part].any():
