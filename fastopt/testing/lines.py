@@ -125,7 +125,9 @@ class Cross:
     def sample(self, levels: Iterable[int]) -> None:
         for k in levels:
             self._along.sample((k,))
-            self._across.sample((k,))
+            sides = self._along.plus.get(k), self._along.minus.get(k)
+            if not any(side is None for side in sides):  # else the rest is of no use
+                self._across.sample((k,))
 
     def sampled(self) -> list[int]:
         along, across = self._along, self._across
