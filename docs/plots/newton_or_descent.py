@@ -51,5 +51,5 @@ axes[0].set(xlabel="iterations + 1", ylabel="f - f*", ylim=(1e-13, 2))
 axes[1].set(xlabel="milliseconds")
 for each in axes:
     each.grid(alpha=0.3)
-axes[0].legend(fontsize="small")
+axes[1].legend(fontsize="small", loc="lower left")
 figure.tight_layout()
