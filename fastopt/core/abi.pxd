@@ -24,6 +24,13 @@ ctypedef int (*hess_fn)(const double* x, double* hess, Py_ssize_t n,
 ctypedef int (*hessp_fn)(const double* x, const double* p, double* product, Py_ssize_t n,
                          void* context) noexcept nogil
 
+# Newton's step by a Hessian that the objective keeps, and how to factor: -(H + shift I)^-1 `grad`
+# with the shift that makes H positive definite, 0 if it is so already. `shift` comes as the last
+# that was needed, where the search for one begins, and leaves as such. Where there is no such step,
+# because H is zero or not finite, `step` is zero.
+ctypedef int (*newton_fn)(const double* x, const double* grad, double* step, double* shift,
+                          Py_ssize_t n, void* context) noexcept nogil
+
 # One step of a first-order rule over whole vectors: `slots` is (number of slots, n), row-major,
 # and `t` counts the steps from 1.
 ctypedef void (*rule_step_fn)(double* x, const double* grad, double* slots,
@@ -40,6 +47,7 @@ cdef struct Objective:
     value_grad_fn value_grad
     hess_fn hess                # NULL if there is none
     hessp_fn hessp              # likewise
+    newton_fn newton            # likewise
     operator_fn precondition    # likewise; it has a context of its own
     void* context
     void* preconditioner

@@ -29,6 +29,7 @@ from fastopt.interface.workers import ProcessPool, check_sendable
 from fastopt.objectives.objective import BoundObjective
 from fastopt.objectives.python import PythonObjective
 from fastopt.objectives.source import ObjectiveSource, is_c_function
+from fastopt.objectives.sparse import SPARSE_FROM
 from fastopt.solvers.state import SolverState
 
 __all__ = ["DIFFERENCES", "Solver", "check_jac", "check_second"]
@@ -184,6 +185,8 @@ class Solver:
         )
         if box is not None:
             settings["bounds"] = box.ends
+        if hess is not None and row.solver == "newton" and start.size >= SPARSE_FROM:
+            settings["may_be_sparse"] = True
         self._state = SolverState(row.solver, start, settings)
         self._history: History | None = None
         if controls.trace or controls.return_all:

@@ -15,4 +15,6 @@ cdef class BoundObjective:
     cdef int set_bounds(self, given) except -1
     cdef Py_ssize_t count_free(self, Py_ssize_t n)
     cdef void select(self, Py_ssize_t i) noexcept nogil
+    cdef int look_at_hessian(self, const double* x, bint* sparse) except -1
+    cdef void look_away(self)
     cdef int raise_error(self) except -1

@@ -42,6 +42,18 @@ cdef class BoundObjective:
     cdef void select(self, Py_ssize_t i) noexcept nogil:
         """Turn to problem i, where this is the objective of a batch."""
 
+    cdef int look_at_hessian(self, const double* x, bint* sparse) except -1:
+        """Find out whether `objective.newton` is to be used, before the Hessian at x is asked for.
+
+        Answers a `Reply`. What was found serves once, as it is the user's to change; `look_away`
+        ends that.
+        """
+        sparse[0] = False
+        return REPLY_DONE
+
+    cdef void look_away(self):
+        """Have the next Hessian evaluated, wherever it is asked for."""
+
     cdef int raise_error(self) except -1:
         """Raise what the user's code raised in the evaluation that answered `REPLY_RAISED`."""
         error, self.error = self.error, None

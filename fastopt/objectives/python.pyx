@@ -9,6 +9,7 @@ from functools import partial
 from time import perf_counter
 
 import numpy as np
+from scipy.sparse import csc_array, issparse
 
 cimport numpy as cnp
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
@@ -23,6 +24,8 @@ from fastopt.objectives.differences cimport (
     place_points, three_point_slope,
 )
 from fastopt.objectives.objective cimport BoundObjective
+
+from fastopt.objectives.sparse import newton_step
 
 cnp.import_array()
 
@@ -78,6 +81,7 @@ cdef class PythonObjective(BoundObjective):
     cdef object hessp
     cdef object held           # the Hessian at `place`, for products
     cdef object place
+    cdef object seen           # what `hess` returned where it was looked at, for its first use
     cdef double value          # the function at the last point it was asked for
     cdef public double deadline
 
@@ -97,6 +101,7 @@ cdef class PythonObjective(BoundObjective):
         self.objective.context = <void*>self
         if hess is not None:
             self.objective.hess = evaluate_hess
+            self.objective.newton = find_newton_step
         if hess is not None or hessp is not None:
             self.objective.hessp = evaluate_product
         self.objective.holds = hessp is None
@@ -258,6 +263,34 @@ cdef class PythonObjective(BoundObjective):
             memcpy(hess + i * self.n, row + i * self.n, (i + 1) * sizeof(double))
         return 0
 
+    cdef object hessian_at(self, const double* x):
+        """What the user's `hess` returns, or has returned if it has just been looked at."""
+        if self.seen is None:
+            return self.call(self.hess, x)
+        found, self.seen = self.seen, None
+        return found
+
+    cdef int look_at_hessian(self, const double* x, bint* sparse) except -1:
+        sparse[0] = False
+        if self.hess is None:
+            return REPLY_DONE
+        if self.deadline < INFINITY and perf_counter() > self.deadline:
+            return REPLY_STOP
+        self.seen = self.call(self.hess, x)
+        sparse[0] = issparse(self.seen)
+        return REPLY_DONE
+
+    cdef void look_away(self):
+        self.seen = None
+
+    cdef int step(self, const double* x, const double* grad, double* step, double* shift) except -1:
+        cdef cnp.ndarray array
+        matrix = as_sparse(self.hessian_at(x), self.n)
+        found, shift[0] = newton_step(matrix, fresh_copy(grad, self.n), shift[0])
+        array = np.ascontiguousarray(found, dtype=np.float64)
+        memcpy(step, cnp.PyArray_DATA(array), self.n * sizeof(double))
+        return 0
+
     cdef int multiply(self, const double* x, const double* p, double* product) except -1:
         cdef cnp.ndarray array
         cdef str name = "`hessp`"
@@ -304,7 +337,21 @@ cdef int evaluate_hess(const double* x, double* hess, Py_ssize_t n,
     try:
         if self.deadline < INFINITY and perf_counter() > self.deadline:
             return REPLY_STOP
-        self.take_hessian(self.call(self.hess, x), hess)
+        self.take_hessian(self.hessian_at(x), hess)
+        return REPLY_DONE
+    except BaseException as error:
+        self.error = error
+        return REPLY_RAISED
+
+
+cdef int find_newton_step(const double* x, const double* grad, double* step, double* shift,
+                          Py_ssize_t n, void* context) noexcept with gil:
+    """The objective's `newton_fn`."""
+    cdef PythonObjective self = <PythonObjective>context
+    try:
+        if self.deadline < INFINITY and perf_counter() > self.deadline:
+            return REPLY_STOP
+        self.step(x, grad, step, shift)
         return REPLY_DONE
     except BaseException as error:
         self.error = error
@@ -435,6 +482,17 @@ cdef cnp.ndarray as_matrix(object found, Py_ssize_t n):
     found = as_gradient(found, "`hess`")
     if found.shape != (n, n) and not (n == 1 and found.size == 1):
         raise ValueError(f"`hess` must return an array of shape {(n, n)}, got shape {found.shape}")
+    return found
+
+
+cdef object as_sparse(object found, Py_ssize_t n):
+    """A Hessian as a sparse matrix of real numbers of shape (n, n)."""
+    if not issparse(found):          # another one was
+        return csc_array(as_matrix(found, n))
+    if found.shape != (n, n):
+        raise ValueError(f"`hess` must return a matrix of shape {(n, n)}, got shape {found.shape}")
+    if found.dtype.kind not in "fiub":
+        raise TypeError(f"`hess` must return a matrix of real numbers, got dtype {found.dtype}")
     return found
 
 

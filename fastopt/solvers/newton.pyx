@@ -4,18 +4,20 @@ Own the Newton direction, exact or truncated, and what becomes of it where the H
 positive definite. Know nothing of searches and their failures, nor of where derivatives come from.
 
 Newton's method factors the Hessian as it is (Cholesky), and where that fails so that negative
-curvature counts as positive of the same size (`symmetric.solve_made_positive`). Newton-CG stops its
+curvature counts as positive of the same size (`symmetric.solve_made_positive`). One that is sparse
+stays with the objective, which factors it by means of its own. Newton-CG stops its
 inner iteration at min(1/2, sqrt(|g| / |g0|)) |g|: Eisenstat and Walker's superlinear choice.
 """
 
 from libc.math cimport INFINITY, sqrt
 from libc.string cimport memset
 
-from fastopt.core.abi cimport REPLY_DONE, RUNNING, Objective, StatusCode
+from fastopt.core.abi cimport REPLY_DONE, REPLY_STOP, RUNNING, Objective, StatusCode
+from fastopt.core.flag cimport is_set
 from fastopt.core.vector cimport copy_scaled, distance, norm_two
 from fastopt.solvers.descent cimport Descent, Engine, begin_descent, descend, set_out
 from fastopt.solvers.iteration cimport (
-    SHARED_VECTORS, Method, accept_trial, lay_out_points, status_of_reply,
+    SHARED_VECTORS, Iteration, Method, accept_trial, lay_out_points, status_of_reply,
 )
 from fastopt.solvers.second_derivatives cimport evaluate_hessian, multiply_hessian
 from fastopt.solvers.symmetric cimport (
@@ -85,8 +87,10 @@ cdef StatusCode iterate_by_cg(void* address, const Objective* objective) noexcep
 cdef StatusCode aim_exactly(Descent* descent, const Objective* objective) noexcept nogil:
     cdef Newton* state = <Newton*>descent
     cdef Py_ssize_t n = descent.iteration.n
-    cdef int reply = evaluate_hessian(&descent.iteration, objective, &state.curvature,
-                                      state.matrix.entries)
+    cdef int reply
+    if state.place == IN_OBJECTIVE:
+        return aim_by_objective(state, objective)
+    reply = evaluate_hessian(&descent.iteration, objective, &state.curvature, state.matrix.entries)
     if reply != REPLY_DONE:
         return status_of_reply(&descent.iteration, reply)
     if not take_in(&state.matrix):
@@ -98,6 +102,17 @@ cdef StatusCode aim_exactly(Descent* descent, const Objective* objective) noexce
     else:
         solve_made_positive(&state.matrix, descent.direction)
     return RUNNING
+
+
+cdef StatusCode aim_by_objective(Newton* state, const Objective* objective) noexcept nogil:
+    cdef Iteration* iteration = &state.descent.iteration
+    cdef int reply = REPLY_STOP
+    if not is_set(&objective.stop):
+        reply = objective.newton(iteration.current.x, iteration.current.gradient,
+                                 state.descent.direction, &state.shift, iteration.n,
+                                 objective.context)
+        iteration.nhev += reply == REPLY_DONE
+    return status_of_reply(iteration, reply)
 
 
 cdef StatusCode aim_by_cg(Descent* descent, const Objective* objective) noexcept nogil:
@@ -128,8 +143,9 @@ cdef double follow(Descent* descent, bint along) noexcept nogil:
 # --- memory ----------------------------------------------------------------------------------
 
 cdef Py_ssize_t count_exact(const void* address) noexcept nogil:
-    cdef Py_ssize_t n = (<const Newton*>address).descent.iteration.n
-    return (SHARED_VECTORS + 3) * n + symmetric_size(n)
+    cdef const Newton* state = <const Newton*>address
+    cdef Py_ssize_t n = state.descent.iteration.n
+    return (SHARED_VECTORS + 3) * n + (symmetric_size(n) if state.place == IN_STATE else 0)
 
 
 cdef Py_ssize_t count_truncated(const void* address) noexcept nogil:
@@ -147,7 +163,9 @@ cdef double* lay_out_shared(Newton* state, double* vectors) noexcept nogil:
 
 cdef void lay_out_exact(void* address, double* vectors) noexcept nogil:
     cdef Newton* state = <Newton*>address
-    lay_out_symmetric(&state.matrix, state.descent.iteration.n, lay_out_shared(state, vectors))
+    cdef double* rest = lay_out_shared(state, vectors)
+    if state.place == IN_STATE:
+        lay_out_symmetric(&state.matrix, state.descent.iteration.n, rest)
 
 
 cdef void lay_out_truncated(void* address, double* vectors) noexcept nogil:
@@ -159,6 +177,8 @@ cdef void lay_out_truncated(void* address, double* vectors) noexcept nogil:
 
 cdef double work_exact(const void* address) noexcept nogil:
     cdef double n = (<const Newton*>address).descent.iteration.n
+    if (<const Newton*>address).place != IN_STATE:
+        return 10 * <double>count_exact(address)
     return n * n * n / 3
 
 

@@ -1,5 +1,7 @@
 """A solver's state as a Python object."""
 
+from fastopt.core.abi cimport StatusCode
+from fastopt.objectives.objective cimport BoundObjective
 from fastopt.solvers.catalogue cimport SolverKind
 from fastopt.solvers.compact_hessian cimport CompactHessian
 from fastopt.solvers.first_order cimport FirstOrder
@@ -24,6 +26,8 @@ cdef class SolverState:
     cdef int set_pairs(self, CompactHessian* memory, given) except -1
     cdef int set_rule(self, FirstOrder* state) except -1
     cdef int take(self) except -1
+    cdef StatusCode run(self, BoundObjective objective, long long k, bint release) except *
+    cdef StatusCode place_hessian(self, BoundObjective objective) except *
     cdef object read_gradient(self, const Point* point)
     cdef object read(self, const double* vector)
     cdef object dense_inverse(self, const InverseHessian* memory)

@@ -15,13 +15,16 @@ from libc.string cimport memcpy
 
 from fastopt.core.abi import Status
 
-from fastopt.core.abi cimport NOT_ANALYTIC, RAISED, RUNNING, STOPPED, StatusCode, rule_step_fn
+from fastopt.core.abi cimport (
+    NOT_ANALYTIC, RAISED, REPLY_STOP, RUNNING, STOPPED, StatusCode, rule_step_fn,
+)
+from fastopt.core.flag cimport is_set
 from fastopt.core.vector cimport LINE, next_line
 from fastopt.objectives.objective cimport BoundObjective
 from fastopt.solvers.bounded cimport Bounded, copy_bounds
 from fastopt.solvers.box cimport clip
 from fastopt.solvers.catalogue cimport (
-    BFGS, DFP, FIRST_ORDER, LBFGS, LBFGSB, State, begin_solver, method_of,
+    BFGS, DFP, FIRST_ORDER, LBFGS, LBFGSB, NEWTON, State, begin_solver, method_of,
 )
 from fastopt.solvers.compact_hessian cimport CompactHessian, read_pair, recall_pair
 from fastopt.solvers.first_order cimport FirstOrder
@@ -30,6 +33,7 @@ from fastopt.solvers.iteration cimport (
     SHARED_VECTORS, Iteration, Point, advance, answer, slope_norm,
 )
 from fastopt.solvers.limited_memory cimport most_pairs, put_in_order, recall
+from fastopt.solvers.newton cimport IN_OBJECTIVE, IN_STATE, NOT_KNOWN, Newton
 from fastopt.solvers.quasi_newton cimport QuasiNewton
 from fastopt.solvers.settings cimport AT_HYPERPARAMETERS, MOST_HYPERPARAMETERS, SETTING_COUNT
 
@@ -52,6 +56,8 @@ NOT_ANALYTIC_MESSAGE = (
     "differences: abs, real, conj and norms, for example, lose the step; use jac='3-point', "
     "jac='2-point' or an exact gradient")
 
+STRANGE_PICKLE = "this solver was pickled by another version or build of fastopt"
+
 # What the numbers in a pickle mean: raised where that changes but not how many there are.
 LAYOUT = 5
 
@@ -70,8 +76,9 @@ cdef class SolverState:
         Where it starts; copied.
     settings : dict
         Limits and constants, complete and checked, by the names in `SETTINGS`, and besides:
-        ``rule`` and ``hyperparameters`` of a first-order method, ``hess_inv0``, and ``bounds`` of
-        "l-bfgs-b", an array of shape (2, n).
+        ``rule`` and ``hyperparameters`` of a first-order method, ``hess_inv0``, ``bounds`` of
+        "l-bfgs-b", an array of shape (2, n), and ``may_be_sparse`` of "newton": whether the first
+        Hessian decides if there is to be a matrix here.
     """
 
     def __cinit__(self, str solver not None, const double[::1] x0 not None, dict settings not None):
@@ -92,6 +99,8 @@ cdef class SolverState:
         elif (self.kind == LBFGS or self.kind == LBFGSB) and settings["maxcor"] > most_pairs(n):
             raise MemoryError(f"`maxcor` must leave room for maxcor pairs of vectors, got "
                               f"{settings['maxcor']}")
+        elif self.kind == NEWTON and settings.get("may_be_sparse"):
+            (<Newton*>self.iteration).place = NOT_KNOWN
         self.vectors = allocate(self.method.count_doubles(self.iteration))
         self.lay_out()
         memcpy(self.iteration.current.x, &x0[0], n * sizeof(double))
@@ -185,18 +194,54 @@ cdef class SolverState:
         try:
             if not self.can_go_on():
                 return False
-            if release or self.method.work(self.iteration) > RELEASE_GIL:
-                with nogil:
-                    status = advance(&self.method, self.iteration, &objective.objective, k)
+            if k > 0 and self.kind == NEWTON and (
+                    (<Newton*>self.iteration).place == NOT_KNOWN):
+                status = self.run(objective, 0, release)
+                if status == RUNNING:
+                    status = self.place_hessian(objective)
+                if status == RUNNING:
+                    status = self.run(objective, k, release)
             else:
-                status = advance(&self.method, self.iteration, &objective.objective, k)
-            if status == RAISED:
-                objective.raise_error()
-            if status == NOT_ANALYTIC:
-                raise ValueError(NOT_ANALYTIC_MESSAGE)
+                status = self.run(objective, k, release)
         finally:
+            objective.look_away()
             self.lock.release()
         return status == RUNNING or status == STOPPED
+
+    cdef StatusCode run(self, BoundObjective objective, long long k, bint release) except *:
+        cdef StatusCode status
+        if release or self.method.work(self.iteration) > RELEASE_GIL:
+            with nogil:
+                status = advance(&self.method, self.iteration, &objective.objective, k)
+        else:
+            status = advance(&self.method, self.iteration, &objective.objective, k)
+        if status == RAISED:
+            objective.raise_error()
+        if status == NOT_ANALYTIC:
+            raise ValueError(NOT_ANALYTIC_MESSAGE)
+        return status
+
+    cdef StatusCode place_hessian(self, BoundObjective objective) except *:
+        """Look at the first Hessian; make room for a matrix if it is not sparse."""
+        cdef Newton* state = <Newton*>self.iteration
+        cdef bint sparse = False
+        if is_set(&objective.objective.stop) or REPLY_STOP == objective.look_at_hessian(
+                self.iteration.current.x, &sparse):
+            self.iteration.status = STOPPED
+            return STOPPED
+        if sparse:
+            state.place = IN_OBJECTIVE
+            return RUNNING
+        block = self.gather()
+        state.place = IN_STATE
+        try:
+            self.vectors = allocate(self.method.count_doubles(state))
+        except MemoryError:
+            state.place = NOT_KNOWN
+            raise
+        self.vectors[:len(block)] = block
+        self.lay_out()
+        return RUNNING
 
     def finish(self, StatusCode status):
         """End the solve for a reason from outside."""
@@ -428,14 +473,17 @@ def restore(solver, x0, settings, bytes header, vectors, layout=1):
     """A state as it was pickled; pickles of layout 1 did not name it."""
     cdef SolverState state = SolverState(solver, x0, settings)
     cdef rule_step_fn step = NULL
-    if (layout != LAYOUT or len(header) != <Py_ssize_t>state.method.state_size
-            or len(vectors) != len(state.vectors)):
-        raise ValueError("this solver was pickled by another version or build of fastopt")
+    if layout != LAYOUT or len(header) != <Py_ssize_t>state.method.state_size:
+        raise ValueError(STRANGE_PICKLE)
     if state.kind == FIRST_ORDER:
         step = (<FirstOrder*>state.iteration).step
     memcpy(state.iteration, <const char*>header, len(header))
     if state.kind == FIRST_ORDER:
         (<FirstOrder*>state.iteration).step = step
+    if len(vectors) != state.method.count_doubles(state.iteration):
+        raise ValueError(STRANGE_PICKLE)
+    if len(vectors) != len(state.vectors):
+        state.vectors = allocate(len(vectors))
     state.vectors[:] = vectors
     state.lay_out()
     return state
