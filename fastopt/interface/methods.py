@@ -527,7 +527,7 @@ METHODS: dict[str, Method] = {
             None,
             "Nocedal & Wright, Numerical Optimization (2nd ed., 2006), section 3.4; "
             "Cheng & Higham, SIAM J. Matrix Anal. Appl. 19 (1998) 1097-1110",
-            "there is a Hessian, of up to a few thousand variables.",
+            "there is a Hessian, of up to a few thousand variables, or a sparse one of many more.",
         ),
         _newton(
             "newton-cg",

@@ -100,9 +100,11 @@ def minimize(
     hess : {callable, "2-point", "3-point", "cs", HessianUpdateStrategy}, optional
         The Hessian, for ``"newton"``, ``"newton-cg"``, ``"trust-exact"``, ``"trust-ncg"`` and
         ``"dogleg"``: ``hess(x, *args) -> array_like, shape (n, n)``, of which the lower triangle is
-        read; or a sparse matrix or a LinearOperator, which are multiplied as they are by the
-        methods that take products. ``"2-point"`` are differences of gradients. The other forms go
-        to SciPy, with those methods that take them there. Methods that do not use it warn.
+        read; or a sparse matrix of SciPy's; or, for the methods that take products, a
+        LinearOperator. Products are taken with these as they are. ``"newton"`` factors a sparse
+        matrix if n is at least 300 and the first one was sparse; ``"trust-exact"`` and ``"dogleg"``
+        make it dense, 800 MB for n = 10 000. ``"2-point"`` are differences of gradients. The other
+        forms go to SciPy, with those methods that take them there. Methods that do not use it warn.
     hessp : callable, optional
         The product of the Hessian with a vector, ``hessp(x, p, *args) -> array_like, shape (n,)``.
         The methods that take products prefer it to `hess`; the others multiply it by n unit
