@@ -1,4 +1,4 @@
-"""One pass over the data: the weighted mean of a loss, its gradient and its Hessian's products.
+"""One pass over the data: the mean of a loss, its gradient, its Hessian and products with that.
 
 Owns the loop over blocks of rows, the weights, the intercept and the penalty. Knows no loss: it is
 given two functions that work on a block of scores, see :mod:`fastopt.losses._blocks`. Knows no form
@@ -13,7 +13,7 @@ is one; whether there is shows in their number. The objective is ::
 
 A block of rows is read from memory once: its scores are turned into losses and slopes at once, and
 the rows, weighted by the slopes, added to the gradient while they are in the cache. Nothing is
-allocated but room for one block's scores.
+allocated but room for one block's scores, and the result.
 """
 
 from __future__ import annotations
@@ -27,14 +27,18 @@ from fastopt.core._jit import RULE
 from fastopt.losses._lanes import LANES, add, load, total, zeros
 from fastopt.losses._matrices import (
     MOST_ROWS,
+    OUTER_ROWS,
+    add_outer,
     add_rows,
     add_scores,
+    add_squares,
     dot,
     rows_at_once,
     shape_of,
+    square_room,
 )
 
-__all__ = ["hessian_product", "value_gradient"]
+__all__ = ["hessian", "hessian_diagonal", "hessian_product", "value_gradient"]
 
 
 @RULE
@@ -165,6 +169,148 @@ def hessian_product(
         add_intercepts(count, outputs, features, changes, slopes)
     add_penalty(l2, outputs, features, directions, slopes)
     return product
+
+
+@RULE
+def hessian(
+    curve: Callable[..., None],
+    outputs: int,
+    shares: int,
+    constants: tuple[float, ...],
+    theta: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    l2: float,
+) -> Any:
+    """The objective's Hessian at `theta`.
+
+    Parameters
+    ----------
+    curve, outputs, shares, constants, theta, X, y, sample_weight, l2
+        As in `hessian_product`.
+
+    Returns
+    -------
+    array of shape (n, n) for the n of theta
+        All of it, both triangles.
+    """
+    n, p = shape_of(X)
+    check_sizes(n, p, outputs, theta, y, sample_weight)
+    width = theta.size // outputs
+    coefs = theta.reshape(outputs, width)
+    observed = y.ravel()
+    scale = 1.0 / (shares * sum_of_weights(n, sample_weight))
+    kept, scores = np.empty(OUTER_ROWS * outputs), np.empty(OUTER_ROWS * outputs)
+    changes, weights = np.empty(OUTER_ROWS * outputs), np.empty(OUTER_ROWS)
+    room, side = square_room(X)
+    # The squares of outputs k >= m, one below the other, and their intercepts' rows.
+    pairs = outputs * (outputs + 1) // 2
+    sums = np.zeros((pairs * side, side))
+    borders = np.zeros((pairs, p + 1))
+
+    for first in range(0, n, OUTER_ROWS):
+        count = min(OUTER_ROWS, n - first)
+        begin_scores(count, outputs, p, coefs, kept)
+        add_scores(X, first, count, outputs, coefs, kept)
+        for m in range(outputs):
+            curve_one(curve, m, kept, scores, changes, observed, first, count, outputs, constants)
+            weigh(changes, scores, first, count, outputs, sample_weight, scale)
+            for k in range(m, outputs):
+                meet = False
+                for b in range(count):
+                    weights[b] = changes[b * outputs + k]
+                    meet = meet or weights[b] != 0.0
+                if meet:
+                    pair = k * (k + 1) // 2 + m
+                    add_outer(X, first, count, weights, room, pair * side, sums)
+                    if width > p:
+                        add_rows(X, first, count, 1, weights, borders[pair : pair + 1])
+                        for b in range(count):
+                            borders[pair, p] += weights[b]
+
+    found = np.empty((theta.size, theta.size))
+    for k in range(outputs):
+        for m in range(k + 1):
+            pair = k * (k + 1) // 2 + m
+            for i in range(width):
+                for j in range(i + 1):
+                    entry = borders[pair, j] if i == p else sums[pair * side + i, j]
+                    if k == m and i == j and i < p:
+                        entry += l2
+                    found[k * width + i, m * width + j] = entry
+                    found[k * width + j, m * width + i] = entry
+                    found[m * width + i, k * width + j] = entry
+                    found[m * width + j, k * width + i] = entry
+    return found
+
+
+@RULE
+def hessian_diagonal(
+    curve: Callable[..., None],
+    outputs: int,
+    shares: int,
+    constants: tuple[float, ...],
+    theta: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    l2: float,
+) -> Any:
+    """The diagonal of the objective's Hessian at `theta`, of theta's shape.
+
+    The parameters are those of `hessian`.
+    """
+    n, p = shape_of(X)
+    check_sizes(n, p, outputs, theta, y, sample_weight)
+    width = theta.size // outputs
+    coefs = theta.reshape(outputs, width)
+    diagonal = np.zeros(theta.size)
+    rows_of_diagonal = diagonal.reshape(outputs, width)
+    observed = y.ravel()
+    scale = 1.0 / (shares * sum_of_weights(n, sample_weight))
+    kept, scores = np.empty(MOST_ROWS * outputs), np.empty(MOST_ROWS * outputs)
+    changes, weights = np.empty(MOST_ROWS * outputs), np.empty(MOST_ROWS * outputs)
+    blank = np.zeros(p)
+
+    rows = rows_at_once(X)
+    for first in range(0, n, rows):
+        count = min(rows, n - first)
+        begin_scores(count, outputs, p, coefs, kept)
+        add_scores(X, first, count, outputs, coefs, kept)
+        for k in range(outputs):
+            curve_one(curve, k, kept, scores, changes, observed, first, count, outputs, constants)
+            for b in range(count):
+                weights[b * outputs + k] = changes[b * outputs + k]
+        weigh(weights, scores, first, count, outputs, sample_weight, scale)
+        add_squares(X, first, count, outputs, weights, blank, rows_of_diagonal)
+        add_intercepts(count, outputs, p, weights, rows_of_diagonal)
+    for k in range(outputs):
+        for j in range(p):
+            rows_of_diagonal[k, j] += l2
+    return diagonal
+
+
+@RULE
+def curve_one(
+    curve: Callable[..., None],
+    output: int,
+    kept: Any,
+    scores: Any,
+    changes: Any,
+    y: Any,
+    first: int,
+    count: int,
+    outputs: int,
+    constants: tuple[float, ...],
+) -> None:
+    """Column `output` of each row's Hessian of the loss, in `changes`; `kept` are the scores."""
+    for e in range(count * outputs):
+        scores[e] = kept[e]
+        changes[e] = 0.0
+    for b in range(count):
+        changes[b * outputs + output] = 1.0
+    curve(scores, changes, y, first, count, outputs, constants)
 
 
 @RULE

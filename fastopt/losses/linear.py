@@ -52,6 +52,11 @@ class LinearLoss:
         that has no entries. One function for all data, callable from ``@njit`` code.
     hessp : Numba dispatcher
         ``hessp(theta, p, *args)``: the product of the Hessian with ``p``, an array of shape (n,).
+    hess : Numba dispatcher
+        ``hess(theta, *args)``: the Hessian, an array of shape (n, n).
+    hess_diag : Numba dispatcher
+        ``hess_diag(theta, *args)``: its diagonal, an array of shape (n,); where that is positive,
+        ``1 / hess_diag(x0, *args)`` is a ``preconditioner`` for ``method="cg"``.
     args : tuple
         ``(X, y, sample_weight, l2)``, and ``delta`` or ``n_classes`` where the loss has that. ``X``
         is an array of shape (n_samples, p), or the tuple ``(data, indices, indptr, p)`` of a CSR
@@ -85,6 +90,8 @@ class LinearLoss:
     name: str
     fun: Any
     hessp: Any
+    hess: Any
+    hess_diag: Any
     args: tuple[Any, ...]
     n_features: int
     n_outputs: int | None
@@ -236,7 +243,7 @@ def squared(
     Returns
     -------
     LinearLoss
-        With ``fun``, ``x0``, ``args``, ``jac`` and ``hessp`` for `fastopt.minimize`.
+        With ``fun``, ``x0``, ``args``, ``jac``, ``hess`` and ``hessp`` for `fastopt.minimize`.
 
     Raises
     ------
@@ -284,7 +291,7 @@ def absolute(
     Returns
     -------
     LinearLoss
-        As from `squared`. At a kink the derivative is 0; ``hessp`` is that of the penalty.
+        As from `squared`. At a kink the derivative is 0; the Hessian is that of the penalty.
 
     Raises
     ------
@@ -626,6 +633,8 @@ def _made(
         name,
         getattr(_compiled, f"{name}_fun"),
         getattr(_compiled, f"{name}_hessp"),
+        getattr(_compiled, f"{name}_hess"),
+        getattr(_compiled, f"{name}_hess_diag"),
         (data, observed, weights, penalty, *constants),
         p,
         n_outputs,

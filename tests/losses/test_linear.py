@@ -68,14 +68,79 @@ def test_hessian_product_agrees_with_differences_of_gradients(problem, settings)
     np.testing.assert_allclose(product, difference, rtol=1e-6, atol=1e-8)
 
 
+@SETTINGS
+def test_hessian_agrees_with_differences_of_gradients(problem, settings):
+    loss = problem.make(**settings, sample_weight=problem.rng.random(len(problem.X)))
+    theta, h = problem.theta(loss), 1e-6
+    difference = np.array(
+        [
+            (gradient(loss, theta + h * unit) - gradient(loss, theta - h * unit)) / (2 * h)
+            for unit in np.eye(loss.n)
+        ]
+    )
+    found = loss.hess(theta, *loss.args)
+    assert found.shape == (loss.n, loss.n)
+    np.testing.assert_allclose(found, difference, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize("name", SMOOTH)
 def test_hessian_is_symmetric_and_positive_semidefinite(name):
     problem = make_problem(name)
     loss = problem.make(intercept=True)
-    theta = problem.theta(loss)
-    hessian = np.array([loss.hessp(theta, unit, *loss.args) for unit in np.eye(loss.n)])
-    np.testing.assert_allclose(hessian, hessian.T, rtol=0, atol=1e-15)
+    hessian = loss.hess(problem.theta(loss), *loss.args)
+    np.testing.assert_array_equal(hessian, hessian.T)
     assert np.linalg.eigvalsh(hessian).min() > -1e-14
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
+@SETTINGS
+def test_hessian_its_diagonal_and_its_products_agree(problem, settings, sparse):
+    X = np.where(problem.rng.random(problem.X.shape) < 0.4, problem.X, 0.0)
+    weights = problem.rng.random(len(X))
+    loss = problem.make(scipy.sparse.csr_array(X) if sparse else X, None, **settings)
+    loss = dataclasses.replace(loss, args=(*loss.args[:2], weights, *loss.args[3:]))
+    theta = problem.theta(loss)
+    hessian = loss.hess(theta, *loss.args)
+    products = [loss.hessp(theta, unit, *loss.args) for unit in np.eye(loss.n)]
+    np.testing.assert_allclose(hessian, products, rtol=0, atol=1e-14)
+    diagonal = loss.hess_diag(theta, *loss.args)
+    np.testing.assert_allclose(diagonal, np.diag(hessian), rtol=1e-13)
+
+
+# Around the eight columns of a panel, the four of a tile and the 64 rows of a block.
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 130])
+@pytest.mark.parametrize("p", [1, 3, 4, 5, 8, 9, 16, 21])
+def test_logistic_hessian_is_that_of_the_textbook(n, p):
+    problem = make_problem("logistic", n, p)
+    loss = problem.make(l2=0.1, intercept=True)
+    theta = problem.theta(loss)
+    X = np.column_stack([problem.X, np.ones(n)])
+    q = sp.expit(X @ theta)
+    expected = (X.T * (q * (1 - q) / n)) @ X + 0.1 * np.diag([*np.ones(p), 0.0])
+    np.testing.assert_allclose(loss.hess(theta, *loss.args), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("n", [63, 64, 65])
+def test_softmax_hessian_is_that_of_the_textbook(n):
+    problem = make_problem("softmax", n, 9)
+    loss = problem.make()
+    theta = problem.theta(loss)
+    q = sp.softmax(problem.X @ theta.reshape(CLASSES, 9).T, axis=1)
+    curvature = np.einsum("bk,kl->bkl", q, np.eye(CLASSES)) - np.einsum("bk,bl->bkl", q, q)
+    expected = np.einsum("bkl,bi,bj->kilj", curvature, problem.X, problem.X) / n
+    np.testing.assert_allclose(
+        loss.hess(theta, *loss.args), expected.reshape(loss.n, loss.n), rtol=1e-11, atol=1e-14
+    )
+
+
+def test_multilabel_hessian_keeps_labels_apart():
+    problem = make_problem("multilabel")
+    loss = problem.make(intercept=True)
+    width = loss.n // OUTPUTS["multilabel"]
+    blocks = loss.hess(problem.theta(loss), *loss.args).reshape(-1, width, loss.n // width, width)
+    for k in range(len(blocks)):
+        for other in range(len(blocks)):
+            assert blocks[k, :, other].any() == (k == other)
 
 
 def test_value_alone_has_the_bits_of_value_with_gradient(problem):
@@ -216,6 +281,8 @@ def test_row_of_no_weight_is_ignored_even_where_its_loss_is_infinite():
     theta = np.array([1.5])
     assert value_and_gradient(loss, theta) == value_and_gradient(alone, theta)
     assert loss.hessp(theta, theta, *loss.args) == alone.hessp(theta, theta, *alone.args)
+    assert loss.hess(theta, *loss.args) == alone.hess(theta, *alone.args)
+    assert loss.hess_diag(theta, *loss.args) == alone.hess_diag(theta, *alone.args)
 
 
 # --- forms of the matrix ---------------------------------------------------------------------
@@ -251,7 +318,11 @@ def test_csr_with_long_indices_and_repeated_entries():
     data, indices = np.array([1.0, 2.0, 4.0, 8.0]), np.array([1, 1, 0, 2], dtype=np.int64)
     X = scipy.sparse.csr_array((data, indices, np.array([0, 2, 4], dtype=np.int64)), (2, 3))
     loss = losses.squared(X, [0.0, 0.0])
-    assert value(loss, np.array([1.0, 1.0, 1.0])) == (9 + 144) / 4
+    theta = np.array([1.0, 1.0, 1.0])
+    assert value(loss, theta) == (9 + 144) / 4
+    expected = np.array([[16.0, 0.0, 32.0], [0.0, 9.0, 0.0], [32.0, 0.0, 64.0]]) / 2
+    np.testing.assert_array_equal(loss.hess(theta, *loss.args), expected)
+    np.testing.assert_array_equal(loss.hess_diag(theta, *loss.args), np.diag(expected))
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -368,11 +439,13 @@ def test_one_function_serves_all_data(problem):
     first, other = problem.make(), problem.make(X=problem.X[:20, :3], y=problem.y[:20], l2=1.0)
     assert first.fun is other.fun
     assert first.hessp is other.hessp
+    assert first.hess is other.hess
+    assert first.hess_diag is other.hess_diag
 
 
 def test_functions_are_pickled_by_name(problem):
     loss = problem.make()
-    for function in (loss.fun, loss.hessp):
+    for function in (loss.fun, loss.hessp, loss.hess, loss.hess_diag):
         assert pickle.loads(pickle.dumps(function)) is function
         assert len(pickle.dumps(function)) < 100
     again = pickle.loads(pickle.dumps(loss))
@@ -381,7 +454,7 @@ def test_functions_are_pickled_by_name(problem):
 
 
 def test_every_compiled_function_belongs_to_a_loss():
-    names = {f"{name}_{kind}" for name in EACH for kind in ("fun", "hessp")}
+    names = {f"{name}_{kind}" for name in EACH for kind in ("fun", "hessp", "hess", "hess_diag")}
     assert set(_compiled.__all__) == names
     assert set(losses.__all__) == {*EACH, "LinearLoss"}
 
@@ -417,7 +490,12 @@ def test_loss_runs_without_being_compiled(problem):
     """Under NUMBA_DISABLE_JIT=1, for someone who steps through it; to the same bits."""
     loss = problem.make(l2=0.1, intercept=True)
     theta = problem.theta(loss)
-    compiled = [*value_and_gradient(loss, theta)[1], *loss.hessp(theta, theta, *loss.args)]
+    compiled = [
+        *value_and_gradient(loss, theta)[1],
+        *loss.hessp(theta, theta, *loss.args),
+        *loss.hess(theta, *loss.args).ravel(),
+        *loss.hess_diag(theta, *loss.args),
+    ]
     program = f"""
         import sys
         import numpy as np
@@ -429,6 +507,8 @@ def test_loss_runs_without_being_compiled(problem):
         theta = problem.theta(loss)
         print(*map(float, gradient(loss, theta)))
         print(*map(float, loss.hessp(theta, theta, *loss.args)))
+        print(*map(float, loss.hess(theta, *loss.args).ravel()))
+        print(*map(float, loss.hess_diag(theta, *loss.args)))
     """
     found = run_python(program, NUMBA_DISABLE_JIT="1")
     np.testing.assert_array_equal([float(each) for each in found], compiled)
@@ -469,6 +549,39 @@ def test_methods_that_take_hessp_find_the_minimum(name):
             loss.fun, loss.x0, loss.args, method, loss.jac, hessp=loss.hessp, tol=1e-6
         )
         assert np.abs(gradient(loss, fit.x)).max() < 1e-5
+
+
+@pytest.mark.parametrize("method", ["newton", "newton-cg", "trust-exact"])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_methods_that_take_hess_find_the_minimum(name, method):
+    loss = make_problem(name).make(l2=0.1, intercept=True)
+    compiled, called = (
+        fastopt.minimize(
+            *(loss.fun, loss.x0, loss.args, method, loss.jac),
+            hess=loss.hess,
+            tol=1e-6,
+            options={"compile": choice},
+        )
+        for choice in (True, False)
+    )
+    assert np.abs(gradient(loss, compiled.x)).max() <= 1e-6
+    np.testing.assert_array_equal(compiled.x, called.x)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_hessian_at_the_start_spares_evaluations(name):
+    """As its inverse, for BFGS; its diagonal for CG, where columns are of very different sizes."""
+    problem = make_problem(name, 200)
+    loss = problem.make(X=problem.X * np.logspace(-1.5, 0.0, 11), l2=1e-2)
+    plain = solve(loss, "bfgs")
+    hess_inv0 = np.linalg.inv(loss.hess(loss.x0, *loss.args))
+    informed = solve(loss, "bfgs", hess_inv0=hess_inv0)
+    assert np.abs(gradient(loss, informed.x)).max() <= 1e-8
+    assert informed.nfev < plain.nfev
+    plain = solve(loss, "cg")
+    informed = solve(loss, "cg", preconditioner=1.0 / loss.hess_diag(loss.x0, *loss.args))
+    assert np.abs(gradient(loss, informed.x)).max() <= 1e-8
+    assert informed.nfev < plain.nfev
 
 
 def test_many_targets_in_one_call():
