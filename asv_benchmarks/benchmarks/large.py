@@ -10,8 +10,9 @@ pairs twice, 4 m vectors, and 16 vectors come and go besides (the trial point, s
 direction, each with what it is made of; a vector that is written is fetched before). The bandwidth
 is that at which one thread sums up 2 m vectors, measured in the same run.
 
-A dash stands where a library gives up before the long solve's limit. NLopt does not count iterations: its figure is per evaluation, of which there is at least one in an
-iteration. torch's line search is "strong_wolfe".
+A dash stands where a library gives up before the long solve's limit. NLopt does not count
+iterations: its figure is per evaluation, of which there is at least one in an iteration. torch's
+line search is "strong_wolfe".
 """
 
 from __future__ import annotations
