@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.large``, from the folder above, prints for each problem and n the time of an
 iteration without the objective, which is timed by itself, inside the function that all call: the
-C function of `native.objectives`. It is the difference of a long and a short solve, over the
-difference of their iterations: what begins and ends a solve cancels out. m = 10 for everyone.
+C function of `native.objectives`. It is the difference of a long and a short solve, each the
+quickest of several, over the difference of their iterations: what begins and ends a solve cancels
+out. m = 10 for everyone.
 
 Beside the times, how they compare with the traffic of memory: in an iteration fastopt reads all
 pairs twice, 4 m vectors, and 16 vectors come and go besides (the trial point, s and y, the
@@ -24,7 +25,7 @@ import statistics
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -180,15 +181,27 @@ def everyone() -> Iterator[tuple[str, Solve]]:
         yield "torch LBFGS", by_torch
 
 
-def seconds_per_iteration(solve: Solve, problem: Problem) -> float:
-    """Without the objective; NaN where both solves end early."""
-    ends = []
-    for maxiter in (SHORT, LONG):
-        problem.timed.seconds = 0.0
-        count = solve(problem, maxiter)
-        ends.append((count.seconds - problem.timed.seconds, count.iterations))
-    (short, few), (long, many) = ends
-    return (long - short) / (many - few) if many > few else math.nan
+@dataclass
+class Ends:
+    """The quickest short and long solve so far: whatever disturbs one adds to its time."""
+
+    seconds: dict[int, float] = field(default_factory=dict)
+    iterations: dict[int, int] = field(default_factory=dict)
+
+    def add(self, solve: Solve, problem: Problem) -> None:
+        for maxiter in (SHORT, LONG):
+            problem.timed.seconds = 0.0
+            count = solve(problem, maxiter)
+            seconds = count.seconds - problem.timed.seconds
+            self.seconds[maxiter] = min(seconds, self.seconds.get(maxiter, math.inf))
+            self.iterations[maxiter] = count.iterations
+
+    def seconds_per_iteration(self) -> float:
+        """Without the objective; NaN where both solves end early."""
+        iterations = self.iterations[LONG] - self.iterations[SHORT]
+        if iterations == 0:
+            return math.nan
+        return (self.seconds[LONG] - self.seconds[SHORT]) / iterations
 
 
 def bandwidth(n: int) -> float:
@@ -216,13 +229,13 @@ def peak_memory(n: int) -> float:
 
 def print_table(name: str, n: int, solves: dict[str, Solve], rounds: int) -> None:
     there = problem(name, n)
-    seconds: dict[str, list[float]] = {key: [] for key in solves}
+    ends = {key: Ends() for key in solves}
     speeds = []
     for _ in range(max(rounds, MOST_NOISE // n)):
         speeds.append(bandwidth(n))
         for key, solve in solves.items():
-            seconds[key].append(seconds_per_iteration(solve, there))
-    found = {key: statistics.median(each) for key, each in seconds.items()}
+            ends[key].add(solve, there)
+    found = {key: each.seconds_per_iteration() for key, each in ends.items()}
     speed = statistics.median(speeds)
     bound = (4 * PAIRS + 16) * 8 * n / speed
     print(
