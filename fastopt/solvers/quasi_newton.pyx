@@ -36,6 +36,8 @@ cdef extern from *:
 cdef Py_ssize_t WIDE = 16
 cdef bint wide_registers = has_avx2()
 
+# More than there are processors, and an int.
+cdef double MOST_THREADS = 1e6
 # L-BFGS with so many variables and more streams its pairs. (Microseconds an iteration, m = 10, by
 # the two ways: n = 200: 3.3 and 3.5; 300: 4.3 and 3.7; 1000: 10.7 and 8.9.)
 cdef Py_ssize_t streamed_from = 300
@@ -70,7 +72,7 @@ cdef void begin_quasi_newton(QuasiNewton* state, MemoryKind kind,
     state.memory.n = state.descent.iteration.n
     state.memory.m = <Py_ssize_t>settings[AT_MAXCOR] if kind == LIMITED else 0
     state.memory.streamed = kind == LIMITED and state.memory.n >= streamed_from
-    state.memory.threads = <int>settings[AT_THREADS] if kind == LIMITED else 1
+    state.memory.threads = <int>min(settings[AT_THREADS], MOST_THREADS) if kind == LIMITED else 1
     state.memory.empty = True
     state.memory.scale = 1
 
