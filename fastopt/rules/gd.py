@@ -1,4 +1,4 @@
-"""Gradient descent with a fixed step."""
+"""Gradient descent with a step length that the caller gives."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from fastopt.core._jit import RULE
 @RULE
 def gd(x: float, grad: float, lr: float) -> tuple[float]:
     """One step of gradient descent for one parameter: ``x - lr*grad``.
+
+    With the gradient of a sample, or of a few, in place of the whole sum's it is stochastic, or
+    mini-batch, gradient descent (Robbins & Monro 1951, equation 6); the rule is the same.
 
     Parameters
     ----------
@@ -32,12 +35,12 @@ def gd(x: float, grad: float, lr: float) -> tuple[float]:
 
 
 @RULE
-def gd_coefficients(t: int, lr: float) -> tuple[float]:
+def gd_coefficients(t: float, lr: float) -> tuple[float]:
     """What :func:`gd` needs besides the parameter: the step length, the same at every step.
 
     Parameters
     ----------
-    t : int
+    t : float
         Number of the step, from 1.
     lr : float
         Step length.

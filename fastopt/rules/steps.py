@@ -12,12 +12,15 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
 from numba import carray, types
+from numpy.typing import DTypeLike
 
 from fastopt.core._jit import RULE, compile_c_function, compile_step
 from fastopt.rules._arguments import as_tuple, check_lengths, check_types
+from fastopt.rules._precision import in_double, in_own_precision
 from fastopt.rules._unroll import cast, put, take
-from fastopt.rules.table import RULES, Rule
+from fastopt.rules.table import Rule, find_rule
 
 
 class CStep(Protocol):
@@ -28,37 +31,50 @@ class CStep(Protocol):
         """Where the C function is, valid for as long as this object lives."""
 
 
-_doubles = types.CPointer(types.float64)
-_C_SIGNATURE = types.void(
-    _doubles,  # x
-    _doubles,  # grad
-    _doubles,  # slots
-    _doubles,  # hyperparameters
-    types.int64,  # t
-    types.int64,  # n
-)
-
-# Kept for the life of the process: solvers hold bare addresses of what is in here.
-_C_STEPS: dict[str, CStep] = {}
-_ARRAY_STEPS: dict[str, Callable[..., None]] = {}
+def _c_signature(real: Any) -> Any:
+    return types.void(
+        types.CPointer(real),  # x
+        types.CPointer(real),  # grad
+        types.CPointer(real),  # slots
+        types.CPointer(types.float64),  # hyperparameters
+        types.int64,  # t
+        types.int64,  # n
+        types.int64,  # stride
+    )
 
 
-def c_step(name: str) -> CStep:
-    """The rule as a C function over double vectors.
+_C_SIGNATURES = {
+    np.dtype(np.float32): _c_signature(types.float32),
+    np.dtype(np.float64): _c_signature(types.float64),
+}
 
-    Its signature is ::
+# Kept for the life of the process: solvers hold bare addresses of what is in here. The keys name
+# what is compiled; several flavors of a rule may be one.
+_C_STEPS: dict[Any, CStep] = {}
+_ARRAY_STEPS: dict[Any, Callable[..., None]] = {}
 
-        void step(double *x, const double *grad, double *slots,
-                  const double *hyperparameters, int64_t t, int64_t n)
 
-    `x` and `grad` hold n numbers, `slots` (slots, n) in C order (never touched where the rule has
-    none), and `hyperparameters` those of the table's row, in its order. `t` counts from 1. `x` and
-    `slots` are updated in place. Nothing is checked; no GIL is needed.
+def c_step(name: str, flavor: str = "textbook", dtype: DTypeLike = np.float64) -> CStep:
+    """The rule as a C function over vectors.
+
+    Its signature, with `real` for the type of the parameters, is ::
+
+        void step(real *x, const real *grad, real *slots, const double *hyperparameters,
+                  int64_t t, int64_t n, int64_t stride)
+
+    `x` and `grad` hold n numbers, and each slot's n numbers begin `stride` after those of the one
+    before it, so that a piece of a vector can be stepped with the same slots (they are never
+    touched where the rule has none). `hyperparameters` are those of the table's row, in its order.
+    `t` counts from 1. `x` and the slots are updated in place. Nothing is checked; no GIL is needed.
 
     Parameters
     ----------
     name : str
         A key of :data:`fastopt.rules.table.RULES`.
+    flavor : str, default "textbook"
+        Whose form of it.
+    dtype : float32 or float64, default float64
+        That of the parameters.
 
     Returns
     -------
@@ -68,31 +84,33 @@ def c_step(name: str) -> CStep:
     Raises
     ------
     ValueError
-        There is no such rule.
+        There is no such rule, or it has no such flavor.
 
     Examples
     --------
     >>> import ctypes
     >>> import numpy as np
-    >>> prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 2)
+    >>> prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)
     >>> step = prototype(c_step("gd").address)
     >>> x, grad, lr = np.array([1.0, 2.0]), np.array([4.0, 8.0]), np.array([0.25])
-    >>> step(x.ctypes.data, grad.ctypes.data, None, lr.ctypes.data, 1, 2)
+    >>> step(x.ctypes.data, grad.ctypes.data, None, lr.ctypes.data, 1, 2, 2)
     >>> x
     array([0., 0.])
     """
-    if name not in _C_STEPS:
-        rule = _row(name)
-        functions = rule_functions(name)
-        step = make_c_step(*functions, rule.slots, len(rule.hyperparameters))
-        compiled = compile_c_function(_C_SIGNATURE, step, *functions)
+    rule = find_rule(name, flavor)
+    dtype = np.dtype(dtype)
+    key = (*_identity(rule), dtype)
+    if key not in _C_STEPS:
+        parts = _parts(rule)
+        step = make_c_step(*parts, rule.slots, len(rule.hyperparameters))
+        compiled = compile_c_function(_C_SIGNATURES[dtype], step, *parts)
         # Threads may get here at once, and a lock could deadlock with Numba's own. The first to
         # arrive is kept, and no other address is ever handed out.
-        _C_STEPS.setdefault(name, compiled)
-    return _C_STEPS[name]
+        _C_STEPS.setdefault(key, compiled)
+    return _C_STEPS[key]
 
 
-def njit_step(name: str) -> Callable[..., None]:
+def njit_step(name: str, flavor: str = "textbook") -> Callable[..., None]:
     """The rule as an in-place step over arrays, for training loops in ``@njit`` code or Python.
 
     The function is ``step(x, grad, slots, hyperparameters, t)``:
@@ -112,6 +130,8 @@ def njit_step(name: str) -> Callable[..., None]:
     ----------
     name : str
         A key of :data:`fastopt.rules.table.RULES`.
+    flavor : str, default "textbook"
+        Whose form of it.
 
     Returns
     -------
@@ -138,16 +158,19 @@ def njit_step(name: str) -> Callable[..., None]:
     >>> fit(np.array([1.0, -2.0, 3.0]), 2000, (0.01, 0.9, 0.999, 1e-8)).round(6)
     array([ 1., -2.,  3.])
     """
-    if name not in _ARRAY_STEPS:
-        rule = _row(name)
-        functions = rule_functions(name)
-        step = make_step(*functions, rule.slots, len(rule.hyperparameters))
-        step.__name__, step.__doc__ = f"{name}_step", _describe(rule)
-        _ARRAY_STEPS.setdefault(name, compile_step(step, *functions))
-    return _ARRAY_STEPS[name]
+    rule = find_rule(name, flavor)
+    key = (rule.name, rule.flavor)
+    if key not in _ARRAY_STEPS:
+        parts = _parts(rule)
+        step = make_step(*parts, rule.slots, len(rule.hyperparameters))
+        step.__name__, step.__doc__ = f"{rule.identifier}_step", _describe(rule)
+        _ARRAY_STEPS.setdefault(key, compile_step(step, *parts))
+    return _ARRAY_STEPS[key]
 
 
-def rule_functions(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def rule_functions(
+    name: str, flavor: str = "textbook"
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The scalar function of a rule and the function for its coefficients.
 
     Both are plain Python functions, and can be called from ``@njit`` code as they are.
@@ -156,6 +179,8 @@ def rule_functions(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     ----------
     name : str
         A key of :data:`fastopt.rules.table.RULES`.
+    flavor : str, default "textbook"
+        Whose form of it.
 
     Returns
     -------
@@ -165,7 +190,7 @@ def rule_functions(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     Raises
     ------
     ValueError
-        There is no such rule.
+        There is no such rule, or it has no such flavor.
 
     Examples
     --------
@@ -173,20 +198,41 @@ def rule_functions(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     >>> gd(1.0, 4.0, *coefficients(1, 0.25))
     (0.0,)
     """
-    rule = _row(name)
-    module = importlib.import_module(rule.module)
-    return getattr(module, rule.function), getattr(module, rule.coefficients)
+    rule = find_rule(name, flavor)
+    return _find(rule.module, rule.function), _find(rule.module, rule.coefficients)
+
+
+def _find(module: str, name: str) -> Callable[..., Any]:
+    home, _, name = name.rpartition(".")
+    function: Callable[..., Any] = getattr(importlib.import_module(home or module), name)
+    return function
+
+
+def _parts(rule: Rule) -> tuple[Callable[..., Any], ...]:
+    """What a step is made from: the rule, its coefficients and the precision of these."""
+    functions = _find(rule.module, rule.function), _find(rule.module, rule.coefficients)
+    return *functions, in_own_precision if rule.single else in_double
+
+
+def _identity(rule: Rule) -> tuple[object, ...]:
+    """What two flavors have in common if their steps are the same."""
+    return rule.module, rule.function, rule.coefficients, rule.single
 
 
 def make_c_step(
-    rule: Callable[..., Any], coefficients: Callable[..., Any], slots: int, hyperparameters: int
+    rule: Callable[..., Any],
+    coefficients: Callable[..., Any],
+    number: Callable[..., Any],
+    slots: int,
+    hyperparameters: int,
 ) -> Callable[..., None]:
     """The body of a C step, to be compiled with ``numba.cfunc``.
 
     Parameters
     ----------
-    rule, coefficients : callable
-        Importable functions decorated with ``RULE``.
+    rule, coefficients, number : callable
+        Importable functions decorated with ``RULE``; `number` is ``number(t, x)``, the number of
+        the step in the precision in which bias corrections are to be had.
     slots, hyperparameters : int
         How many the rule has.
 
@@ -197,14 +243,17 @@ def make_c_step(
     """
     slot_count, hyperparameter_count = slots, hyperparameters
 
-    def c_step(x: Any, grad: Any, slots: Any, hyperparameters: Any, t: int, n: int) -> None:
+    def c_step(
+        x: Any, grad: Any, slots: Any, hyperparameters: Any, t: int, n: int, stride: int
+    ) -> None:
         update(
             rule,
             coefficients,
+            number,
             slot_count,
             carray(x, (n,)),
             carray(grad, (n,)),
-            carray(slots, (slot_count, n)),
+            carray(slots, (slot_count, stride)),
             take(carray(hyperparameters, (hyperparameter_count, 1)), 0, hyperparameter_count),
             t,
         )
@@ -213,14 +262,19 @@ def make_c_step(
 
 
 def make_step(
-    rule: Callable[..., Any], coefficients: Callable[..., Any], slots: int, hyperparameters: int
+    rule: Callable[..., Any],
+    coefficients: Callable[..., Any],
+    number: Callable[..., Any],
+    slots: int,
+    hyperparameters: int,
 ) -> Callable[..., None]:
     """The body of a step over arrays, to be compiled with ``numba.njit`` or run as it is.
 
     Parameters
     ----------
-    rule, coefficients : callable
-        Importable functions decorated with ``RULE``.
+    rule, coefficients, number : callable
+        Importable functions decorated with ``RULE``; `number` is ``number(t, x)``, the number of
+        the step in the precision in which bias corrections are to be had.
     slots, hyperparameters : int
         How many the rule has.
 
@@ -236,7 +290,7 @@ def make_step(
         check_types(x, grad, slots, hyperparameters, t, hyperparameter_count)
         check_lengths(x, grad, slots, hyperparameters, t, slot_count, hyperparameter_count)
         numbers = as_tuple(hyperparameters, hyperparameter_count)
-        update(rule, coefficients, slot_count, x, grad, slots, numbers, t)
+        update(rule, coefficients, number, slot_count, x, grad, slots, numbers, t)
 
     return step
 
@@ -245,6 +299,7 @@ def make_step(
 def update(
     rule: Callable[..., Any],
     coefficients: Callable[..., Any],
+    number: Callable[..., Any],
     slot_count: int,
     x: Any,
     grad: Any,
@@ -256,21 +311,21 @@ def update(
 
     Parameters
     ----------
-    rule, coefficients : callable
-        See :mod:`fastopt.rules`.
+    rule, coefficients, number : callable
+        See :mod:`fastopt.rules` and :func:`make_step`.
     slot_count : int
         How many slots the rule has, a constant when this is compiled.
     x, grad : (n,) array
         Parameters, updated in place, and their derivatives.
-    slots : (slot_count, n) array
-        Updated in place.
+    slots : (slot_count, n or more) array
+        The first n of each row are updated in place.
     hyperparameters : tuple of float
         In the order of `coefficients`.
     t : int
         Number of the step, from 1.
     """
     # Converted once, here: a double coefficient would promote the whole loop of a float32 vector.
-    shared = cast(coefficients(t, *hyperparameters), x.dtype)
+    shared = cast(coefficients(number(t, x), *hyperparameters), x.dtype)
     for i in range(x.size):
         new = rule(x[i], grad[i], *take(slots, i, slot_count), *shared)
         x[i] = new[0]
@@ -280,6 +335,8 @@ def update(
 def _describe(rule: Rule) -> str:
     """The docstring of a rule's step."""
     return f"""One step of {rule.name} over a vector, in place ({rule.reference}).
+
+    The {rule.flavor} form{": " if rule.differs else ""}{rule.differs}.
 
     Parameters
     ----------
@@ -298,16 +355,10 @@ def _describe(rule: Rule) -> str:
     Examples
     --------
     >>> import numpy as np
-    >>> from fastopt.rules import {rule.name}_step
+    >>> from fastopt.rules.steps import njit_step
+    >>> step = njit_step({rule.name!r}, {rule.flavor!r})
     >>> x, slots = np.array([1.0, -2.0]), np.zeros(({rule.slots}, 2))
-    >>> {rule.name}_step(x, 2 * x, slots, {rule.defaults}, 1)
+    >>> step(x, 2 * x, slots, {rule.defaults}, 1)
     >>> bool(x @ x < 5.0)
     True
     """
-
-
-def _row(name: str) -> Rule:
-    try:
-        return RULES[name]
-    except KeyError:
-        raise ValueError(f"`name` must be one of {', '.join(RULES)}, got {name!r}") from None

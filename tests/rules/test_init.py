@@ -18,7 +18,7 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def test_every_row_has_its_name_and_its_type():
-    names = {f"{name}_step" for name in RULES}
+    names = {f"{row.identifier}_step" for row in RULES.values()}
     assert set(fastopt.rules.__all__) == names
     assert names <= set(dir(fastopt.rules))
     assert set(fastopt.rules.__annotations__) == names
@@ -26,7 +26,7 @@ def test_every_row_has_its_name_and_its_type():
 
 @NAMES
 def test_step_by_name_is_the_one_that_is_compiled_and_kept(name):
-    assert getattr(fastopt.rules, f"{name}_step") is steps.njit_step(name)
+    assert getattr(fastopt.rules, f"{RULES[name].identifier}_step") is steps.njit_step(name)
 
 
 def test_unknown_name_is_an_attribute_error():
@@ -37,8 +37,8 @@ def test_unknown_name_is_an_attribute_error():
 @NAMES
 def test_docstring_describes_the_row_and_its_example_holds(name):
     row = RULES[name]
-    step = getattr(fastopt.rules, f"{name}_step")
-    assert step.__name__ == f"{name}_step"
+    step = getattr(fastopt.rules, f"{RULES[name].identifier}_step")
+    assert step.__name__ == f"{row.identifier}_step"
     assert row.reference in step.__doc__
     assert all(each.name in step.__doc__ for each in row.hyperparameters)
     (example,) = doctest.DocTestFinder(recurse=False).find(step, name, globs={})
@@ -50,7 +50,7 @@ def test_docstring_describes_the_row_and_its_example_holds(name):
 @NAMES
 def test_loop_in_njit_code_has_the_bits_of_the_loop_in_python(name, dtype):
     row = RULES[name]
-    step = getattr(fastopt.rules, f"{name}_step")
+    step = getattr(fastopt.rules, f"{RULES[name].identifier}_step")
     target = np.random.default_rng(0).standard_normal(1003).astype(dtype)
 
     def train(target, slots, hyperparameters):

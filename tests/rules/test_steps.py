@@ -7,6 +7,7 @@ import itertools
 import math
 import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,10 +17,10 @@ import fastopt.rules._arguments
 import fastopt.rules._unroll
 from fastopt.core._jit import RULE
 from fastopt.rules import steps
-from fastopt.rules.table import RULES, Hyperparameter, Rule
+from fastopt.rules._precision import in_double, in_own_precision
+from fastopt.rules.table import FLAVORS, RULES, Hyperparameter, Rule
 
 DTYPES = [np.float32, np.float64]
-NAMES = pytest.mark.parametrize("name", RULES)
 
 
 @RULE
@@ -72,28 +73,45 @@ def toy(name, slot_names):
 
 
 TOYS = [toy("three_slots", "abc"), toy("four_slots", "abcd"), toy("long_rule", "ab")]
-ROWS = [*RULES.values(), *TOYS]
-ALL_ROWS = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+# Flavors that differ in their defaults alone are one form.
+FORMS = {
+    (row.name, row.coefficients, row.single): row
+    for flavors in FLAVORS.values()
+    for row in reversed(flavors.values())
+}.values()
+
+
+def label(row):
+    return f"{row.name}-{row.flavor}"
+
+
+ALL_FORMS = pytest.mark.parametrize("row", FORMS, ids=label)
+ALL_ROWS = pytest.mark.parametrize("row", [*FORMS, *TOYS], ids=label)
 
 
 def functions(row):
     if row in TOYS:
         return globals()[row.function], pass_on
-    return steps.rule_functions(row.name)
+    return steps.rule_functions(row.name, row.flavor)
 
 
 def body(row):
-    return steps.make_step(*functions(row), row.slots, len(row.hyperparameters))
+    number = in_own_precision if row.single else in_double
+    return steps.make_step(*functions(row), number, row.slots, len(row.hyperparameters))
 
 
-def compiled(row):
-    """The step, compiled here and now: code from the cache cannot be inspected."""
-    return njit(nogil=True)(body(row))
+@functools.cache
+def code_of(row, dtype):
+    """The step's LLVM code, compiled here and now: code from the cache cannot be inspected."""
+    step = njit(nogil=True)(body(row))
+    run(step, row, 8, dtype)
+    (code,) = step.inspect_llvm().values()
+    return code
 
 
 @functools.cache
 def usable(row):
-    return compiled(row) if row in TOYS else steps.njit_step(row.name)
+    return njit(body(row)) if row in TOYS else steps.njit_step(row.name, row.flavor)
 
 
 def problem(row, n, dtype, seed=0):
@@ -111,10 +129,10 @@ def run(step, row, n, dtype):
 
 
 def call_c(step, x, grad, slots, hyperparameters, t):
-    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 2)
+    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)
     numbers = np.array(hyperparameters, float)
-    arrays = (x, grad, slots, numbers)
-    prototype(step.address)(*[array.ctypes.data for array in arrays], t, x.size)
+    addresses = [array.ctypes.data for array in (x, grad, slots, numbers)]
+    prototype(step.address)(*addresses, t, x.size, slots.shape[1])
 
 
 # 1, then lengths around a vector register's, then one with a remainder.
@@ -125,19 +143,38 @@ def test_compiled_step_has_the_bits_of_the_scalar_function_in_python(row, dtype,
     scalar, coefficients = functions(row)
     x, grads, slots = problem(row, n, dtype)
     for t, grad in enumerate(grads, start=1):
-        shared = [dtype(value) for value in coefficients(t, *row.defaults)]
+        number = dtype(t) if row.single else float(t)
+        shared = [dtype(value) for value in coefficients(number, *row.defaults)]
         for i in range(n):
             x[i], *slots[:, i] = scalar(x[i], grad[i], *slots[:, i], *shared)
     assert np.array_equal(run(usable(row), row, n, dtype), np.vstack([x, slots]))
 
 
 @pytest.mark.parametrize("n", [0, 1, 8, 1003])
-@NAMES
-def test_c_step_has_the_bits_of_the_step_over_arrays(name, n):
-    row = RULES[name]
-    c_step = steps.c_step(name)
-    from_c = run(lambda *arguments: call_c(c_step, *arguments), row, n, np.float64)
-    assert np.array_equal(from_c, run(steps.njit_step(name), row, n, np.float64))
+@pytest.mark.parametrize("dtype", DTYPES)
+@ALL_FORMS
+def test_c_step_has_the_bits_of_the_step_over_arrays(row, dtype, n):
+    c_step = steps.c_step(row.name, row.flavor, dtype)
+    from_c = run(lambda *arguments: call_c(c_step, *arguments), row, n, dtype)
+    assert np.array_equal(from_c, run(usable(row), row, n, dtype))
+
+
+@ALL_FORMS
+def test_c_step_of_pieces_is_that_of_the_whole(row):
+    """Slots lie as far apart as those of the whole vector, however short the piece."""
+    c_step = steps.c_step(row.name, row.flavor)
+
+    def in_pieces(x, grad, slots, hyperparameters, t):
+        for piece in (slice(0, 5), slice(5, 40), slice(40, 50)):
+            call_c(c_step, x[piece], grad[piece], slots[:, piece], hyperparameters, t)
+
+    def call_c(step, x, grad, slots, hyperparameters, t):
+        prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)
+        numbers = np.array(hyperparameters, float)
+        addresses = [array.ctypes.data for array in (x, grad, slots, numbers)]
+        prototype(step.address)(*addresses, t, x.size, 50)
+
+    assert np.array_equal(run(in_pieces, row, 50, float), run(usable(row), row, 50, float))
 
 
 @ALL_ROWS
@@ -148,10 +185,9 @@ def test_step_runs_without_being_compiled(row):
         assert np.array_equal(run(body(row), row, 9, dtype), run(step, row, 9, dtype))
 
 
-@NAMES
-def test_scalar_function_has_the_same_bits_in_njit_code_and_in_python(name):
-    row = RULES[name]
-    scalar, coefficients = steps.rule_functions(name)
+@ALL_FORMS
+def test_scalar_function_has_the_same_bits_in_njit_code_and_in_python(row):
+    scalar, coefficients = functions(row)
 
     @njit
     def in_njit(t, x, grad, slots, hyperparameters):
@@ -168,10 +204,9 @@ def test_scalar_function_has_the_same_bits_in_njit_code_and_in_python(name):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@NAMES
-def test_layout_and_form_of_the_arguments_do_not_change_the_bits(name, dtype):
-    row = RULES[name]
-    step = steps.njit_step(name)
+@ALL_FORMS
+def test_layout_and_form_of_the_arguments_do_not_change_the_bits(row, dtype):
+    step = usable(row)
     expected = run(step, row, 50, dtype)
 
     def strided(x, grad, slots, hyperparameters, t):
@@ -206,9 +241,7 @@ def test_gradient_and_hyperparameters_are_left_alone():
 @ALL_ROWS
 def test_loop_is_vectorised(row, dtype):
     """With any number of slots; the compiler gives up where it cannot tell the arrays apart."""
-    step = compiled(row)
-    run(step, row, 8, dtype)
-    (code,) = step.inspect_llvm().values()
+    code = code_of(row, dtype)
     scalar = "double" if dtype is np.float64 else "float"
     assert re.search(rf"fmul <\d+ x {scalar}>", code)
     if "sqrt" in functions(row)[0].__code__.co_names:
@@ -218,9 +251,7 @@ def test_loop_is_vectorised(row, dtype):
 @ALL_ROWS
 def test_step_holds_its_loop_and_its_rule(row):
     """However long the rule: a loop that calls it for each entry is not vectorised."""
-    step = compiled(row)
-    run(step, row, 8, np.float64)
-    (code,) = step.inspect_llvm().values()
+    code = code_of(row, np.float64)
     for function in (steps.update, *functions(row)):
         # Inlined everywhere, it is no longer among the functions of the module.
         mangled = f"{len(function.__name__)}{function.__name__}B"
@@ -229,9 +260,8 @@ def test_step_holds_its_loop_and_its_rule(row):
 
 @ALL_ROWS
 def test_float32_loop_converts_nothing(row):
-    step = compiled(row)
-    run(step, row, 8, np.float32)
-    (code,) = step.inspect_llvm().values()
+    # Bias corrections in float32, before the loop, convert the number of the step.
+    code = code_of(replace(row, single=False), np.float32)
     assert "fpext" not in code
     coefficients = functions(row)[1](1, *row.defaults)
     # Each coefficient is rounded to float32 once, before the loop.
@@ -260,20 +290,28 @@ def test_division_by_zero_is_not_an_exception():
 
 @pytest.mark.parametrize("look_up", [steps.c_step, steps.njit_step, steps.rule_functions])
 def test_unknown_rule_is_named(look_up):
-    with pytest.raises(ValueError, match=r"`name` must be one of gd, adam.*, got 'adma'"):
+    with pytest.raises(ValueError, match=r"`name` must be one of gd, .*adam.*, got 'adma'"):
         look_up("adma")
+    with pytest.raises(ValueError, match=r"`flavor` must be one of .*torch.* for adam, got 'jax'"):
+        look_up("adam", "jax")
 
 
-@NAMES
-def test_compiled_once_and_kept(name):
-    assert steps.c_step(name) is steps.c_step(name)
-    assert steps.c_step(name).address != 0
-    assert steps.njit_step(name) is steps.njit_step(name)
+@ALL_FORMS
+def test_compiled_once_and_kept(row):
+    chosen = row.name, row.flavor
+    assert steps.c_step(*chosen) is steps.c_step(*chosen)
+    assert steps.c_step(*chosen).address != 0
+    assert steps.njit_step(*chosen) is steps.njit_step(*chosen)
 
 
-@NAMES
-def test_functions_are_pickled_by_reference(name):
-    for function in steps.rule_functions(name):
+def test_flavors_that_differ_in_defaults_alone_share_their_code():
+    assert steps.c_step("adam", "torch") is steps.c_step("adam")
+    assert steps.c_step("adam", "keras") is not steps.c_step("adam")
+
+
+@ALL_FORMS
+def test_functions_are_pickled_by_reference(row):
+    for function in functions(row):
         assert pickle.loads(pickle.dumps(function)) is function
 
 

@@ -11,9 +11,10 @@ import textwrap
 import pytest
 
 from fastopt.rules import steps, table
-from fastopt.rules.table import RULES, Hyperparameter
+from fastopt.rules.table import FLAVORS, Hyperparameter, find_rule
 
-ALL = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+ROWS = [row for flavors in FLAVORS.values() for row in flavors.values()]
+ALL = pytest.mark.parametrize("rule", ROWS, ids=lambda row: f"{row.name}-{row.flavor}")
 
 
 def parameter_names(function):
@@ -22,7 +23,9 @@ def parameter_names(function):
 
 @ALL
 def test_row_is_complete(rule):
-    assert RULES[rule.name] is rule
+    assert find_rule(rule.name, rule.flavor) is rule
+    assert next(iter(FLAVORS[rule.name])) == "textbook"
+    assert {*rule.scheduled} <= {each.name for each in rule.hyperparameters}
     assert rule.reference
     assert rule.hyperparameters
     for hyperparameter in rule.hyperparameters:
@@ -33,14 +36,14 @@ def test_row_is_complete(rule):
 
 @ALL
 def test_row_matches_the_signatures(rule):
-    scalar, coefficients = steps.rule_functions(rule.name)
+    scalar, coefficients = steps.rule_functions(rule.name, rule.flavor)
     assert parameter_names(scalar)[: 2 + rule.slots] == ["x", "grad", *rule.slot_names]
     assert parameter_names(coefficients) == ["t", *(h.name for h in rule.hyperparameters)]
 
 
 @ALL
 def test_functions_fit_each_other(rule):
-    scalar, coefficients = steps.rule_functions(rule.name)
+    scalar, coefficients = steps.rule_functions(rule.name, rule.flavor)
     shared = coefficients(1, *rule.defaults)
     assert len(parameter_names(scalar)) == 2 + rule.slots + len(shared)
     assert len(scalar(1.0, 1.0, *[0.0] * rule.slots, *shared)) == 1 + rule.slots
@@ -49,7 +52,7 @@ def test_functions_fit_each_other(rule):
 @ALL
 def test_scalar_function_holds_no_number(rule):
     """Not even an integer: Numba computes float32 with an int64 in double."""
-    scalar, _ = steps.rule_functions(rule.name)
+    scalar, _ = steps.rule_functions(rule.name, rule.flavor)
     tree = ast.parse(textwrap.dedent(inspect.getsource(scalar)))
     numbers = [
         node.value
@@ -61,7 +64,7 @@ def test_scalar_function_holds_no_number(rule):
 
 @ALL
 def test_a_step_at_either_end_of_each_range_is_finite(rule):
-    scalar, coefficients = steps.rule_functions(rule.name)
+    scalar, coefficients = steps.rule_functions(rule.name, rule.flavor)
     for k, hyperparameter in enumerate(rule.hyperparameters):
         low = hyperparameter.low if hyperparameter.low_included else 1e-300
         for value in (low, math.nextafter(min(hyperparameter.high, 1e10), -math.inf)):
