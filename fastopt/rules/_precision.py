@@ -18,7 +18,7 @@ from numba.extending import overload
 from fastopt.core._jit import RULE
 from fastopt.rules._unroll import cast
 
-__all__ = ["correction", "double", "in_double", "in_own_precision", "power"]
+__all__ = ["complement", "correction", "double", "in_double", "in_own_precision", "power"]
 
 
 @RULE
@@ -45,6 +45,21 @@ def correction(beta: float, t: float) -> float:
     (0.001, 0.000999987)
     """
     return 1.0 - power(beta, t)
+
+
+@RULE
+def complement(beta: float, t: float) -> float:
+    """``1 - beta`` for a `beta` rounded to the precision of `t`.
+
+    In float32 ``1 - 0.999`` is 200 ulp off, so this is for those alone who compute it there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> complement(0.75, 7), round(complement(0.999, np.float32(7.0)), 9)
+    (0.25, 0.000999987)
+    """
+    return 1.0 - power(beta, t / t)
 
 
 def power(beta: float, t: float) -> float:

@@ -52,7 +52,7 @@ def adadelta(
     (0.998, 1.0, 1e-06)
     """
     square = decay * square + gain * grad * grad
-    step = math.sqrt((change + eps) / (square + eps)) * grad
+    step = math.sqrt(change + eps) / math.sqrt(square + eps) * grad
     change = decay * change + gain * step * step
     return x - lr * step, square, change
 

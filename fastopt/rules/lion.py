@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastopt.core._jit import RULE
+from fastopt.rules._precision import complement
 
 
 @RULE
@@ -66,3 +67,17 @@ def lion_coefficients(
     (0.125, 0.25, 0.5, 0.25)
     """
     return lr * weight_decay, lr, 1.0 - beta1, 1.0 - beta2
+
+
+@RULE
+def lion_keras_coefficients(
+    t: float, lr: float, beta1: float, beta2: float, weight_decay: float
+) -> tuple[float, float, float, float]:
+    """Keras' form: for float32, decays formed in float32.
+
+    Examples
+    --------
+    >>> lion_keras_coefficients(1, 0.25, 0.5, 0.75, 0.5)
+    (0.125, 0.25, 0.5, 0.25)
+    """
+    return lr * weight_decay, lr, complement(beta1, t), complement(beta2, t)

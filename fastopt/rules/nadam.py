@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastopt.core._jit import RULE
-from fastopt.rules._precision import correction, double
+from fastopt.rules._precision import complement, correction, double
 
 
 @RULE
@@ -89,8 +89,6 @@ def nadam_torch_coefficients(
 ) -> tuple[float, float, float, float, float, float, float]:
     """PyTorch's form: the schedule weights the step, but `mean` decays by `beta1` throughout.
 
-    Keras' is the same with a `momentum_decay` of 1.
-
     Examples
     --------
     >>> [round(each, 4) for each in nadam_torch_coefficients(1, 0.5, 0.75, 0.75, 0.004, 0.0)]
@@ -107,12 +105,17 @@ def nadam_keras_coefficients(
 ) -> tuple[float, float, float, float, float, float, float]:
     """Keras' form: ``mu(t) = beta1*(1 - 0.5*0.96**t)``, which is near `beta1` after 100 steps.
 
+    It is PyTorch's with a `momentum_decay` of 1, and for float32 with decays formed in float32.
+
     Examples
     --------
     >>> [round(each, 4) for each in nadam_keras_coefficients(1, 0.5, 0.75, 0.75, 0.0)]
     [0.25, 0.1146, 0.25, 0.75, 0.25, 0.0, 0.0]
     """
-    return nadam_torch_coefficients(t, lr, beta1, beta2, 1.0, eps)
+    root2 = math.sqrt(correction(beta2, t))
+    now, ahead = nadam_weights(double(t), beta1, 1.0)
+    decay1, decay2 = complement(beta1, t), complement(beta2, t)
+    return lr * root2 * now, lr * root2 * ahead, decay1, beta2, decay2, 0.0, eps * root2
 
 
 @RULE

@@ -568,7 +568,7 @@ FLAVORS: dict[str, dict[str, Rule]] = {
             "Chen et al., NeurIPS 2023, arXiv:2302.06675, algorithm 2",
         ),
         optax=_Form(defaults={"weight_decay": 1e-3}),
-        keras=_Form(defaults={"lr": 0.001}),
+        keras=_Form(coefficients="lion_keras_coefficients", defaults={"lr": 0.001}),
     ),
     "adan": _flavors(
         _textbook(
