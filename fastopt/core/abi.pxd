@@ -31,12 +31,17 @@ ctypedef int (*hessp_fn)(const double* x, const double* p, double* product, Py_s
 ctypedef int (*newton_fn)(const double* x, const double* grad, double* step, double* shift,
                           Py_ssize_t n, void* context) noexcept nogil
 
-# One step of a first-order rule over whole vectors: `slots` is (number of slots, n), row-major,
-# and `t` counts the steps from 1.
+# One step of a first-order rule over whole vectors, or over a piece of them: slot k begins at
+# `slots + k * stride`, and `t` counts the steps from 1.
 ctypedef void (*rule_step_fn)(double* x, const double* grad, double* slots,
-                              const double* hyperparameters, long long t,
-                              long long n) noexcept nogil
+                              const double* hyperparameters, long long t, long long n,
+                              long long stride) noexcept nogil
+ctypedef void (*rule_step_f32_fn)(float* x, const float* grad, float* slots,
+                                  const double* hyperparameters, long long t, long long n,
+                                  long long stride) noexcept nogil
 
+# By what a schedule, a table of so many rows, multiplies the step length at step t.
+ctypedef double (*multiplier_fn)(const double* table, long long rows, long long t) noexcept nogil
 
 # `image` of a vector under a linear operator that may depend on nothing but the solve.
 ctypedef int (*operator_fn)(const double* vector, double* image, Py_ssize_t n,

@@ -34,6 +34,7 @@ __all__ = [
     "NormOrder",
     "Preconditioner",
     "Real",
+    "StepSchedule",
     "Steps",
     "Switch",
     "Workers",
@@ -375,6 +376,20 @@ class Preconditioner:
         if not (np.isfinite(diagonal) & (diagonal > 0)).all():
             raise ValueError(f"`{name}` must be positive and finite, got {reprlib.repr(value)}")
         return diagonal.copy()
+
+
+@dataclass(frozen=True, slots=True)
+class StepSchedule:
+    """A schedule of step lengths, known by the table that it can be kept as."""
+
+    @property
+    def expected(self) -> str:
+        return "one of fastopt.schedules"
+
+    def __call__(self, name: str, value: Any, n: int) -> Any:
+        if not isinstance(getattr(value, "table", None), np.ndarray):
+            _wrong_type(name, self.expected, value)
+        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,11 @@ from fastopt.core.validate import (
     Preconditioner,
     Real,
     Steps,
+    StepSchedule,
     Switch,
     Workers,
 )
-from fastopt.rules.table import RULES
+from fastopt.rules.table import FLAVORS, RULES, Hyperparameter
 
 __all__ = [
     "METHODS",
@@ -461,16 +462,14 @@ def _trust_region(
     )
 
 
-def _first_order(name: str, title: str, when: str) -> Method:
-    rule = RULES[name]
+def _first_order(name: str, title: str, when: str, aliases: tuple[str, ...] = ()) -> Method:
+    flavors = FLAVORS[name]
     hyperparameters = {
-        each.name: Option(
-            each.default,
-            Real(each.low, each.high, open_low=not each.low_included, open_high=True),
-            f"{each.description[0].upper()}{each.description[1:]}.",
-        )
+        each.name: _hyperparameter(each, rule.flavor)
+        for rule in reversed(flavors.values())
         for each in rule.hyperparameters
     }
+    shaping = {} if "weight_decay" in hyperparameters else {"weight_decay": _WEIGHT_DECAY}
     return Method(
         name=name,
         title=title,
@@ -479,16 +478,60 @@ def _first_order(name: str, title: str, when: str) -> Method:
         rule=name,
         scipy=None,
         options={
+            # In the order of the textbook's form; what only others have is behind it.
+            **{each.name: hyperparameters[each.name] for each in RULES[name].hyperparameters},
             **hyperparameters,
+            "flavor": Option(
+                "textbook",
+                Choice(tuple(flavors)),
+                f"Whose form of the rule, and whose defaults: {', '.join(map(repr, flavors))}.",
+            ),
+            "schedule": Option(
+                None,
+                StepSchedule(),
+                "What multiplies the step length at each step: one of `fastopt.schedules`.",
+            ),
+            "clip_norm": _CLIP_NORM,
+            "clip_value": _CLIP_VALUE,
+            **shaping,
             **_stopping(ftol=0.0, maxiter=10000, maxfev=UNLIMITED),
             **_differences(absolute_step=False),
             **_RUNNING,
         },
         tol_options=("gtol",),
-        reference=rule.reference,
+        reference=RULES[name].reference,
         when=when,
+        aliases=aliases,
         option_aliases={"maxfun": "maxfev"},
     )
+
+
+def _hyperparameter(each: Hyperparameter, flavor: str) -> Option:
+    """As an option; one that the textbook's form lacks has no default."""
+    description = f"{each.description[0].upper()}{each.description[1:]}."
+    return Option(
+        each.default if flavor == "textbook" else None,
+        Real(each.low, each.high, open_low=not each.low_included, open_high=True),
+        description if flavor == "textbook" else f"{description} Not in the textbook's form.",
+    )
+
+
+_CLIP_NORM = Option(
+    math.inf,
+    Real(low=0.0, open_low=True),
+    "Gradients longer than this are shortened to it; inf is off.",
+)
+_CLIP_VALUE = Option(
+    math.inf,
+    Real(low=0.0, open_low=True),
+    "Entries of the gradient are clipped to this magnitude; inf is off.",
+)
+_WEIGHT_DECAY = Option(
+    0.0,
+    _NONNEGATIVE,
+    "Times x, this is added to the gradient after clipping; with flavor='keras' x loses lr times "
+    "as much of itself before the step.",
+)
 
 
 METHODS: dict[str, Method] = {
@@ -564,11 +607,82 @@ METHODS: dict[str, Method] = {
             "gd",
             "Gradient descent",
             "a baseline is wanted, or the simplest method that there is.",
+            aliases=("sgd",),
+        ),
+        _first_order(
+            "momentum",
+            "Gradient descent with momentum",
+            "gradient descent zigzags in a ravine, and its step length is known.",
+        ),
+        _first_order(
+            "nesterov",
+            "Nesterov's momentum",
+            "momentum overshoots: this looks ahead before it steps.",
+        ),
+        _first_order(
+            "adagrad",
+            "AdaGrad",
+            "features are sparse: rare ones take longer steps.",
+        ),
+        _first_order(
+            "adadelta",
+            "AdaDelta",
+            "no step length is to be chosen.",
+        ),
+        _first_order(
+            "rmsprop",
+            "RMSProp",
+            "gradients are noisy and of sizes that change on the way.",
+        ),
+        _first_order(
+            "rmsprop-momentum",
+            "RMSProp with momentum",
+            "RMSProp zigzags.",
+        ),
+        _first_order(
+            "rmsprop-centered",
+            "Centred RMSProp",
+            "gradients have a mean far from zero beside their noise.",
         ),
         _first_order(
             "adam",
             "Adam",
             "gradients are noisy or of very different sizes, and a rough minimum will do.",
+        ),
+        _first_order(
+            "nadam",
+            "Nadam",
+            "Adam is slow to turn: this is Adam with Nesterov's momentum.",
+        ),
+        _first_order(
+            "adamw",
+            "AdamW",
+            "weights are to decay beside Adam's step, and not within it.",
+        ),
+        _first_order(
+            "amsgrad",
+            "AMSGrad",
+            "Adam's steps grow where gradients are large but rare.",
+        ),
+        _first_order(
+            "adamax",
+            "AdaMax",
+            "gradients have outliers, and each parameter's largest should set its step.",
+        ),
+        _first_order(
+            "radam",
+            "RAdam",
+            "Adam needs a warm-up, and its length is not to be tuned.",
+        ),
+        _first_order(
+            "lion",
+            "Lion",
+            "there are very many parameters: one number is remembered of each.",
+        ),
+        _first_order(
+            "adan",
+            "Adan",
+            "long steps on large batches are to stay stable.",
         ),
     )
 }

@@ -527,8 +527,8 @@ def _encodable(row: Method, complaints: list[tuple[str, str]]) -> tuple[Any, ...
     hyperparameters = [each.name for each in rule.hyperparameters] if rule else []
     rules = []
     for name, option in row.options.items():
-        if name not in Options._fields:
-            continue
+        if name not in Options._fields or not (name in hyperparameters or name in SETTINGS):
+            continue      # of a flavor that compiled code has no word for
         default = option.default
         grows = isinstance(default, PerVariable)
         rules.append(

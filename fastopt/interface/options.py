@@ -17,7 +17,7 @@ from scipy.optimize import OptimizeWarning
 from fastopt.core.validate import Real, warn_caller
 from fastopt.interface.methods import METHODS, Method, PerVariable, closest
 from fastopt.interface.tuples import Options
-from fastopt.rules.table import RULES
+from fastopt.rules.table import FLAVORS, find_rule
 
 __all__ = ["Controls", "Settings", "check_tol", "read_options", "scipy_options"]
 
@@ -47,6 +47,11 @@ _SOLVER_SETTINGS = frozenset(
         "initial_trust_radius",
         "max_trust_radius",
         "eta",
+        "flavor",
+        "schedule",
+        "clip_norm",
+        "clip_value",
+        "weight_decay",
     )
 )
 _TOL = Real(low=0.0)
@@ -78,13 +83,17 @@ class _Defaults:
 
     settings: Settings
     per_variable: tuple[tuple[str, int], ...]
-    hyperparameters: dict[str, float]
+    hyperparameters: dict[str, dict[str, float]]      # by flavor
     controls: Controls
 
 
 def _defaults(row: Method) -> _Defaults:
-    plain = {name: option.default for name, option in row.options.items()}
-    hyperparameters = {name: plain.pop(name) for name in _hyperparameter_names(row)}
+    hyperparameters = {
+        flavor: {each.name: each.default for each in rule.hyperparameters}
+        for flavor, rule in (FLAVORS[row.rule] if row.rule else {}).items()
+    }
+    names = {name for defaults in hyperparameters.values() for name in defaults}
+    plain = {name: option.default for name, option in row.options.items() if name not in names}
     settings = {name: plain.pop(name) for name in list(plain) if name in _SOLVER_SETTINGS}
     per_variable = tuple(
         (name, default.factor)
@@ -93,15 +102,9 @@ def _defaults(row: Method) -> _Defaults:
     )
     if row.rule is not None:
         settings["rule"] = row.rule
-        settings["hyperparameters"] = tuple(hyperparameters.values())
+        settings["hyperparameters"] = tuple(hyperparameters["textbook"].values())
     controls = {name: plain[name] for name in Controls._fields if name in plain}
     return _Defaults(settings, per_variable, hyperparameters, Controls(**controls))
-
-
-def _hyperparameter_names(row: Method) -> tuple[str, ...]:
-    if row.rule is None:
-        return ()
-    return tuple(each.name for each in RULES[row.rule].hyperparameters)
 
 
 def read_options(
@@ -124,18 +127,14 @@ def read_options(
     if tol is not None:
         for name in row.tol_options:
             given.setdefault(name, tol)
-    hyperparameters = None
+    if row.rule is not None:
+        settings["hyperparameters"] = _take_hyperparameters(row, given)
     controls: dict[str, Any] = {}
     for name, value in given.items():
-        if name in defaults.hyperparameters:
-            hyperparameters = hyperparameters or dict(defaults.hyperparameters)
-            hyperparameters[name] = value
-        elif name in settings:
+        if name in settings:
             settings[name] = value
         elif name in Controls._fields:
             controls[name] = value
-    if hyperparameters is not None:
-        settings["hyperparameters"] = tuple(hyperparameters.values())
     if "c1" in settings and settings["c1"] >= settings["c2"]:
         raise ValueError(
             f"`c1` must be less than `c2`, got c1={settings['c1']} and c2={settings['c2']}"
@@ -147,6 +146,32 @@ def read_options(
             f"initial_trust_radius={radius} and max_trust_radius={settings['max_trust_radius']}"
         )
     return settings, defaults.controls._replace(**controls)
+
+
+def _take_hyperparameters(row: Method, given: dict[str, Any]) -> tuple[float, ...]:
+    """Those of the rule, complete, in the order of its flavor; they are removed from `given`."""
+    flavors = _DEFAULTS[row.name].hyperparameters
+    flavor = given.get("flavor", "textbook")
+    hyperparameters = dict(flavors[flavor])
+    for name in list(given):
+        if name in hyperparameters:
+            hyperparameters[name] = given.pop(name)
+            continue
+        others = [repr(other) for other, defaults in flavors.items() if name in defaults]
+        if others:
+            warn_caller(
+                f"method {row.name} has no option {name!r} with flavor={flavor!r}: "
+                f"it is one of {_and(others)}",
+                OptimizeWarning,
+            )
+            del given[name]
+    schedule = given.get("schedule")
+    if schedule is not None and not find_rule(row.name, flavor).scheduled:
+        raise ValueError(
+            f"`schedule` must be None for {row.name} with flavor={flavor!r}, which has no step "
+            f"length, got {schedule!r}"
+        )
+    return tuple(hyperparameters.values())
 
 
 def _check_options(row: Method, options: Mapping[str, Any], n: int) -> dict[str, Any]:
@@ -184,10 +209,14 @@ def _hint(row: Method, key: object) -> str:
             if key in other.options and other.unbounded is None
         ]
         if others:
-            *first, last = others
-            return f": it is one of {', '.join(first)}{' and ' if first else ''}{last}"
+            return f": it is one of {_and(others)}"
         name = closest(key, (*row.options, *row.option_aliases))
     return f"; did you mean {name!r}{conversion}?" if name else ""
+
+
+def _and(words: list[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)}{' and ' if first else ''}{last}"
 
 
 def as_mapping(options: Mapping[str, Any] | Options | None) -> Mapping[str, Any]:

@@ -4,14 +4,12 @@ Owns what `state` and `entry`, which drive solvers from Python and from compiled
 of all of them. Knows no method's options; those are in `fastopt.interface.methods`.
 """
 
-from libc.string cimport memcpy
-
 from fastopt.solvers.bounded cimport begin_bounded, bounded_method
 from fastopt.solvers.conjugate_gradient cimport (
     DAI_YUAN, FLETCHER_REEVES, HAGER_ZHANG_BETA, HESTENES_STIEFEL, POLAK_RIBIERE,
     begin_conjugate_gradient, conjugate_gradient_method,
 )
-from fastopt.solvers.first_order cimport first_order_method
+from fastopt.solvers.first_order cimport begin_first_order, first_order_method
 from fastopt.solvers.inverse_hessian cimport DENSE, DENSE_DFP, LIMITED
 from fastopt.solvers.iteration cimport begin
 from fastopt.solvers.line_search cimport HAGER_ZHANG, MORE_THUENTE
@@ -60,6 +58,9 @@ SETTINGS = {
     "eta": AT_ETA,
     "eps": AT_ABSOLUTE_STEP,
     "finite_diff_rel_step": AT_RELATIVE_STEP,
+    "clip_norm": AT_CLIP_NORM,
+    "clip_value": AT_CLIP_VALUE,
+    "weight_decay": AT_WEIGHT_DECAY,
 }
 
 # Words among the settings, as numbers.
@@ -98,12 +99,11 @@ cdef Method method_of(SolverKind kind) noexcept nogil:
 
 cdef void begin_solver(SolverKind kind, State* state, Py_ssize_t n,
                        const double* settings) noexcept nogil:
-    """What is not zero in a state that has done nothing yet. A first-order rule's step and the
-    number of its slots are the caller's to set."""
+    """What is not zero in a state that has done nothing yet. A first-order rule is the caller's to
+    set, all but its numbers."""
     begin(&state.iteration, n, settings)
     if kind == FIRST_ORDER:
-        memcpy(state.first_order.hyperparameters, settings + AT_HYPERPARAMETERS,
-               sizeof(state.first_order.hyperparameters))
+        begin_first_order(&state.first_order, settings)
     elif kind == BFGS:
         begin_quasi_newton(&state.quasi_newton, DENSE, settings)
     elif kind == DFP:

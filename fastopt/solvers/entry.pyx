@@ -189,8 +189,8 @@ cdef int run(Call* call, const MethodRow* row, const double* settings,
     method = method_of(kind)
     begin_solver(kind, &state, call.n, settings)
     if row.solver == FIRST_ORDER:
-        state.first_order.step = call.steps[row - call.methods]
-        state.first_order.slots = row.slots
+        state.first_order.rule.step = call.steps[row - call.methods]
+        state.first_order.rule.slots = row.slots
     size = method.count_doubles(&state)
     block = <double*>calloc(LINE - 1 + size + scratch_size(call, row), sizeof(double))
     if block == NULL:

@@ -1,17 +1,15 @@
 """The one loop of all first-order methods."""
 
-from fastopt.core.abi cimport rule_step_fn
+from fastopt.core.rule_step cimport RuleStep
 from fastopt.solvers.iteration cimport Iteration, Method
-from fastopt.solvers.settings cimport MOST_HYPERPARAMETERS
 
 
 cdef struct FirstOrder:
     Iteration iteration
-    rule_step_fn step
-    Py_ssize_t slots          # state vectors of the rule
-    double[MOST_HYPERPARAMETERS] hyperparameters
+    RuleStep rule
     double* slot_vectors      # (slots, n)
     bint stepped              # `trial.x` and the slots are one step ahead of `current`
 
 
 cdef Method first_order_method() noexcept nogil
+cdef void begin_first_order(FirstOrder* state, const double* settings) noexcept nogil

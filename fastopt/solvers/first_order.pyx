@@ -7,10 +7,14 @@ from libc.math cimport INFINITY, isfinite
 from libc.string cimport memcpy
 
 from fastopt.core.abi cimport DIVERGED, REPLY_DONE, RUNNING, UNBOUNDED, Objective, StatusCode
+from fastopt.core.rule_step cimport MOST_HYPERPARAMETERS, clip_scale, take_step
 from fastopt.core.vector cimport all_finite, distance
 from fastopt.solvers.iteration cimport (
     SHARED_VECTORS, Iteration, Method, Point, accept_trial, evaluate, keep_if_best, lay_out_points,
     status_of_reply,
+)
+from fastopt.solvers.settings cimport (
+    AT_CLIP_NORM, AT_CLIP_VALUE, AT_HYPERPARAMETERS, AT_WEIGHT_DECAY,
 )
 
 
@@ -23,6 +27,15 @@ cdef Method first_order_method() noexcept nogil:
     method.prepare = prepare
     method.iterate = iterate
     return method
+
+
+cdef void begin_first_order(FirstOrder* state, const double* settings) noexcept nogil:
+    """The rule itself, which Numba compiles, is the caller's to set."""
+    memcpy(state.rule.hyperparameters, settings + AT_HYPERPARAMETERS,
+           MOST_HYPERPARAMETERS * sizeof(double))
+    state.rule.clip_norm = settings[AT_CLIP_NORM]
+    state.rule.clip_value = settings[AT_CLIP_VALUE]
+    state.rule.weight_decay = settings[AT_WEIGHT_DECAY]
 
 
 cdef void prepare(void* address, const Objective* objective) noexcept nogil:
@@ -39,11 +52,13 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
     cdef Point* current = &iteration.current
     cdef Point* trial = &iteration.trial
     cdef Py_ssize_t n = iteration.n
+    cdef double scale
     cdef int reply
     if not state.stepped:
         memcpy(trial.x, current.x, n * sizeof(double))
-        state.step(trial.x, current.gradient, state.slot_vectors, state.hyperparameters,
-                   iteration.nit + 1, n)
+        scale = clip_scale(&state.rule, <const double*>current.gradient, n)
+        take_step(&state.rule, trial.x, <const double*>current.gradient, state.slot_vectors, scale,
+                  iteration.nit + 1, n, n)
         state.stepped = True
     if not all_finite(trial.x, n):
         return DIVERGED
@@ -62,7 +77,7 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
 
 cdef Py_ssize_t count_doubles(const void* address) noexcept nogil:
     cdef const FirstOrder* state = <const FirstOrder*>address
-    return (SHARED_VECTORS + state.slots) * state.iteration.n
+    return (SHARED_VECTORS + state.rule.slots) * state.iteration.n
 
 
 cdef void lay_out(void* address, double* vectors) noexcept nogil:

@@ -1,7 +1,6 @@
 """Where each setting of a solve is kept in the array of numbers that solvers begin with."""
 
-cdef enum:
-    MOST_HYPERPARAMETERS = 16
+from fastopt.core.rule_step cimport MOST_HYPERPARAMETERS
 
 cdef enum:
     AT_GTOL
@@ -25,6 +24,9 @@ cdef enum:
     AT_ETA
     AT_ABSOLUTE_STEP
     AT_RELATIVE_STEP
+    AT_CLIP_NORM              # INFINITY: not at all
+    AT_CLIP_VALUE             # likewise
+    AT_WEIGHT_DECAY
     AT_HYPERPARAMETERS        # of a first-order rule, to the end
 
 cdef enum:

@@ -15,7 +15,7 @@ cdef class SolverState:
     cdef Method method
     cdef Iteration* iteration         # the first member of the solver's own struct
     cdef object vectors               # the block that its pointers point into
-    cdef object rule_step             # keeps the machine code of `FirstOrder.step` alive
+    cdef object bound_rule            # keeps what `FirstOrder.rule` points to alive
     cdef dict settings
     cdef object lock
     cdef readonly str solver

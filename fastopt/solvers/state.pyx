@@ -16,11 +16,13 @@ from libc.string cimport memcpy
 from fastopt.core.abi import Status
 
 from fastopt.core.abi cimport (
-    NOT_ANALYTIC, RAISED, REPLY_STOP, RUNNING, STOPPED, StatusCode, rule_step_fn,
+    NOT_ANALYTIC, RAISED, REPLY_STOP, RUNNING, STOPPED, StatusCode,
 )
 from fastopt.core.flag cimport is_set
+from fastopt.core.rule_step cimport RuleStep
 from fastopt.core.vector cimport LINE, next_line
 from fastopt.objectives.objective cimport BoundObjective
+from fastopt.rules.bound cimport BoundRule
 from fastopt.solvers.bounded cimport Bounded, copy_bounds
 from fastopt.solvers.box cimport clip
 from fastopt.solvers.catalogue cimport (
@@ -35,7 +37,7 @@ from fastopt.solvers.iteration cimport (
 from fastopt.solvers.limited_memory cimport most_pairs, put_in_order, recall
 from fastopt.solvers.newton cimport IN_OBJECTIVE, IN_STATE, NOT_KNOWN, Newton
 from fastopt.solvers.quasi_newton cimport QuasiNewton
-from fastopt.solvers.settings cimport AT_HYPERPARAMETERS, MOST_HYPERPARAMETERS, SETTING_COUNT
+from fastopt.solvers.settings cimport SETTING_COUNT
 
 from fastopt.solvers.catalogue import SETTINGS, SOLVERS, WORDS
 
@@ -59,7 +61,7 @@ NOT_ANALYTIC_MESSAGE = (
 STRANGE_PICKLE = "this solver was pickled by another version or build of fastopt"
 
 # What the numbers in a pickle mean: raised where that changes but not how many there are.
-LAYOUT = 5
+LAYOUT = 6
 
 cdef dict STATUSES = {int(status): status for status in Status}     # quicker than `Status(...)`
 cdef tuple PLACES = tuple(SETTINGS.items())
@@ -76,7 +78,7 @@ cdef class SolverState:
         Where it starts; copied.
     settings : dict
         Limits and constants, complete and checked, by the names in `SETTINGS`, and besides:
-        ``rule`` and ``hyperparameters`` of a first-order method, ``hess_inv0``, ``bounds`` of
+        what `BoundRule` takes of a first-order method, ``hess_inv0``, ``bounds`` of
         "l-bfgs-b", an array of shape (2, n), and ``may_be_sparse`` of "newton": whether the first
         Hessian decides if there is to be a matrix here.
     """
@@ -156,12 +158,9 @@ cdef class SolverState:
         return 0
 
     cdef int set_rule(self, FirstOrder* state) except -1:
-        from fastopt.rules.steps import c_step      # loads Numba
-        from fastopt.rules.table import RULES
-
-        self.rule_step = c_step(self.settings["rule"])
-        state.step = <rule_step_fn><size_t>self.rule_step.address
-        state.slots = RULES[self.settings["rule"]].slots
+        cdef BoundRule bound = BoundRule(self.settings, np.float64)
+        self.bound_rule = bound
+        state.rule = bound.rule
         return 0
 
     cdef bint can_go_on(self):
@@ -454,7 +453,6 @@ cdef object allocate(Py_ssize_t size):
 
 cdef int read_settings(dict settings, double* numbers) except -1:
     """The settings as solvers read them."""
-    cdef tuple hyperparameters = settings.get("hyperparameters", ())
     cdef Py_ssize_t i
     for i in range(SETTING_COUNT):
         numbers[i] = 0
@@ -462,24 +460,20 @@ cdef int read_settings(dict settings, double* numbers) except -1:
         value = settings.get(name)
         if value is not None:
             numbers[<Py_ssize_t>place] = WORDS[value] if type(value) is str else value
-    if len(hyperparameters) > MOST_HYPERPARAMETERS:
-        raise ValueError(f"a rule has at most {MOST_HYPERPARAMETERS} hyperparameters")
-    for i in range(len(hyperparameters)):
-        numbers[AT_HYPERPARAMETERS + i] = hyperparameters[i]
     return 0
 
 
 def restore(solver, x0, settings, bytes header, vectors, layout=1):
     """A state as it was pickled; pickles of layout 1 did not name it."""
     cdef SolverState state = SolverState(solver, x0, settings)
-    cdef rule_step_fn step = NULL
+    cdef RuleStep rule
     if layout != LAYOUT or len(header) != <Py_ssize_t>state.method.state_size:
         raise ValueError(STRANGE_PICKLE)
     if state.kind == FIRST_ORDER:
-        step = (<FirstOrder*>state.iteration).step
+        rule = (<FirstOrder*>state.iteration).rule
     memcpy(state.iteration, <const char*>header, len(header))
     if state.kind == FIRST_ORDER:
-        (<FirstOrder*>state.iteration).step = step
+        (<FirstOrder*>state.iteration).rule = rule      # its addresses are this process's
     if len(vectors) != state.method.count_doubles(state.iteration):
         raise ValueError(STRANGE_PICKLE)
     if len(vectors) != len(state.vectors):

@@ -1,0 +1,13 @@
+"""A rule with its numbers, ready to be stepped."""
+
+from fastopt.core.rule_step cimport RuleStep
+
+
+cdef class BoundRule:
+
+    cdef RuleStep rule
+    cdef object compiled              # keeps the machine code of the step alive
+    cdef object multiplier            # that of the schedule
+    cdef object table                 # and what it reads
+
+    cdef int set_schedule(self, schedule) except -1

@@ -1,0 +1,20 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt.rules.bound import BoundRule
+
+class Stepper:
+    theta: NDArray[np.floating[Any]]
+    slots: NDArray[np.floating[Any]]
+    t: int
+    def __init__(
+        self,
+        theta: NDArray[np.floating[Any]],
+        rules: list[BoundRule],
+        pieces: list[tuple[int, int, int]],
+    ) -> None: ...
+    def fits(self, grad: Any) -> bool: ...
+    def is_finite(self, grad: NDArray[np.floating[Any]]) -> bool: ...
+    def step(self, grad: Any) -> bool: ...
