@@ -85,6 +85,8 @@ def multiplier(table: Any, rows: int, t: int) -> float:
 
 def remaining(kind: float, taken: float, steps: float, form: float) -> float:
     """What remains of the way from `start` to `end` after `taken` steps: 1 before the first."""
+    if kind == CONSTANT:
+        return 1.0
     if kind == POLYNOMIAL:
         left = max(steps - taken, 0.0) / steps
         return left if form == 1.0 else math.pow(left, form)
@@ -101,9 +103,7 @@ def remaining(kind: float, taken: float, steps: float, form: float) -> float:
         return power(form, taken / steps)
     if kind == STEP:
         return power(form, float(math.floor(taken / steps)))
-    if kind == INVERSE_SQRT:
-        return math.sqrt(steps / (steps + taken))
-    return 1.0
+    return math.sqrt(steps / (steps + taken))  # INVERSE_SQRT
 
 
 def half_wave(left: float) -> float:
