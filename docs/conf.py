@@ -59,6 +59,7 @@ html_sidebars = {
         "guides/derivatives",
         "guides/million_fits",
         "guides/training_loops",
+        "guides/schedules",
         "guides/losses",
         "theory/losses",
         "methods",

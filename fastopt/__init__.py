@@ -12,6 +12,7 @@ from fastopt._version import __version__
 
 if TYPE_CHECKING:
     from fastopt import losses as losses
+    from fastopt import schedules as schedules
     from fastopt.interface.minimize import minimize
     from fastopt.interface.minimize_many import BatchResult, minimize_many
     from fastopt.interface.multistart import multistart
@@ -48,7 +49,7 @@ _HOMES = {
 }
 
 # Those that load more than most programs need.
-_MODULES = ("losses",)
+_MODULES = ("losses", "schedules")
 
 
 def __getattr__(name: str) -> Any:
@@ -71,6 +72,8 @@ def _meet_numba() -> None:
     pyproject.toml. What is loaded later comes here by itself.
     """
     import_module("fastopt.interface.cached_code")
+    if "fastopt.schedules" in sys.modules:
+        import_module("fastopt.schedules.compiled")
     if "fastopt.interface.tuples" in sys.modules:
         import_module("fastopt.interface.numba_overloads")
 

@@ -8,6 +8,7 @@ import pytest
 
 import fastopt
 import fastopt.losses
+import fastopt.schedules
 import fastopt.testing
 from fastopt.core.result import ENDINGS
 from fastopt.interface.methods import METHODS
@@ -33,7 +34,11 @@ PUBLIC = {
         for name in fastopt.testing.__all__
         if name not in fastopt.__all__
     },
-    **{f"losses.{name}": getattr(fastopt.losses, name) for name in fastopt.losses.__all__},
+    **{
+        f"{module.__name__.removeprefix('fastopt.')}.{name}": getattr(module, name)
+        for module in (fastopt.losses, fastopt.schedules)
+        for name in module.__all__
+    },
 }
 MEMBERS = {
     f"{name}.{attribute}": value

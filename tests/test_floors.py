@@ -23,6 +23,7 @@ FLOORS = {
     "_version": -1,  # a constant; anyone may read it
     "core": 0,
     "rules": 1,
+    "schedules": 1,
     "objectives": 2,
     "solvers": 3,
     "kernels": 3,
