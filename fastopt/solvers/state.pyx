@@ -22,7 +22,7 @@ from fastopt.core.flag cimport is_set
 from fastopt.core.rule_step cimport RuleStep
 from fastopt.core.vector cimport LINE, next_line
 from fastopt.objectives.objective cimport BoundObjective
-from fastopt.rules.bound cimport BoundRule
+from fastopt.solvers.bound_rule cimport BoundRule
 from fastopt.solvers.bounded cimport Bounded, copy_bounds
 from fastopt.solvers.box cimport clip
 from fastopt.solvers.catalogue cimport (

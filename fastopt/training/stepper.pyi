@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt.rules.bound import BoundRule
+from fastopt.solvers.bound_rule import BoundRule
 
 class Stepper:
     theta: NDArray[np.floating[Any]]

@@ -10,7 +10,7 @@ cimport numpy as cnp
 from libc.stdlib cimport calloc, free
 
 from fastopt.core.rule_step cimport RuleStep, all_numbers, clip_scale, real, take_step
-from fastopt.rules.bound cimport BoundRule
+from fastopt.solvers.bound_rule cimport BoundRule
 
 cnp.import_array()
 

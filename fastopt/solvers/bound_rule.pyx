@@ -56,7 +56,7 @@ cdef class BoundRule:
             self.set_schedule(settings["schedule"])
 
     cdef int set_schedule(self, schedule) except -1:
-        from fastopt.rules.schedules import c_multiplier
+        from fastopt.schedules.compiled import c_multiplier
 
         self.multiplier = c_multiplier()
         self.table = np.ascontiguousarray(schedule.table, np.float64)
