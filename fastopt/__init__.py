@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     from fastopt.interface.tuples import Options
     from fastopt.plotting import plot_convergence
     from fastopt.testing.derivatives import check_grad, check_hess, check_hessp
+    from fastopt.training.flatten import Layout, flatten
 
 __all__ = [
     "BatchResult",
+    "Layout",
     "Options",
     "Solver",
     "__version__",
     "check_grad",
     "check_hess",
     "check_hessp",
+    "flatten",
     "minimize",
     "minimize_many",
     "multistart",
@@ -36,11 +39,13 @@ __all__ = [
 
 _HOMES = {
     "BatchResult": "fastopt.interface.minimize_many",
+    "Layout": "fastopt.training.flatten",
     "Options": "fastopt.interface.tuples",
     "Solver": "fastopt.interface.solver",
     "check_grad": "fastopt.testing.derivatives",
     "check_hess": "fastopt.testing.derivatives",
     "check_hessp": "fastopt.testing.derivatives",
+    "flatten": "fastopt.training.flatten",
     "minimize": "fastopt.interface.minimize",
     "minimize_many": "fastopt.interface.minimize_many",
     "multistart": "fastopt.interface.multistart",
