@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from fastopt.plotting import plot_convergence
     from fastopt.testing.derivatives import check_grad, check_hess, check_hessp
     from fastopt.training.flatten import Layout, flatten
+    from fastopt.training.second_order import LBFGS, NewtonCG
 
 __all__ = [
+    "LBFGS",
     "BatchResult",
     "Layout",
+    "NewtonCG",
     "Options",
     "Solver",
     "__version__",
@@ -39,7 +42,9 @@ __all__ = [
 
 _HOMES = {
     "BatchResult": "fastopt.interface.minimize_many",
+    "LBFGS": "fastopt.training.second_order",
     "Layout": "fastopt.training.flatten",
+    "NewtonCG": "fastopt.training.second_order",
     "Options": "fastopt.interface.tuples",
     "Solver": "fastopt.interface.solver",
     "check_grad": "fastopt.testing.derivatives",
