@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastopt._version import __version__
 
 if TYPE_CHECKING:
+    from fastopt import adapters as adapters
     from fastopt import losses as losses
     from fastopt.interface.minimize import minimize
     from fastopt.interface.minimize_many import BatchResult, minimize_many
@@ -58,7 +59,7 @@ _HOMES = {
 }
 
 # Those that load more than most programs need.
-_MODULES = ("losses",)
+_MODULES = ("adapters", "losses")
 
 
 def __getattr__(name: str) -> Any:
