@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastopt._version import __version__
 
 if TYPE_CHECKING:
+    from fastopt import adapters as adapters
     from fastopt import losses as losses
     from fastopt import schedules as schedules
     from fastopt.interface.minimize import minimize
@@ -20,15 +21,21 @@ if TYPE_CHECKING:
     from fastopt.interface.tuples import Options
     from fastopt.plotting import plot_convergence
     from fastopt.testing.derivatives import check_grad, check_hess, check_hessp
+    from fastopt.training.flatten import Layout, flatten
+    from fastopt.training.second_order import LBFGS, NewtonCG
 
 __all__ = [
+    "LBFGS",
     "BatchResult",
+    "Layout",
+    "NewtonCG",
     "Options",
     "Solver",
     "__version__",
     "check_grad",
     "check_hess",
     "check_hessp",
+    "flatten",
     "minimize",
     "minimize_many",
     "multistart",
@@ -37,11 +44,15 @@ __all__ = [
 
 _HOMES = {
     "BatchResult": "fastopt.interface.minimize_many",
+    "LBFGS": "fastopt.training.second_order",
+    "Layout": "fastopt.training.flatten",
+    "NewtonCG": "fastopt.training.second_order",
     "Options": "fastopt.interface.tuples",
     "Solver": "fastopt.interface.solver",
     "check_grad": "fastopt.testing.derivatives",
     "check_hess": "fastopt.testing.derivatives",
     "check_hessp": "fastopt.testing.derivatives",
+    "flatten": "fastopt.training.flatten",
     "minimize": "fastopt.interface.minimize",
     "minimize_many": "fastopt.interface.minimize_many",
     "multistart": "fastopt.interface.multistart",
@@ -49,7 +60,7 @@ _HOMES = {
 }
 
 # Those that load more than most programs need.
-_MODULES = ("losses", "schedules")
+_MODULES = ("adapters", "losses", "schedules")
 
 
 def __getattr__(name: str) -> Any:

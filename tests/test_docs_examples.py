@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import fastopt
+import fastopt.adapters
 import fastopt.losses
 import fastopt.schedules
 import fastopt.testing
@@ -36,7 +37,7 @@ PUBLIC = {
     },
     **{
         f"{module.__name__.removeprefix('fastopt.')}.{name}": getattr(module, name)
-        for module in (fastopt.losses, fastopt.schedules)
+        for module in (fastopt.losses, fastopt.schedules, fastopt.adapters)
         for name in module.__all__
     },
 }
@@ -47,6 +48,8 @@ MEMBERS = {
     for attribute, value in vars(owner).items()
     if not attribute.startswith("_")
 }
+# What examples need besides the test extra.
+NEEDS = {"adapters.from_jax": "jax", "adapters.from_torch": "torch"}
 CALLABLES = PUBLIC | {name: value for name, value in MEMBERS.items() if callable(value)}
 
 
@@ -74,6 +77,8 @@ def test_public_names_have_examples_that_hold(name):
     finder = doctest.DocTestFinder(recurse=False)
     (own,) = finder.find(CALLABLES[name], name, globs={})
     assert own.examples, f"{name} has no example"
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name], reason=f"{name} needs it")
     run_examples([own])
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "Switch",
     "Workers",
     "check_callable",
+    "parameter_vector",
     "real_array",
     "real_vector",
     "warn_caller",
@@ -50,6 +51,7 @@ Vector = NDArray[np.float64]
 UNLIMITED = 2**62
 
 _PLAIN_KINDS = "biuf"
+_PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class Check(Protocol):
@@ -116,6 +118,24 @@ def real_vector(name: str, value: Any) -> Vector:
         at = int(finite.argmin())
         raise ValueError(f"`{name}` must be finite, got {float(array[at])!r} at index {at}")
     return array
+
+
+def parameter_vector(name: str, value: Any) -> NDArray[Any]:
+    """A vector that is to be stepped in place, as it is: never a copy."""
+    if not isinstance(value, np.ndarray):
+        _wrong_type(name, "an array of float32 or float64", value)
+    if value.dtype not in _PRECISIONS or isinstance(value, np.ma.MaskedArray):
+        _wrong_type(name, "an array of float32 or float64", value)
+    if value.ndim != 1 or value.size == 0:
+        raise ValueError(
+            f"`{name}` must be one-dimensional with at least one element, got an array of shape "
+            f"{value.shape}; fastopt.flatten makes one vector of several arrays"
+        )
+    if not value.flags.c_contiguous:
+        raise ValueError(f"`{name}` must be contiguous, got an array with strides {value.strides}")
+    if not value.flags.writeable:
+        raise ValueError(f"`{name}` must be writeable, got a read-only array")
+    return value
 
 
 def real_array(name: str, expected: str, value: Any) -> Vector:

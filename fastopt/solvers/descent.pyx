@@ -53,13 +53,14 @@ cdef void begin_descent(Descent* state, const double* settings) noexcept nogil:
     state.search.max_step = INFINITY
     state.search.resolution = FINE
     state.scale = 1
-    begin_marks(&state.marks)
 
 
 cdef void set_out(Descent* state, const Engine* engine, const Objective* objective,
                   double slope) noexcept nogil:
-    """At x0, once it has been evaluated: `slope` is that along a direction which the method has
-    by now; 0 if it has none."""
+    """At x0 or another new point, once that has been evaluated: `slope` is that along a direction
+    which the method has by now; 0 if it has none."""
+    begin_marks(&state.marks)
+    state.aimed = False
     if objective.difference_step > 0:
         state.search.resolution = COARSE          # the slopes are noisy from the start
     state.marks.first_gradient = slope_norm(&state.iteration)

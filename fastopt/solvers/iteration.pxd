@@ -54,7 +54,7 @@ cdef struct Method:
     Py_ssize_t (*count_doubles)(const void* state) noexcept nogil
     void (*lay_out)(void* state, double* vectors) noexcept nogil
     double (*work)(const void* state) noexcept nogil      # operations of its own an iteration
-    # Once, when x0 has been evaluated.
+    # When x0 has been evaluated, and, for methods that can be sent to a new point, when that has.
     void (*prepare)(void* state, const Objective* objective) noexcept nogil
     StatusCode (*iterate)(void* state, const Objective* objective) noexcept nogil
 
@@ -66,6 +66,8 @@ cdef enum:
 cdef void begin(Iteration* state, Py_ssize_t n, const double* settings) noexcept nogil
 cdef StatusCode advance(const Method* method, void* state, const Objective* objective,
                         long long k) noexcept nogil
+cdef StatusCode revisit(const Method* method, void* state, const Objective* objective,
+                        const double* x) noexcept nogil
 cdef const Point* answer(const Iteration* state) noexcept nogil
 cdef double* lay_out_points(Iteration* state, double* vectors) noexcept nogil
 cdef StatusCode status_of_reply(const Iteration* state, int reply) noexcept nogil

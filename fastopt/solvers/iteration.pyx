@@ -6,6 +6,7 @@ steps, nor of how a solver chooses them.
 
 from libc.float cimport DBL_EPSILON
 from libc.math cimport INFINITY, NAN, fabs, isfinite
+from libc.string cimport memcmp, memcpy
 
 from fastopt.core.abi cimport (
     FTOL, GTOL, MAXFEV, MAXITER, NOISY_DIFFERENCES, NOT_ANALYTIC, NOT_FINITE, RAISED, REPLY_DONE,
@@ -79,9 +80,57 @@ cdef StatusCode start(Iteration* state, const Objective* objective) noexcept nog
         if wrong:
             return NOT_ANALYTIC
     state.started = True
-    if current.value == -INFINITY:
+    return status_at_start(current, finite)
+
+
+cdef StatusCode status_at_start(const Point* point, bint finite) noexcept nogil:
+    if point.value == -INFINITY:
         return UNBOUNDED
     return RUNNING if finite else NOT_FINITE
+
+
+cdef StatusCode revisit(const Method* method, void* address, const Objective* objective,
+                        const double* x) noexcept nogil:
+    """Evaluate at x, where the function may be another than it was, and go on from there.
+
+    What was learnt of its curvature is kept. Where point, value and gradient are the current ones
+    to the last bit, nothing changes; nor does it where there is no value to be had.
+    """
+    cdef Iteration* state = <Iteration*>address
+    cdef Point* trial = &state.trial
+    cdef Point previous = state.current
+    cdef StatusCode status
+    cdef Py_ssize_t i
+    cdef int reply
+    memcpy(trial.x, x, state.n * sizeof(double))
+    for i in range(state.n):
+        trial.gradient[i] = NAN
+    trial.value = NAN
+    reply = evaluate(state, objective, trial)
+    if reply != REPLY_DONE:
+        return status_of_reply(state, reply)
+    if state.started and is_same(trial, &previous, state.n):
+        if state.status == RAISED or state.status == STOPPED:
+            state.status = RUNNING
+        return state.status
+    state.current = trial[0]
+    state.trial = previous
+    state.best.value = INFINITY
+    state.decrease = INFINITY           # that of another function
+    state.started = True
+    status = status_at_start(&state.current, isfinite(state.current.value)
+                             and all_finite(state.current.gradient, state.n))
+    if status == RUNNING:
+        method.prepare(address, objective)
+    state.status = status
+    return status
+
+
+cdef bint is_same(const Point* one, const Point* other, Py_ssize_t n) noexcept nogil:
+    """Bit by bit: a NaN is the same as itself."""
+    return (memcmp(&one.value, &other.value, sizeof(double)) == 0
+            and memcmp(one.x, other.x, n * sizeof(double)) == 0
+            and memcmp(one.gradient, other.gradient, n * sizeof(double)) == 0)
 
 
 cdef StatusCode test_termination(const Iteration* state) noexcept nogil:

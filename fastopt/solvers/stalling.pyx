@@ -31,6 +31,7 @@ cdef double EDGE = 1e-8
 cdef void begin_marks(Marks* marks) noexcept nogil:
     marks.least_value = INFINITY
     marks.least_gradient = INFINITY
+    marks.idle = 0
 
 
 cdef StatusCode diagnose(const Marks* marks, const Iteration* iteration,

@@ -26,13 +26,13 @@ from fastopt.solvers.bound_rule cimport BoundRule
 from fastopt.solvers.bounded cimport Bounded, copy_bounds
 from fastopt.solvers.box cimport clip
 from fastopt.solvers.catalogue cimport (
-    BFGS, DFP, FIRST_ORDER, LBFGS, LBFGSB, NEWTON, State, begin_solver, method_of,
+    BFGS, DFP, FIRST_ORDER, LBFGS, LBFGSB, NEWTON, NEWTON_CG, State, begin_solver, method_of,
 )
 from fastopt.solvers.compact_hessian cimport CompactHessian, read_pair, recall_pair
 from fastopt.solvers.first_order cimport FirstOrder
 from fastopt.solvers.inverse_hessian cimport InverseHessian
 from fastopt.solvers.iteration cimport (
-    SHARED_VECTORS, Iteration, Point, advance, answer, slope_norm,
+    SHARED_VECTORS, Iteration, Point, advance, answer, revisit, slope_norm,
 )
 from fastopt.solvers.limited_memory cimport most_pairs, put_in_order, recall
 from fastopt.solvers.newton cimport IN_OBJECTIVE, IN_STATE, NOT_KNOWN, Newton
@@ -206,6 +206,31 @@ cdef class SolverState:
             objective.look_away()
             self.lock.release()
         return status == RUNNING or status == STOPPED
+
+    def revisit(self, BoundObjective objective not None, const double[::1] x not None):
+        """Evaluate at x, where the function may be another than it was, and be there.
+
+        What was learnt of its curvature is kept, and a solve that has ended can go on. Where point,
+        value and gradient are the last iterate's to the last bit, nothing changes. For "l-bfgs" and
+        "newton-cg".
+
+        Raises
+        ------
+        RuntimeError
+            If this state is running already, in another thread or in a caller of this one.
+        Exception
+            What the user's function raised. The state is as it was.
+        """
+        if self.kind != LBFGS and self.kind != NEWTON_CG:
+            raise ValueError(f"{self.solver} cannot be sent to another point")
+        if x.shape[0] != self.iteration.n:
+            raise ValueError(f"`x` must be of shape ({self.iteration.n},), got ({x.shape[0]},)")
+        self.take()
+        try:
+            if revisit(&self.method, self.iteration, &objective.objective, &x[0]) == RAISED:
+                objective.raise_error()
+        finally:
+            self.lock.release()
 
     cdef StatusCode run(self, BoundObjective objective, long long k, bint release) except *:
         cdef StatusCode status
@@ -419,11 +444,15 @@ cdef class SolverState:
     # --- pickling ----------------------------------------------------------------------------
 
     def __reduce__(self):
+        return restore, (self.solver, self.x, self.settings, *self.save())
+
+    def save(self):
+        """All that `restore` needs besides what the state was made of: bytes, an array of float64
+        and the number of their layout."""
         self.take()
         try:
-            return (restore, (self.solver, self.x, self.settings,
-                              (<char*>self.iteration)[:self.method.state_size],
-                              self.gather(), LAYOUT))
+            header = (<char*>self.iteration)[:self.method.state_size]
+            return header, self.gather(), LAYOUT
         finally:
             self.lock.release()
 

@@ -8,7 +8,10 @@ import pytest
 import fastopt
 
 # What `import fastopt` must never load, whoever else has it installed.
-HEAVY = ("numba", "llvmlite", "numba_cuda", "dask", "distributed", "matplotlib", "tqdm", "rich")
+HEAVY = (
+    *("numba", "llvmlite", "numba_cuda", "dask", "distributed", "matplotlib", "tqdm", "rich"),
+    *("torch", "jax"),
+)
 
 
 def modules_after(program):
@@ -37,6 +40,12 @@ def test_second_order_solve_loads_nothing_heavy(method):
 
 def test_table_of_methods_loads_nothing_heavy():
     assert not modules_after("from fastopt.interface.methods import METHODS") & set(HEAVY)
+
+
+def test_adapters_load_no_library_before_they_are_called():
+    loaded = modules_after("import fastopt\nfastopt.adapters.from_torch")
+    assert "fastopt.adapters.torch" in loaded
+    assert not loaded & set(HEAVY)
 
 
 def test_losses_are_there_and_load_numba_when_they_are_asked_for():

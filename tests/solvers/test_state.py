@@ -225,3 +225,62 @@ def test_a_solver_that_lets_the_gil_go_gives_the_same_bits(make_state, n):
     assert threads == {threading.get_ident()}
     assert state.nit <= 5
     assert np.isfinite(state.fun)
+
+
+REVISITING = pytest.mark.parametrize("solver", ["l-bfgs", "newton-cg"])
+
+
+@REVISITING
+@pytest.mark.parametrize("pause", [0, 3, 1000])
+def test_a_point_that_is_revisited_changes_no_bit(
+    make_state, chained_start, solver, objective, pause
+):
+    whole = make_state(solver, chained_start(N))
+    whole.advance(objective, UNLIMITED)
+    state = make_state(solver, chained_start(N))
+    state.advance(objective, pause)
+    nfev = state.nfev
+    state.revisit(objective, state.last_x)
+    assert state.nfev == nfev + 1
+    state.advance(objective, UNLIMITED)
+    assert state.x.tobytes() == whole.x.tobytes()
+    assert (state.status, state.nit, state.nfev) == (whole.status, whole.nit, whole.nfev + 1)
+
+
+@REVISITING
+def test_a_solve_that_has_ended_goes_on_elsewhere(make_state, chained_start, solver, objective):
+    state = make_state(solver, chained_start(N))
+    state.advance(objective, UNLIMITED)
+    assert state.status == Status.GTOL
+    state.revisit(objective, np.full(N, 1.5))
+    assert (state.status, state.fun) == (Status.RUNNING, rosen(np.full(N, 1.5)))
+    np.testing.assert_array_equal(state.jac, rosen_der(np.full(N, 1.5)))
+    state.advance(objective, UNLIMITED)
+    assert state.status == Status.GTOL
+    np.testing.assert_allclose(state.x, 1, atol=1e-4)
+
+
+@REVISITING
+def test_a_point_that_cannot_be_evaluated_is_not_gone_to(
+    make_state, chained_start, solver, objective
+):
+    def fail(x):
+        raise ZeroDivisionError
+
+    state = make_state(solver, chained_start(N))
+    state.advance(objective, 3)
+    before = everything(state)
+    with pytest.raises(ZeroDivisionError):
+        state.revisit(PythonObjective(fail, True, (), N), np.zeros(N))
+    assert everything(state)[1] == before[1]
+    assert state.status == Status.RUNNING
+
+
+def test_other_solvers_and_sizes_are_not_revisited(make_state, chained_start, method, objective):
+    state = make_state(method, chained_start(N), **LIMITED.get(method, {}))
+    if method in ("l-bfgs", "newton-cg"):
+        with pytest.raises(ValueError, match=r"`x` must be of shape \(6,\), got \(2,\)"):
+            state.revisit(objective, np.zeros(2))
+    else:
+        with pytest.raises(ValueError, match="cannot be sent to another point"):
+            state.revisit(objective, np.zeros(N))
