@@ -528,7 +528,7 @@ def _encodable(row: Method, complaints: list[tuple[str, str]]) -> tuple[Any, ...
     rules = []
     for name, option in row.options.items():
         if name not in Options._fields or not (name in hyperparameters or name in SETTINGS):
-            continue      # of a flavor that compiled code has no word for
+            continue  # of a flavor that compiled code has no word for
         default = option.default
         grows = isinstance(default, PerVariable)
         rules.append(

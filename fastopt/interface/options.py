@@ -83,7 +83,7 @@ class _Defaults:
 
     settings: Settings
     per_variable: tuple[tuple[str, int], ...]
-    hyperparameters: dict[str, dict[str, float]]      # by flavor
+    hyperparameters: dict[str, dict[str, float]]  # by flavor
     controls: Controls
 
 

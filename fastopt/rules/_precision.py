@@ -73,7 +73,8 @@ def power(beta: float, t: float) -> float:
     # By double's power in any case: float32's is another in NumPy than in compiled code.
     if isinstance(t, np.float32):
         return float(np.float32(float(np.float32(beta)) ** float(t)))
-    return beta ** float(t)
+    left: float = beta ** float(t)
+    return left
 
 
 @overload(power, strict=False)
@@ -110,4 +111,5 @@ def in_double(t: int, x: Any) -> float:
 @RULE
 def in_own_precision(t: int, x: Any) -> float:
     """The number of a step in the precision of the parameters `x`."""
-    return cast((t,), x.dtype)[0]
+    number: float = cast((t,), x.dtype)[0]
+    return number

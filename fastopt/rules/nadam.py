@@ -145,7 +145,8 @@ def nadam_momentum(t: float, beta1: float, rate: float) -> float:
     >>> nadam_momentum(0.0, 0.9, 0.004), nadam_momentum(1e7, 0.9, 0.004)
     (0.45, 0.9)
     """
-    return beta1 * (1.0 - 0.5 * 0.96 ** (t * rate))
+    missing: float = 0.5 * 0.96 ** (t * rate)
+    return beta1 * (1.0 - missing)
 
 
 @RULE

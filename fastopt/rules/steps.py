@@ -208,10 +208,10 @@ def _find(module: str, name: str) -> Callable[..., Any]:
     return function
 
 
-def _parts(rule: Rule) -> tuple[Callable[..., Any], ...]:
+def _parts(rule: Rule) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     """What a step is made from: the rule, its coefficients and the precision of these."""
-    functions = _find(rule.module, rule.function), _find(rule.module, rule.coefficients)
-    return *functions, in_own_precision if rule.single else in_double
+    function, coefficients = rule_functions(rule.name, rule.flavor)
+    return function, coefficients, in_own_precision if rule.single else in_double
 
 
 def _identity(rule: Rule) -> tuple[object, ...]:

@@ -1,4 +1,9 @@
 from typing import Any
 
+SHAPING: tuple[str, ...]
+
 class BoundRule:
+    names: tuple[str, ...]
     def __init__(self, settings: dict[str, Any], dtype: Any) -> None: ...
+    def get(self, name: str) -> float: ...
+    def set(self, name: str, value: float) -> None: ...

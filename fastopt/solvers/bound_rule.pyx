@@ -15,6 +15,9 @@ from fastopt.rules.table import find_rule
 
 cnp.import_array()
 
+# What is done to the gradient; a rule that decays by itself has the last among its own numbers.
+SHAPING = ("clip_norm", "clip_value", "weight_decay")
+
 
 cdef class BoundRule:
     """A compiled rule.
@@ -34,7 +37,8 @@ cdef class BoundRule:
 
         flavor = settings.get("flavor", "textbook")
         row = find_rule(settings["rule"], flavor)
-        names = [each.name for each in row.hyperparameters]
+        names = tuple([each.name for each in row.hyperparameters])
+        self.hyperparameters = names
         if len(names) > MOST_HYPERPARAMETERS:
             raise ValueError(f"a rule has at most {MOST_HYPERPARAMETERS} hyperparameters")
         self.compiled = c_step(settings["rule"], flavor, dtype)
@@ -54,6 +58,30 @@ cdef class BoundRule:
         self.rule.decoupled = flavor == "keras"
         if settings.get("schedule") is not None:
             self.set_schedule(settings["schedule"])
+
+    @property
+    def names(self):
+        """The numbers that can be had and set: the hyperparameters, and those of the gradient."""
+        return *self.hyperparameters, *[name for name in SHAPING if name not in self.hyperparameters]
+
+    def get(self, str name not None):
+        """A number by its name."""
+        return self.place(name)[0]
+
+    def set(self, str name not None, double value):
+        """Set a number, for the next step."""
+        self.place(name)[0] = value
+
+    cdef double* place(self, str name) except NULL:
+        if name in self.hyperparameters:
+            return &self.rule.hyperparameters[<Py_ssize_t>self.hyperparameters.index(name)]
+        if name == "clip_norm":
+            return &self.rule.clip_norm
+        if name == "clip_value":
+            return &self.rule.clip_value
+        if name == "weight_decay":
+            return &self.rule.weight_decay
+        raise AttributeError(f"the rule has no number called {name!r}")
 
     cdef int set_schedule(self, schedule) except -1:
         from fastopt.schedules.compiled import c_multiplier
