@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from fastopt.interface.multistart import multistart
     from fastopt.interface.solver import Solver
     from fastopt.interface.tuples import Options
+    from fastopt.objectives.minibatches import CSRBatch, Minibatches
     from fastopt.plotting import plot_convergence
     from fastopt.testing.derivatives import check_grad, check_hess, check_hessp
 
 __all__ = [
     "BatchResult",
+    "CSRBatch",
+    "Minibatches",
     "Options",
     "Solver",
     "__version__",
@@ -36,6 +39,8 @@ __all__ = [
 
 _HOMES = {
     "BatchResult": "fastopt.interface.minimize_many",
+    "CSRBatch": "fastopt.objectives.minibatches",
+    "Minibatches": "fastopt.objectives.minibatches",
     "Options": "fastopt.interface.tuples",
     "Solver": "fastopt.interface.solver",
     "check_grad": "fastopt.testing.derivatives",
