@@ -44,5 +44,5 @@ cdef class Gatherer:
     cdef object own           # Numba's descriptions, where there is no machine code that has them
 
     cdef int add(self, Table* table, array, buffer) except -1
-    cdef int add_sparse(self, Table* table, matrix, tuple buffer) except -1
+    cdef int add_sparse(self, Table* table, matrix, buffer) except -1
     cdef void aim(self, Py_ssize_t k, int64_t* data, int64_t* indices, int64_t* indptr)

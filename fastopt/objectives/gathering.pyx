@@ -179,7 +179,7 @@ cdef class Gatherer:
         table.data.buffer = cnp.PyArray_BYTES(<cnp.ndarray?>buffer)
         return 0
 
-    cdef int add_sparse(self, Table* table, matrix, tuple buffer) except -1:
+    cdef int add_sparse(self, Table* table, matrix, buffer) except -1:
         values, indices, indptr = matrix.data, matrix.indices, matrix.indptr
         self.kept.append((values, indices, indptr))
         table.sparse = True
