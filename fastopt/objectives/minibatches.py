@@ -96,7 +96,8 @@ class Minibatches:
     batch_size : int, optional
         The rows of a batch. By default all of them are one batch. 1 is what is called stochastic.
     shuffle : bool, default True
-        Whether each epoch has an order of its own; otherwise rows come as they are in the arrays.
+        Whether each epoch has an order of its own; otherwise rows come as they are in the arrays,
+        as they do if one batch has them all.
     seed : int, default 0
         What the orders depend on, from 0 to 2**64 - 1.
     drop_last : bool, default False
@@ -110,6 +111,8 @@ class Minibatches:
         ``break``) is gone on with there.
     n_samples : int or None
         The length of the arrays; None for a stream.
+    arrays : tuple
+        The arrays and CSR matrices; empty for a stream.
     batch_size : int or None
         The rows of a batch; None for a stream.
 
@@ -215,6 +218,7 @@ class Minibatches:
                 f"{size}"
             )
         self.batch_size = self._size = min(size, n)
+        self.shuffle = self.shuffle and size < n
         self._length = n // self._size if self.drop_last else -(-n // self._size)
 
     def __repr__(self) -> str:

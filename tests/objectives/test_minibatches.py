@@ -480,7 +480,7 @@ def test_full_evaluation_is_the_mean_over_all_rows(is_compiled):
 
 
 def test_one_batch_of_all_is_the_full_evaluation():
-    objective = compiled_of(fastopt.Minibatches(X, Y, shuffle=False))
+    objective = compiled_of(fastopt.Minibatches(X, Y))
     value, grad = objective.evaluate(THETA)
     full = objective.evaluate_all(THETA)
     assert full[0] == value
@@ -840,14 +840,14 @@ def test_other_threads_run_while_batches_are_served_to_compiled_code():
     """Waiting for the thread in the function itself would not end if it held the GIL."""
 
     @njit
-    def waiting(theta, rows, flag):
-        while flag[0] == 0:
-            pass
+    def waiting(theta, rows, flag, k):
+        while flag[k] == 0:
+            flag[1] += 1  # which may be flag[k]: so that is read each time
         return rows[0], theta
 
-    flag = np.zeros(1, dtype=np.int64)
+    flag = np.zeros(2, dtype=np.int64)
     data = fastopt.Minibatches(np.arange(6.0), batch_size=2)
-    objective = compiled_of(data, waiting, args=(flag,), n=1)
+    objective = compiled_of(data, waiting, args=(flag, 0), n=1)
     seen = []
 
     def full():
@@ -855,6 +855,8 @@ def test_other_threads_run_while_batches_are_served_to_compiled_code():
 
     thread = threading.Thread(target=full, daemon=True)
     thread.start()
+    while not flag[1]:
+        pass
     flag[0] = 1
     thread.join(30)
     assert seen == [2.0]
