@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastopt.interface.multistart import multistart
     from fastopt.interface.solver import Solver
     from fastopt.interface.tuples import Options
+    from fastopt.objectives.minibatches import CSRBatch, Minibatches
     from fastopt.plotting import plot_convergence
     from fastopt.testing.derivatives import check_grad, check_hess, check_hessp
     from fastopt.training.flatten import Layout, flatten
@@ -51,8 +52,10 @@ __all__ = [
     "AdamW",
     "Adan",
     "BatchResult",
+    "CSRBatch",
     "Layout",
     "Lion",
+    "Minibatches",
     "Momentum",
     "Nadam",
     "Nesterov",
@@ -88,6 +91,8 @@ _HOMES = {
     "Nadam": "fastopt.training.optimizers",
     "Nesterov": "fastopt.training.optimizers",
     "NewtonCG": "fastopt.training.second_order",
+    "CSRBatch": "fastopt.objectives.minibatches",
+    "Minibatches": "fastopt.objectives.minibatches",
     "Options": "fastopt.interface.tuples",
     "RAdam": "fastopt.training.optimizers",
     "RMSProp": "fastopt.training.optimizers",

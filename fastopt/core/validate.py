@@ -39,6 +39,7 @@ __all__ = [
     "Switch",
     "Workers",
     "check_callable",
+    "is_valid_csr",
     "parameter_vector",
     "real_array",
     "real_vector",
@@ -155,6 +156,20 @@ def real_array(name: str, expected: str, value: Any) -> Vector:
         _wrong_type(name, expected, value)
     with np.errstate(over="ignore"):  # an extended float out of range is then reported as inf
         return np.asarray(array, dtype=np.float64, order="C")
+
+
+def is_valid_csr(csr: Any) -> bool:
+    """Whether compiled loops can trust a CSR matrix of `scipy.sparse`.
+
+    As SciPy's `check_format`, which would tidy up the user's object besides.
+    """
+    n, p = csr.shape
+    indptr, entries = csr.indptr, min(len(csr.indices), len(csr.data))
+    if len(indptr) != n + 1 or indptr[0] != 0 or indptr[-1] > entries:
+        return False
+    used = csr.indices[: indptr[-1]]
+    in_range = used.size == 0 or (used.min() >= 0 and used.max() < p)
+    return bool(in_range and (indptr[1:] >= indptr[:-1]).all())
 
 
 def _real_number(name: str, expected: str, value: Any) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from fastopt.core.validate import real_array
+from fastopt.core.validate import is_valid_csr, real_array
 
 __all__ = ["class_numbers", "matrix", "observations", "weights"]
 
@@ -42,7 +42,7 @@ def _csr(X: Any) -> tuple[Any, int, int]:
     if X.dtype.kind not in "biuf":
         raise TypeError(f"`X` must be a matrix of real numbers, got dtype {X.dtype}")
     csr = X.tocsr()
-    if not _is_valid(csr):  # the compiled loops trust it
+    if not is_valid_csr(csr):  # the compiled loops trust it
         raise ValueError("`X` must be a valid sparse matrix, got one with indices out of range")
     used = slice(int(csr.indptr[-1]))  # there may be room behind
     data = np.ascontiguousarray(csr.data[used], dtype=np.float64)
@@ -52,17 +52,6 @@ def _csr(X: Any) -> tuple[Any, int, int]:
     indices = np.ascontiguousarray(csr.indices[used])
     indptr = np.ascontiguousarray(csr.indptr)
     return (data, indices, indptr, int(X.shape[1])), *X.shape
-
-
-def _is_valid(csr: Any) -> bool:
-    """As SciPy's `check_format`, which would tidy up the user's object besides."""
-    n, p = csr.shape
-    indptr, entries = csr.indptr, min(len(csr.indices), len(csr.data))
-    if len(indptr) != n + 1 or indptr[0] != 0 or indptr[-1] > entries:
-        return False
-    used = csr.indices[: indptr[-1]]
-    in_range = used.size == 0 or (used.min() >= 0 and used.max() < p)
-    return bool(in_range and (indptr[1:] >= indptr[:-1]).all())
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

@@ -142,7 +142,7 @@ cdef class CompiledObjective(BoundObjective):
                 raise MemoryError
             for i in range(len(batched)):
                 if batched[i]:
-                    set_slot(&self.slots[self.slot_count], start, layout.top[i], self.args[i])
+                    set_slot(&self.slots[self.slot_count], start, layout.leaves[i], self.args[i])
                     self.slot_count += 1
         return 0
 

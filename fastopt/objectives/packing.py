@@ -35,13 +35,13 @@ class Leaf(NamedTuple):
 class Layout(NamedTuple):
     """Where the arguments lie.
 
-    ``top`` has a `Leaf` for each argument that is one, None for the others. ``tree`` mirrors the
-    nesting of the tuple; it is None if the arguments are counted: then ``store(address, args)``
-    stores them, and ``release``, a cfunc of the address, gives them back.
+    ``leaves`` mirrors the nesting of the tuple: a `Leaf` for each value that is one, None for those
+    that hold references. ``tree`` is the same, but None if the arguments are counted: then
+    ``store(address, args)`` stores them, and ``release``, a cfunc of the address, gives them back.
     """
 
     size: int
-    top: tuple[Any, ...]
+    leaves: tuple[Any, ...]
     tree: tuple[Any, ...] | None
     store: Callable[..., None] | None = None
     release: Any = None
@@ -58,11 +58,10 @@ def layout_of(arguments: Any, counted: bool = False) -> Layout:
     """
     size = _size(arguments)
     places = zip(arguments, _places(arguments), strict=True)
-    tree = tuple(_tree(type_, place) for type_, place in places)
-    top = tuple(leaf if isinstance(leaf, Leaf) else None for leaf in tree)
-    if not counted and _is_complete(tree):
-        return Layout(size, top, tree)
-    return Layout(size, top, None, *_counted(arguments))
+    leaves = tuple(_tree(type_, place) for type_, place in places)
+    if not counted and _is_complete(leaves):
+        return Layout(size, leaves, leaves)
+    return Layout(size, leaves, None, *_counted(arguments))
 
 
 def _is_complete(tree: Any) -> bool:

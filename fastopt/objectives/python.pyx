@@ -129,6 +129,10 @@ cdef class PythonObjective(BoundObjective):
                                  self.rel_step, self.workers, self.hess, self.hessp,
                                  self.preconditioner, self.bounds)
 
+    def set_args(self, tuple args not None):
+        """Have the function called with other arguments from here on."""
+        self.args = args
+
     cdef object call(self, object function, const double* x):
         point = fresh_copy(x, self.n)
         if self.args:

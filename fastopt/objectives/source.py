@@ -26,6 +26,8 @@ from scipy import LowLevelCallable
 
 from fastopt.objectives.compiled import CFunctionObjective, CompiledObjective
 from fastopt.objectives.machine_code import enters_threads
+from fastopt.objectives.minibatched import MinibatchObjective
+from fastopt.objectives.minibatches import Minibatches, buffers
 from fastopt.objectives.objective import BoundObjective
 from fastopt.objectives.python import PythonObjective
 
@@ -72,11 +74,14 @@ class ObjectiveSource:
         Whether an @njit function is called without the interpreter.
     hess, hessp, preconditioner, bounds
         As in `PythonObjective`.
+    data : fastopt.Minibatches, optional
+        The function's first arguments are batches of these, another one at every evaluation.
 
     Attributes
     ----------
     objective : BoundObjective
-        What evaluates the function. It may be another after `note_calls`.
+        What evaluates the function: with `data`, a `MinibatchObjective`. It may be another after
+        `note_calls`.
     pace : float
         Seconds that an iteration is expected to take; 0 if that is not known.
     turn : context manager
@@ -97,7 +102,18 @@ class ObjectiveSource:
         hessp: Callable[..., Any] | None = None,
         preconditioner: Any = None,
         bounds: NDArray[np.float64] | None = None,
+        data: Minibatches | None = None,
     ) -> None:
+        self._data = data
+        self._further = args
+        if data is not None:
+            if is_c_function(fun):
+                raise TypeError(
+                    "`fun` must be a Python or an @njit function if there is `data`, got a C "
+                    "function, which takes no further arguments"
+                )
+            if is_dispatcher(fun):
+                args = (*buffers(data), *args)
         self._recipe = (fun, jac, args, n, abs_step, rel_step, workers, compile)
         self._second = (hess, hessp)
         self._preconditioner = preconditioner
@@ -110,7 +126,7 @@ class ObjectiveSource:
         # Where no wrapper has been compiled, the module that does it need not be loaded either.
         wrappers = sys.modules.get("fastopt.objectives.wrappers")
         if compile is not False and wrappers and _obstacle(fun, jac, workers, hess, hessp) is None:
-            self._wrapper = wrappers.known_wrapper(fun, jac, args, hess, hessp)
+            self._wrapper = self._served(wrappers.known_wrapper(fun, jac, args, hess, hessp))
         if self._wrapper is not None:
             self._compile()
         elif is_c_function(fun):
@@ -120,27 +136,37 @@ class ObjectiveSource:
                 refuse_masked(args)
             compiling = must_compile(fun, jac, workers, compile, hess, hessp)
             self.turn = turn_of(fun, jac, hess, hessp)
-            if compiling:
-                self._compile()
-            else:
+            if not (compiling and self._compile()):
                 self._counts = compiling is None
-                self.objective = PythonObjective(
-                    fun,
-                    jac,
-                    args,
-                    n,
-                    abs_step,
-                    rel_step,
-                    workers,
-                    hess,
-                    hessp,
-                    preconditioner,
-                    bounds,
+                self._set(
+                    PythonObjective(
+                        fun,
+                        jac,
+                        args,
+                        n,
+                        abs_step,
+                        rel_step,
+                        workers,
+                        hess,
+                        hessp,
+                        preconditioner,
+                        bounds,
+                    )
                 )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        rest = (self._preconditioner, self._bounds)
-        return ObjectiveSource, (*self._recipe, *self._second, *rest)
+        fun, jac, _, *recipe = self._recipe
+        rest = (self._preconditioner, self._bounds, self._data)
+        state = None
+        if isinstance(self.objective, MinibatchObjective):
+            state = self.objective.state_dict() | {"epochs": self.objective.epochs}
+        arguments = (fun, jac, self._further, *recipe, *self._second, *rest)
+        return ObjectiveSource, arguments, state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        assert isinstance(self.objective, MinibatchObjective)
+        self.objective.load_state_dict(state)
+        self.objective.epochs = state["epochs"]
 
     def note_calls(self, nfev: int, njev: int, nhev: int = 0) -> None:
         """Take note of so many more values, gradients and Hessians; compile if that pays from here
@@ -161,25 +187,51 @@ class ObjectiveSource:
         if self._wrapper is not None:
             self._wrapper.pace.note(seconds, self._recipe[3], self._size)
 
-    def _compile(self) -> None:
+    def _compile(self) -> bool:
+        """Have compiled code evaluate the function; False if it goes on through the interpreter."""
         fun, jac, args, n, abs_step, rel_step, *_ = self._recipe
         if self._wrapper is None:
             from fastopt.objectives.wrappers import compile_wrapper
 
-            self._wrapper = compile_wrapper(fun, jac, args, *self._second)
+            self._wrapper = self._served(compile_wrapper(fun, jac, args, *self._second))
+        if self._wrapper is None:
+            return False
         if self._wrapper.exclusive:
             self.turn = _ONE_AT_A_TIME
-        self.objective = CompiledObjective(
-            self._wrapper,
-            args,
-            n,
-            abs_step,
-            rel_step,
-            preconditioner=self._preconditioner,
-            bounds=self._bounds,
+        self._set(
+            CompiledObjective(
+                self._wrapper,
+                args,
+                n,
+                abs_step,
+                rel_step,
+                preconditioner=self._preconditioner,
+                bounds=self._bounds,
+            )
         )
         self._size = size_of(args)
         self.pace = self._wrapper.pace.expected(n, self._size)
+        return True
+
+    def _set(self, inner: BoundObjective) -> None:
+        """Have `inner` evaluate the function, from the place in the data on where it has got to."""
+        if self._data is None:
+            self.objective = inner
+            return
+        before = getattr(self, "objective", None)
+        fun = self._recipe[0]
+        self.objective = MinibatchObjective(inner, self._data, self._further, is_dispatcher(fun))
+        if isinstance(before, MinibatchObjective):
+            self.objective.take_over(before)
+
+    def _served(self, wrapper: Wrapper | None) -> Wrapper | None:
+        """A wrapper, if it can be served with batches where there are any.
+
+        An array that the function hands to the interpreter may be kept there: those of a stream
+        have no owner that compiled code knows.
+        """
+        streamed = self._data is not None and self._data.stream is not None
+        return None if streamed and wrapper and wrapper.layout.tree is None else wrapper
 
 
 def calls_of(jac: Any, nfev: int, njev: int) -> int:
