@@ -91,3 +91,5 @@ cdef enum StatusCode:
     ENDED_BY_OBJECTIVE = 19  # it did so of its own accord
     NOT_ANALYTIC = 20        # transient: complex steps are wrong at x0, an exception says so
     LOST = 21                # of a batch, the worker that had this problem
+    EPOCHS = 22              # of a solve over minibatches: all that were asked for
+    PATIENCE = 23            # likewise: validation has not improved for long enough

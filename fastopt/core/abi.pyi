@@ -25,3 +25,5 @@ class Status(enum.IntEnum):
     ENDED_BY_OBJECTIVE = 19
     NOT_ANALYTIC = 20
     LOST = 21
+    EPOCHS = 22
+    PATIENCE = 23

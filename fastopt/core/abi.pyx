@@ -33,3 +33,5 @@ class Status(enum.IntEnum):
     ENDED_BY_OBJECTIVE = StatusCode.ENDED_BY_OBJECTIVE
     NOT_ANALYTIC = StatusCode.NOT_ANALYTIC
     LOST = StatusCode.LOST
+    EPOCHS = StatusCode.EPOCHS
+    PATIENCE = StatusCode.PATIENCE

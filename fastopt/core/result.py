@@ -65,6 +65,20 @@ ENDINGS: dict[Status, Ending] = {
         "For more, compute the function with less cancellation, scale it, or supply an exact "
         "gradient.",
     ),
+    Status.EPOCHS: Ending(
+        0,
+        True,
+        "epochs",
+        "Stopped as asked: all epochs have been run. "
+        "To go on from here, restart at x with a smaller learning rate (lr), or run more epochs.",
+    ),
+    Status.PATIENCE: Ending(
+        0,
+        True,
+        "patience",
+        "Stopped as asked: validation has not improved for patience epochs; x is where it was "
+        "best. To look further, raise patience.",
+    ),
     Status.MAXITER: Ending(
         1,
         False,
@@ -110,7 +124,7 @@ ENDINGS: dict[Status, Ending] = {
         False,
         None,
         "The iterates diverged until the function or its gradient was no longer finite; the "
-        "lowest point before that is returned. "
+        "lowest point before that is returned (the last one, of a solve over minibatches). "
         "Use a smaller learning rate (lr), or scale the variables.",
     ),
     Status.UNBOUNDED: Ending(

@@ -25,6 +25,7 @@ from scipy.optimize import LbfgsInvHessProduct
 
 __all__ = [
     "UNLIMITED",
+    "Callback",
     "Check",
     "Choice",
     "CurvaturePairs",
@@ -411,6 +412,19 @@ class Preconditioner:
         if not (np.isfinite(diagonal) & (diagonal > 0)).all():
             raise ValueError(f"`{name}` must be positive and finite, got {reprlib.repr(value)}")
         return diagonal.copy()
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """Something to be called."""
+
+    @property
+    def expected(self) -> str:
+        return "callable"
+
+    def __call__(self, name: str, value: Any, n: int) -> Any:
+        check_callable(name, value)
+        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from fastopt.core.validate import (
     UNLIMITED,
+    Callback,
     Check,
     Choice,
     CurvaturePairs,
@@ -32,6 +33,7 @@ from fastopt.rules.table import FLAVORS, RULES, Hyperparameter
 
 __all__ = [
     "METHODS",
+    "OPTIONS_OF_DATA",
     "SCIPY_METHODS",
     "Method",
     "Option",
@@ -494,6 +496,7 @@ def _first_order(name: str, title: str, when: str, aliases: tuple[str, ...] = ()
             "clip_norm": _CLIP_NORM,
             "clip_value": _CLIP_VALUE,
             **shaping,
+            **_EPOCHS,
             **_stopping(ftol=0.0, maxiter=10000, maxfev=UNLIMITED),
             **_differences(absolute_step=False),
             **_RUNNING,
@@ -532,6 +535,50 @@ _WEIGHT_DECAY = Option(
     "Times x, this is added to the gradient after clipping; with flavor='keras' x loses lr times "
     "as much of itself before the step.",
 )
+
+
+# For solves over minibatches alone.
+_EPOCHS = {
+    "epochs": Option(
+        10,
+        Integer(low=0, unlimited=True),
+        "With `data`: how many epochs to run; inf is off.",
+    ),
+    "full_every": Option(
+        0,
+        Integer(low=0),
+        "With `data`: after each so many epochs f is evaluated for all of the data, and gtol, ftol "
+        "and stopval are tested there; 0 is never.",
+    ),
+    "validation": Option(
+        None,
+        Callback(),
+        "With `data`: a function of x, evaluated after each epoch; the x of its lowest value is "
+        "returned.",
+    ),
+    "patience": Option(
+        math.inf,
+        Integer(low=1, unlimited=True),
+        "With `data`: stop when so many epochs have not improved the validation.",
+    ),
+    "averaging": Option(
+        None,
+        Choice(("polyak", "ema")),
+        "With `data`: return a mean of the iterates, 'polyak', or one that forgets, 'ema'.",
+    ),
+    "average_decay": Option(
+        0.999,
+        Real(0.0, 1.0, open_high=True),
+        "With `data`: what the mean that forgets keeps of itself in each iteration.",
+    ),
+    "average_from": Option(
+        0,
+        Integer(low=0),
+        "With `data`: the epochs whose iterates are left out of the mean.",
+    ),
+}
+#: Those options, which mean nothing to a solve without data.
+OPTIONS_OF_DATA = frozenset(_EPOCHS)
 
 
 METHODS: dict[str, Method] = {

@@ -26,6 +26,7 @@ from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_metho
 from fastopt.interface.options import check_tol, scipy_options
 from fastopt.interface.solver import DIFFERENCES, Solver, check_jac
 from fastopt.interface.tuples import Options
+from fastopt.objectives.minibatches import Minibatches
 from fastopt.objectives.source import is_c_function
 
 __all__ = [
@@ -50,6 +51,7 @@ def minimize(
     tol: float | None = None,
     callback: Callable[..., Any] | None = None,
     options: Mapping[str, Any] | Options | None = None,
+    data: Minibatches | None = None,
 ) -> OptimizeResult:
     """Minimize a function of one or more variables, as `scipy.optimize.minimize` does.
 
@@ -83,8 +85,12 @@ def minimize(
         - ``"newton-cg"``: the same on products with the Hessian, for many variables;
         - ``"trust-exact"``, ``"dogleg"``: Newton's method in a trust region, on the Hessian;
         - ``"trust-ncg"``: the same on products, for many variables;
-        - ``"gd"``: gradient descent;
-        - ``"adam"``: Adam;
+        - ``"gd"`` or ``"sgd"``, ``"momentum"``, ``"nesterov"``: gradient descent, and with
+          momentum;
+        - ``"adagrad"``, ``"adadelta"``, ``"rmsprop"``, ``"rmsprop-momentum"``,
+          ``"rmsprop-centered"``, ``"adam"``, ``"nadam"``, ``"adamw"``, ``"amsgrad"``,
+          ``"adamax"``, ``"radam"``, ``"lion"``, ``"adan"``: gradient descent with a step length for
+          each variable;
         - any other method of `scipy.optimize.minimize`, which then solves the problem.
 
         By default BFGS, or ``"l-bfgs-b"`` if `bounds` are given, or SciPy's SLSQP if `constraints`
@@ -123,13 +129,17 @@ def minimize(
         ``"l-bfgs-b"`` ``ftol``
         as well. An option given by name has precedence.
     callback : callable, optional
-        Called after each iteration. If its only parameter is named ``intermediate_result``, it is
-        called as ``callback(intermediate_result=result)`` with an OptimizeResult that holds
+        Called after each iteration, with `data` after each epoch. If its only parameter is named
+        ``intermediate_result``, it is called as ``callback(intermediate_result=result)`` with an OptimizeResult that holds
         ``x, fun, jac, nit, nfev, njev`` and ``step``, the length of the last step; otherwise as
         ``callback(x)``. Either way the arrays are fresh copies. Raising StopIteration ends the
         solve with status 99; any other exception comes out unchanged.
     options : dict or Options, optional
         Options of the method, described below. None leaves an option at its default.
+    data : fastopt.Minibatches, optional
+        Data of which `fun` gets a batch as its first arguments, another one in each iteration:
+        ``fun(x, X_batch, y_batch, *args)`` for ``data=Minibatches(X, y)``. It is taken to be a mean
+        over the rows of its batch. With first-order methods alone.
 
     Returns
     -------
@@ -149,7 +159,11 @@ def minimize(
           ``"stopval"``, ``"roundoff"``; None if none does, or if SciPy solved it;
         - ``method``, ``library``: what solved the problem, the latter ``"fastopt"`` or
           ``"scipy"``;
-        - ``trace``, ``allvecs``: if the options of these names asked for them.
+        - ``trace``, ``allvecs``: if the options of these names asked for them;
+        - with `data`: ``epochs``, how many were completed, ``loss``, the mean of the batches'
+          values in the last one, each at its own x, and ``validation``, the lowest, if that option
+          is given. ``fun`` and ``jac`` are those of all the data at ``x`` (where the data come from
+          an iterator, ``loss`` and the last batch's gradient).
 
     Raises
     ------
@@ -208,16 +222,16 @@ def minimize(
     stopval : float, default -inf
         Stop, successfully, when f is at most this.
     maxiter : int or inf, default 200 n
-        (15000 for ``"l-bfgs"`` and ``"l-bfgs-b"``, 10000 for ``"gd"`` and ``"adam"``.)
-        Stop after so many iterations.
+        (15000 for ``"l-bfgs"`` and ``"l-bfgs-b"``, 10000 for first-order methods, no limit for
+        them with `data`.) Stop after so many iterations.
     maxfev : int or inf, default inf; 15000 for ``"l-bfgs"`` and ``"l-bfgs-b"``
         Stop after so many evaluations of the function, those for differences included. Also
         called ``maxfun``.
     maxtime : float, default inf
         Stop after so many seconds.
     finite_diff_rel_step : float or array of shape (n,), optional
-        Step of the differences, relative to abs(x), if `jac` names a scheme; with ``"gd"`` and
-        ``"adam"`` also if `jac` is None. The default suits the scheme.
+        Step of the differences, relative to abs(x), if `jac` names a scheme; with first-order
+        methods also if `jac` is None. The default suits the scheme.
     workers : map-like callable or int, optional
         Evaluates the points of a difference, as ``workers(function, points)``; a number is that of
         processes to start, -1 one a core. To reach them, `fun` and `args` have to pickle.
@@ -234,7 +248,9 @@ def minimize(
         Keep a history in ``result.trace``: a dict of arrays of equal length, ``"nit"``,
         ``"nfev"``, ``"njev"``, ``"time"`` (seconds since the start), ``"fun"``, ``"gnorm"``
         (infinity norm of the gradient, projected within bounds) and ``"step"``, at the start and
-        after each iteration.
+        after each iteration. With `data`, a row after each epoch: ``"epoch"``, ``"nit"``,
+        ``"nfev"``, ``"njev"``, ``"time"``, ``"loss"``, ``"lr"`` and, as far as they were evaluated,
+        otherwise NaN, ``"fun"``, ``"gnorm"`` and ``"validation"``.
     progress : bool, default False
         Show a progress bar. This needs tqdm.
     on_interrupt : {"raise", "return"}, default "raise"
@@ -288,15 +304,56 @@ def minimize(
         A step is taken if it lowers the function by more than this part of what was predicted; at
         least 0, below 0.25.
 
-    **Options of "gd" and "adam"**
+    **Options of first-order methods**
 
-    lr : float, default 0.01; 0.001 for ``"adam"``
-        Step length.
-    beta1, beta2 : float, default 0.9 and 0.999; ``"adam"`` only
-        Decay rates of the means of the gradient and of its square.
-    eps : float, default 1e-8; ``"adam"`` only
-        Added to the root of the mean square. (The step of differences is
+    lr : float, default 0.01
+        (0.001 for ``"rmsprop"`` and its kin and for ``"adam"`` and its kin, but 0.002 for
+        ``"adamax"`` and 0.0001 for ``"lion"``; ``"adadelta"`` has none.) Step length.
+    momentum : float, default 0.9; 0 for ``"rmsprop-centered"``
+        The part of the velocity that is kept.
+    decay : float, default 0.9; ``"adadelta"``, ``"rmsprop"`` and its kin
+        Decay rate of the mean square of the gradient.
+    beta1, beta2, beta3 : float, default 0.9 and 0.999; ``"adam"`` and its kin
+        Decay rates of the means of the gradient and of its square (0.9 and 0.99 for ``"lion"``);
+        for ``"adan"`` 0.98, 0.92 and 0.99, of the means of the gradient, of its change and of a
+        square.
+    eps : float, default 1e-8; 1e-6 for ``"adadelta"``
+        Added to a mean square or its root, before that divides. (The step of differences is
         ``finite_diff_rel_step``.)
+    weight_decay : float, default 0; 0.01 for ``"adamw"``
+        Times x, it is added to the gradient after clipping; with ``flavor="keras"`` x loses lr
+        times as much of itself before the step. ``"adamw"``, ``"lion"`` and ``"adan"`` have a decay
+        of their own beside the step.
+    clip_norm, clip_value : float, default inf
+        A gradient longer than the one is shortened to it; then its entries are clipped to the
+        magnitude of the other.
+    schedule : Schedule, optional
+        What multiplies the step length at each step: one of `fastopt.schedules`.
+    flavor : {"textbook", "torch", "optax", "keras"}, default "textbook"
+        Whose form of the rule, and whose defaults. Some hyperparameters are found with others than
+        the textbook's form alone: ``dampening`` (momentum, torch), ``lr_decay`` (AdaGrad, torch),
+        ``initial_accumulator`` (AdaGrad), ``eps_root`` (Adam and its kin, optax),
+        ``momentum_decay`` (Nadam, torch), ``threshold`` (RAdam, optax).
+
+    **Options of first-order methods with** `data`
+
+    epochs : int or inf, default 10
+        How many epochs to run. That the last one has been run is a success, with
+        ``converged_to="epochs"``.
+    full_every : int, default 0
+        After each so many epochs the function is evaluated for all of the data, and ``gtol``,
+        ``ftol`` and ``stopval`` are tested there, which are not tested otherwise. 0 is never.
+    validation : callable, optional
+        A function of x, the less the better, called after each epoch; the x of its lowest value is
+        returned.
+    patience : int or inf, default inf
+        Stop when so many epochs have not improved the validation.
+    averaging : {"polyak", "ema"}, optional
+        Return a mean of the iterates, of all of them or one that forgets.
+    average_decay : float, default 0.999
+        What the mean that forgets keeps of itself in each iteration, once it is older than that.
+    average_from : int, default 0
+        The epochs whose iterates are left out of the mean.
 
     References
     ----------
@@ -358,6 +415,8 @@ def minimize(
     (array([0.5 , 0.25]), 'fastopt', 'l-bfgs-b')
     """
     if callable(method):
+        if data is not None:
+            raise ValueError("`data` must be None where `method` is a callable")
         fun, jac = _scipy_form(fun, jac)
         return scipy.optimize.minimize(
             fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options
@@ -383,8 +442,14 @@ def minimize(
     ):
         if hess is not None and not row.second_order:
             _check_hessian(hess, hessp)
-        return Solver(fun, x0, args, name, jac, hess, hessp, box, tol, options).run(callback)
+        solver = Solver(fun, x0, args, name, jac, hess, hessp, box, tol, options, data)
+        return solver.run(callback)
 
+    if data is not None:
+        raise ValueError(
+            "`data` must be None where SciPy solves the problem, got an object of type "
+            f"{type(data).__name__}"
+        )
     if is_c_function(fun):
         raise TypeError(
             "`fun` must be callable from Python where SciPy solves the problem, got a C function"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeWarning
 
-from fastopt.core.validate import Real, warn_caller
+from fastopt.core.validate import UNLIMITED, Real, warn_caller
 from fastopt.interface.methods import METHODS, Method, PerVariable, closest
 from fastopt.interface.tuples import Options
 from fastopt.rules.table import FLAVORS, find_rule
@@ -52,6 +52,9 @@ _SOLVER_SETTINGS = frozenset(
         "clip_norm",
         "clip_value",
         "weight_decay",
+        "averaging",
+        "average_decay",
+        "average_from",
     )
 )
 _TOL = Real(low=0.0)
@@ -75,6 +78,10 @@ class Controls(NamedTuple):
     workers: int | Callable[..., Any] | None = None
     compile: bool | str = "auto"
     preconditioner: Any = None
+    epochs: int = 0
+    full_every: int = 0
+    validation: Callable[..., Any] | None = None
+    patience: int = UNLIMITED
 
 
 @dataclass(frozen=True)

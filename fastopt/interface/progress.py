@@ -64,11 +64,15 @@ class History:
             result["allvecs"] = [point.copy() for point in self._points]
 
 
-def observer_of(callback: Callable[..., Any]) -> Callable[[SolverState], None]:
+def observer_of(
+    callback: Callable[..., Any],
+    describe: Callable[[SolverState], OptimizeResult] | None = None,
+) -> Callable[[SolverState], None]:
     """What calls `callback` by the one of SciPy's two protocols that its signature asks for.
 
     A callback whose only parameter is called ``intermediate_result`` gets an OptimizeResult by
-    that name; any other gets a copy of x.
+    that name; any other gets a copy of x. `describe` makes the former, where it is not to be what
+    the state says of its last iterate.
     """
     check_callable("callback", callback)
     try:
@@ -76,7 +80,10 @@ def observer_of(callback: Callable[..., Any]) -> Callable[[SolverState], None]:
     except (TypeError, ValueError):  # some builtins have no signature to inspect
         parameters = set()
     if parameters == {"intermediate_result"}:
-        return lambda state: callback(intermediate_result=intermediate_result(state))
+        described = describe or intermediate_result
+        return lambda state: callback(intermediate_result=described(state))
+    if describe is not None:
+        return lambda state: callback(describe(state).x)
     return lambda state: callback(state.last_x)
 
 

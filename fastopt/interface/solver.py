@@ -20,16 +20,20 @@ from fastopt.core.abi import Status
 from fastopt.core.result import ENDINGS, Ending, paused
 from fastopt.core.validate import UNLIMITED, check_callable, real_vector, warn_caller
 from fastopt.interface.bounds import fit_method, read_bounds, refuse_bounds
+from fastopt.interface.epochs import Epochs, check_data, refuse_options_of_data
 from fastopt.interface.errand import Errand
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
-from fastopt.interface.options import Controls, read_options
+from fastopt.interface.options import Controls, Settings, as_mapping, read_options
 from fastopt.interface.progress import History, ProgressBar, observer_of, print_summary
 from fastopt.interface.tuples import Options
 from fastopt.interface.workers import ProcessPool, check_sendable
+from fastopt.objectives.minibatched import MinibatchObjective
+from fastopt.objectives.minibatches import Minibatches
 from fastopt.objectives.objective import BoundObjective
 from fastopt.objectives.python import PythonObjective
 from fastopt.objectives.source import ObjectiveSource, is_c_function
 from fastopt.objectives.sparse import SPARSE_FROM
+from fastopt.rules.table import find_rule
 from fastopt.solvers.state import SolverState
 
 __all__ = ["DIFFERENCES", "Solver", "check_jac", "check_second"]
@@ -80,6 +84,8 @@ class Solver:
         The method's options, as in `minimize`. `advance` observes those that end a solve (such as
         ``maxtime``, counted while the solve runs) or record it (``trace``, ``return_all``);
         ``progress``, ``disp`` and ``on_interrupt`` concern `run` alone.
+    data : fastopt.Minibatches, optional
+        Data for the function's first arguments, a batch in each iteration, as in `minimize`.
 
     Raises
     ------
@@ -140,8 +146,13 @@ class Solver:
         bounds: Bounds | Sequence[tuple[float | None, float | None]] | None = None,
         tol: float | None = None,
         options: Mapping[str, Any] | Options | None = None,
+        data: Minibatches | None = None,
     ) -> None:
         row = _find_row(method, bounds)
+        if data is not None:
+            data = check_data(row, data)
+        elif options:
+            refuse_options_of_data(as_mapping(options))
         if not is_c_function(fun):
             check_callable("fun", fun)
         jac = check_jac(jac)
@@ -155,6 +166,8 @@ class Solver:
             raise refuse_bounds(row)
         row = fit
         settings, controls = read_options(row, options, tol, start.size)
+        if data is not None and as_mapping(options).get("maxiter") is None:
+            settings["maxiter"] = UNLIMITED
         args = tuple(args) if isinstance(args, tuple) else (args,)
 
         self._row = row
@@ -182,14 +195,19 @@ class Solver:
             hessp,
             controls.preconditioner,
             None if box is None else box.ends,
+            data,
         )
+        self._epochs = None if data is None else Epochs(data, settings, controls)
+        self._lr = (math.nan, None)
+        if row.rule is not None:
+            self._lr = _step_length(settings)
         if box is not None:
             settings["bounds"] = box.ends
         if hess is not None and row.solver == "newton" and start.size >= SPARSE_FROM:
             settings["may_be_sparse"] = True
         self._state = SolverState(row.solver, start, settings)
         self._history: History | None = None
-        if controls.trace or controls.return_all:
+        if data is None and (controls.trace or controls.return_all):
             self._history = History(trace=controls.trace, return_all=controls.return_all)
         self._elapsed = 0.0
         self._span_start: float | None = None
@@ -231,6 +249,8 @@ class Solver:
         ticket = object()
         try:
             self._enter(ticket)
+            if self._epochs is not None:
+                return self._advance_by_epochs(k, None, None)
             if self._history is None:
                 return self._advance_in_slices(k, None)
             return self._advance_by_steps(k, None, None)
@@ -265,7 +285,7 @@ class Solver:
         >>> round(float(result.x[0]), 4), result.converged_to
         (3.0, 'gtol')
         """
-        observe = None if callback is None else observer_of(callback)
+        observe = None if callback is None else observer_of(callback, self._describe_epoch())
         controls = self._controls
         bar = None
         ticket = object()
@@ -273,7 +293,9 @@ class Solver:
             self._enter(ticket)
             if controls.progress:
                 bar = ProgressBar(self._row.name, self._state.nit, self._maxiter)
-            if observe is None and self._history is None:
+            if self._epochs is not None:
+                self._advance_by_epochs(UNLIMITED, observe, bar)
+            elif observe is None and self._history is None:
                 self._advance_in_slices(UNLIMITED, bar)
             else:
                 self._advance_by_steps(UNLIMITED, observe, bar)
@@ -330,22 +352,26 @@ class Solver:
             result["hess_inv"] = hess_inv
         if self._history is not None:
             self._history.add_to(result)
+        if self._epochs is not None:
+            with self._source.turn:
+                self._epochs.add_to(result, state, self._served)
         return result
 
     @property
     def x(self) -> NDArray[np.float64]:
         """The current point, a fresh array of shape (n,)."""
-        return self._state.x
+        return self._state.x if self._epochs is None else self._epochs.x(self._state)
 
     @property
     def fun(self) -> float:
-        """The function's value at `x`; NaN before the first evaluation."""
-        return self._state.fun
+        """The function's value at `x`, of minibatches the mean over the epoch so far; NaN before
+        the first evaluation."""
+        return self._state.fun if self._epochs is None else self._served.running_loss
 
     @property
     def jac(self) -> NDArray[np.float64]:
-        """The gradient at `x`, a fresh array of shape (n,)."""
-        return self._state.jac
+        """The gradient at `x`, of minibatches the last batch's; a fresh array of shape (n,)."""
+        return self._state.jac if self._epochs is None else self._state.last_jac
 
     @property
     def nit(self) -> int:
@@ -466,6 +492,51 @@ class Solver:
                     going = False
         return going
 
+    def _advance_by_epochs(
+        self,
+        k: int,
+        observe: Callable[[SolverState], None] | None,
+        bar: ProgressBar | None,
+    ) -> bool:
+        """At most `k` iterations, with a look at what each epoch has led to."""
+        state, epochs = self._state, self._epochs
+        assert epochs is not None
+        going = self._slice(0)
+        if going and self._controls.epochs == 0:
+            state.finish(Status.EPOCHS)
+            return False
+        while going and k > 0:
+            nit = state.nit
+            going = self._advance_in_slices(min(k, epochs.left(nit, observe is not None)), bar)
+            k -= state.nit - nit
+            if not epochs.is_over(state.nit, self._served):
+                continue
+            length, schedule = self._lr
+            lr = length * (schedule(max(1, state.nit)) if schedule is not None else 1.0)
+            with self._source.turn:
+                status = epochs.close(state, self._served, self._time(), lr)
+            if state.stopped and self._served.ended:
+                status = status or Status.EPOCHS
+            if observe is not None:
+                try:
+                    observe(state)
+                except StopIteration:
+                    status = Status.CALLBACK
+            if status is not None and (going or state.stopped):
+                state.finish(status)
+                going = False
+        return going
+
+    @property
+    def _served(self) -> MinibatchObjective:
+        """The objective of a solve over minibatches."""
+        objective = self._source.objective
+        assert isinstance(objective, MinibatchObjective)
+        return objective
+
+    def _describe_epoch(self) -> Callable[[SolverState], OptimizeResult] | None:
+        return None if self._epochs is None else self._epochs.describe
+
     def _slice(self, k: int) -> bool:
         """At most `k` iterations, and none after `maxtime`; with 0, the evaluation at x0."""
         state = self._state
@@ -481,7 +552,10 @@ class Solver:
             state.finish(Status.MAXTIME)
             return False
         if going and state.stopped:
-            state.finish(Status.ENDED_BY_OBJECTIVE)
+            if self._epochs is not None and self._served.ended:
+                state.land()
+            else:
+                state.finish(Status.ENDED_BY_OBJECTIVE)
             return False
         return going
 
@@ -489,13 +563,14 @@ class Solver:
         """At most `k` iterations, cut short after so many seconds."""
         state, source = self._state, self._source
         objective = source.objective
-        if isinstance(objective, PythonObjective):
-            objective.deadline = perf_counter() + seconds
+        inner = objective.inner if isinstance(objective, MinibatchObjective) else objective
+        if isinstance(inner, PythonObjective):
+            inner.deadline = perf_counter() + seconds
             nfev, njev, nhev = state.nfev, state.njev, state.nhev
             try:
                 return state.advance(objective, k)
             finally:
-                objective.deadline = math.inf
+                inner.deadline = math.inf
                 source.note_calls(state.nfev - nfev, state.njev - njev, state.nhev - nhev)
 
         start, nit = perf_counter(), state.nit
@@ -596,6 +671,14 @@ def check_second(
     if hess != "2-point":
         raise ValueError(f"{expected}, got {hess!r}")
     return None, hessp
+
+
+def _step_length(settings: Settings) -> tuple[float, Any]:
+    """A first-order method's step length, NaN if it has none, and its schedule."""
+    rule = find_rule(settings["rule"], settings["flavor"])
+    names = [each.name for each in rule.hyperparameters]
+    length = settings["hyperparameters"][names.index("lr")] if "lr" in names else math.nan
+    return length, settings["schedule"]
 
 
 def _find_row(method: Any, bounds: Any) -> Method:

@@ -16,14 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.core.validate import Integer, NormOrder, Real, Steps
-from fastopt.interface.methods import METHODS, Option
+from fastopt.interface.methods import METHODS, OPTIONS_OF_DATA, Option
 
 __all__ = ["CompiledResult", "Options", "OptionsType"]
 
 
 def _is_number(name: str, option: Option) -> bool:
-    # SciPy's `iprint` has no effect.
-    return isinstance(option.check, Real | Integer | NormOrder | Steps) and name != "iprint"
+    # SciPy's `iprint` has no effect,
+    # and compiled code has no minibatches.
+    if name == "iprint" or name in OPTIONS_OF_DATA:
+        return False
+    return isinstance(option.check, Real | Integer | NormOrder | Steps)
 
 
 _FIELDS = tuple(
@@ -66,9 +69,12 @@ class Options(_make_base("_Fields", _FIELDS), metaclass=OptionsType):  # type: i
     initial_trust_radius, max_trust_radius, eta : float, optional
         The steps of trust-region methods: the longest at first and ever, and the least gain.
     finite_diff_rel_step, eps : float, optional
-        Steps of differences, the same for all variables. With ``"adam"``, ``eps`` is Adam's own.
-    lr, beta1, beta2 : float, optional
-        Hyperparameters of ``"gd"`` and ``"adam"``.
+        Steps of differences, the same for all variables. With first-order methods, ``eps`` is
+        theirs.
+    lr, momentum, decay, beta1, beta2, beta3 : float, optional
+        Hyperparameters of the first-order methods, in the textbook's form.
+    clip_norm, clip_value, weight_decay : float, optional
+        What is done to the gradient before a first-order method's step.
 
     Raises
     ------

@@ -50,6 +50,7 @@ cdef struct Place:
     int64_t batch
     double loss_sum           # weighted with the batches' rows,
     int64_t rows              # so many in all
+    double epoch_loss         # of the last epoch that is complete: their mean
 
 
 cdef struct Feed:
@@ -105,6 +106,8 @@ cdef void move_on(Feed* feed, double value) noexcept nogil:
     cdef Place* place = &feed.place
     feed.before = place[0]
     if place.batch == 0:
+        if place.rows > 0:
+            place.epoch_loss = place.loss_sum / place.rows
         place.loss_sum = 0
         place.rows = 0
     place.loss_sum += feed.rows * value
@@ -385,6 +388,12 @@ cdef class MinibatchObjective(BoundObjective):
         return place.loss_sum / place.rows if place.rows > 0 else NAN
 
     @property
+    def epoch_loss(self):
+        """The same of the epoch before the one that the last batch served was of; NaN if there is
+        none."""
+        return self.feed.place.epoch_loss
+
+    @property
     def nfev(self):
         """How many batches have been evaluated, those of `evaluate_all` included."""
         return self.feed.nfev
@@ -414,7 +423,7 @@ cdef class MinibatchObjective(BoundObjective):
 
     def seek(self, int64_t epoch, int64_t batch=0):
         """Go to a place, as `Minibatches.seek`. The running loss begins anew."""
-        self.place_at(Place(epoch, batch, 0.0, 0))
+        self.place_at(Place(epoch, batch, 0.0, 0, NAN))
 
     cdef int place_at(self, Place place) except -1:
         if place.epoch < 0 or place.batch < 0 or 0 < self.feed.batches <= place.batch:
@@ -430,12 +439,12 @@ cdef class MinibatchObjective(BoundObjective):
         """The place, as numbers by name: with it, the solve goes on as if it had not stopped."""
         cdef const Place* place = &self.feed.place
         return {"epoch": place.epoch, "batch": place.batch, "loss_sum": place.loss_sum,
-                "rows": place.rows, "nfev": self.feed.nfev}
+                "rows": place.rows, "epoch_loss": place.epoch_loss, "nfev": self.feed.nfev}
 
     def load_state_dict(self, state):
         """Go to where a `state_dict` was taken."""
         self.place_at(Place(int(state["epoch"]), int(state["batch"]), float(state["loss_sum"]),
-                            int(state["rows"])))
+                            int(state["rows"]), float(state["epoch_loss"])))
         self.feed.nfev = int(state["nfev"])
 
     def take_over(self, MinibatchObjective other not None):

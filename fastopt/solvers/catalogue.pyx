@@ -9,7 +9,9 @@ from fastopt.solvers.conjugate_gradient cimport (
     DAI_YUAN, FLETCHER_REEVES, HAGER_ZHANG_BETA, HESTENES_STIEFEL, POLAK_RIBIERE,
     begin_conjugate_gradient, conjugate_gradient_method,
 )
-from fastopt.solvers.first_order cimport begin_first_order, first_order_method
+from fastopt.solvers.first_order cimport (
+    EXPONENTIAL, POLYAK, begin_first_order, first_order_method,
+)
 from fastopt.solvers.inverse_hessian cimport DENSE, DENSE_DFP, LIMITED
 from fastopt.solvers.iteration cimport begin
 from fastopt.solvers.line_search cimport HAGER_ZHANG, MORE_THUENTE
@@ -61,6 +63,9 @@ SETTINGS = {
     "clip_norm": AT_CLIP_NORM,
     "clip_value": AT_CLIP_VALUE,
     "weight_decay": AT_WEIGHT_DECAY,
+    "averaging": AT_AVERAGING,
+    "average_decay": AT_AVERAGE_DECAY,
+    "average_from": AT_AVERAGE_FROM,
 }
 
 # Words among the settings, as numbers.
@@ -72,6 +77,8 @@ WORDS = {
     "fr": FLETCHER_REEVES,
     "dy": DAI_YUAN,
     "hs": HESTENES_STIEFEL,
+    "polyak": POLYAK,
+    "ema": EXPONENTIAL,
 }
 
 

@@ -14,7 +14,8 @@ from fastopt.solvers.iteration cimport (
     status_of_reply,
 )
 from fastopt.solvers.settings cimport (
-    AT_CLIP_NORM, AT_CLIP_VALUE, AT_HYPERPARAMETERS, AT_WEIGHT_DECAY,
+    AT_AVERAGE_DECAY, AT_AVERAGE_FROM, AT_AVERAGING, AT_CLIP_NORM, AT_CLIP_VALUE,
+    AT_HYPERPARAMETERS, AT_WEIGHT_DECAY,
 )
 
 
@@ -36,6 +37,9 @@ cdef void begin_first_order(FirstOrder* state, const double* settings) noexcept 
     state.rule.clip_norm = settings[AT_CLIP_NORM]
     state.rule.clip_value = settings[AT_CLIP_VALUE]
     state.rule.weight_decay = settings[AT_WEIGHT_DECAY]
+    state.averaging = <Averaging><int>settings[AT_AVERAGING]
+    state.average_decay = settings[AT_AVERAGE_DECAY]
+    state.average_from = <long long>settings[AT_AVERAGE_FROM]
 
 
 cdef void prepare(void* address, const Objective* objective) noexcept nogil:
@@ -72,17 +76,49 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
     state.stepped = False
     accept_trial(iteration, distance(trial.x, current.x, n))
     keep_if_best(iteration)
+    update_average(state)
     return RUNNING
+
+
+cdef void update_average(FirstOrder* state) noexcept nogil:
+    """Both kinds are the mean of the first iterates, until the last one's share is what a mean that
+    forgets gives it."""
+    cdef long long k = state.iteration.nit - state.average_from
+    cdef const double* x = state.iteration.current.x
+    cdef double share
+    cdef Py_ssize_t i
+    if state.averaging == NOT_AVERAGED or k <= 0:
+        return
+    share = 1.0 / <double>k
+    if state.averaging == EXPONENTIAL:
+        share = max(share, 1 - state.average_decay)
+    for i in range(state.iteration.n):
+        state.average[i] += share * (x[i] - state.average[i])
+
+
+cdef void take_pending_step(FirstOrder* state) noexcept nogil:
+    """Go where the last gradient leads, without an evaluation there; value and gradient stay."""
+    cdef Iteration* iteration = &state.iteration
+    cdef Py_ssize_t n = iteration.n
+    if state.stepped and all_finite(iteration.trial.x, n):
+        memcpy(iteration.current.x, iteration.trial.x, n * sizeof(double))
+        state.stepped = False
+        iteration.nit += 1
+        update_average(state)
 
 
 cdef Py_ssize_t count_doubles(const void* address) noexcept nogil:
     cdef const FirstOrder* state = <const FirstOrder*>address
-    return (SHARED_VECTORS + state.rule.slots) * state.iteration.n
+    cdef Py_ssize_t own = state.rule.slots + (state.averaging != NOT_AVERAGED)
+    return (SHARED_VECTORS + own) * state.iteration.n
 
 
 cdef void lay_out(void* address, double* vectors) noexcept nogil:
     cdef FirstOrder* state = <FirstOrder*>address
     state.slot_vectors = lay_out_points(&state.iteration, vectors)
+    state.average = NULL
+    if state.averaging != NOT_AVERAGED:
+        state.average = state.slot_vectors + state.rule.slots * state.iteration.n
 
 
 cdef double work(const void* address) noexcept nogil:

@@ -27,6 +27,9 @@ cdef enum:
     AT_CLIP_NORM              # INFINITY: not at all
     AT_CLIP_VALUE             # likewise
     AT_WEIGHT_DECAY
+    AT_AVERAGING              # `Averaging`
+    AT_AVERAGE_DECAY
+    AT_AVERAGE_FROM           # after so many iterations
     AT_HYPERPARAMETERS        # of a first-order rule, to the end
 
 cdef enum:

@@ -29,7 +29,7 @@ from fastopt.solvers.catalogue cimport (
     BFGS, DFP, FIRST_ORDER, LBFGS, LBFGSB, NEWTON, NEWTON_CG, State, begin_solver, method_of,
 )
 from fastopt.solvers.compact_hessian cimport CompactHessian, read_pair, recall_pair
-from fastopt.solvers.first_order cimport FirstOrder
+from fastopt.solvers.first_order cimport FirstOrder, take_pending_step
 from fastopt.solvers.inverse_hessian cimport InverseHessian
 from fastopt.solvers.iteration cimport (
     SHARED_VECTORS, Iteration, Point, advance, answer, revisit, slope_norm,
@@ -273,6 +273,13 @@ cdef class SolverState:
         self.iteration.status = status
         self.lock.release()
 
+    def land(self):
+        """Have a first-order method be where its last step has led, without an evaluation there."""
+        self.take()
+        if self.kind == FIRST_ORDER:
+            take_pending_step(<FirstOrder*>self.iteration)
+        self.lock.release()
+
     cdef int take(self) except -1:
         if not self.lock.acquire(blocking=False):
             raise RuntimeError("this solver is running already: `fun` must not call it, nor "
@@ -320,6 +327,16 @@ cdef class SolverState:
     def last_x(self):
         """A copy of the last iterate."""
         return self.read(self.iteration.current.x)
+
+    @property
+    def average(self):
+        """A copy of a first-order method's averaged iterates; None if it keeps no average, or has
+        none yet."""
+        cdef const FirstOrder* state = <const FirstOrder*>self.iteration
+        if (self.kind != FIRST_ORDER or state.average == NULL
+                or state.iteration.nit <= state.average_from):
+            return None
+        return self.read(state.average)
 
     @property
     def last_fun(self):

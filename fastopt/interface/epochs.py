@@ -1,0 +1,237 @@
+"""A solve over minibatches, epoch by epoch: what is looked at between two of them, and returned.
+
+Owns the epochs' count, history and tests, and the choice of the point to return. Knows nothing of
+how iterations are run; `Solver` runs them, and comes here at the end of each epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult
+
+from fastopt.core.abi import Status
+from fastopt.interface.methods import OPTIONS_OF_DATA, Method
+from fastopt.interface.options import Controls, Settings
+from fastopt.objectives.minibatched import MinibatchObjective
+from fastopt.objectives.minibatches import Minibatches
+from fastopt.solvers.state import SolverState
+
+__all__ = ["Epochs", "check_data", "refuse_options_of_data"]
+
+Vector = NDArray[np.float64]
+
+# Names and types of the columns of a trace.
+_COLUMNS = {
+    "epoch": np.int64,
+    "nit": np.int64,
+    "nfev": np.int64,
+    "njev": np.int64,
+    "time": np.float64,
+    "loss": np.float64,
+    "fun": np.float64,
+    "gnorm": np.float64,
+    "lr": np.float64,
+    "validation": np.float64,
+}
+# No number that these tests could be passed with at the value and gradient of a single batch.
+_UNTESTED = {"gtol": -1.0, "ftol": 0.0, "xtol": 0.0, "stopval": -math.inf}
+
+
+def check_data(row: Method, data: Any) -> Minibatches:
+    """`data`, and whether the method is one for it."""
+    if not isinstance(data, Minibatches):
+        raise TypeError(
+            "`data` must be fastopt.Minibatches or None, got an object of type "
+            f"{type(data).__name__}"
+        )
+    if row.family != "first-order":
+        raise ValueError(
+            f"`method` must be a first-order one, such as 'adam', if there is `data`, got "
+            f"{row.name!r}, which needs the same function in all iterations"
+        )
+    return data
+
+
+def refuse_options_of_data(options: Any) -> None:
+    """Refuse options that mean something to a solve over minibatches alone."""
+    for name in OPTIONS_OF_DATA:
+        if options.get(name) is not None:
+            raise ValueError(
+                f"`{name}` must not be among the options without `data`, got "
+                f"{name}={options[name]!r}"
+            )
+
+
+class Epochs:
+    """The course of a solve over minibatches.
+
+    Parameters
+    ----------
+    data : Minibatches
+    settings : dict
+        Of the solver. Tests that make no sense for single batches are taken out of it.
+    controls : Controls
+    """
+
+    def __init__(self, data: Minibatches, settings: Settings, controls: Controls) -> None:
+        self._limits = {name: settings[name] for name in (*_UNTESTED, "norm")}
+        settings |= _UNTESTED
+        self._controls = controls
+        # A stream's length is not known.
+        self._batches = 0 if data.stream is not None else len(data)
+        self._first = data.epoch, data.batch
+        self._once = data.stream is not None and data.stream.once
+        self._watched = bool(
+            controls.full_every or controls.validation or controls.trace or controls.return_all
+        )
+        if settings["average_from"]:
+            if not self._batches:
+                raise ValueError(
+                    "`average_from` must be 0 for a stream, whose epochs have no known length, got "
+                    f"{settings['average_from']}"
+                )
+            settings["average_from"] = settings["average_from"] * self._batches - data.batch
+        if controls.full_every and self._once:
+            raise ValueError(
+                "`full_every` must be 0 if the batches come from an iterator, which comes but "
+                f"once, got {controls.full_every}"
+            )
+        self.done = 0
+        self.loss = math.nan  # mean of the batches' values in the last epoch
+        self.rows: list[tuple[float, ...]] | None = [] if controls.trace else None
+        self.points: list[Vector] | None = [] if controls.return_all else None
+        self.lowest = math.inf  # of the validation,
+        self.lowest_x: Vector | None = None  # where that was,
+        self._since = 0  # and how many epochs ago
+        self._full = math.nan  # the last value for all of the data
+        self._answer: tuple[int, Vector, float, Vector] | None = None
+
+    def left(self, nit: int, watched: bool) -> int:
+        """How many iterations there are to the end of an epoch after which something is looked at;
+        1 where that is not known."""
+        if not self._batches:
+            return 1
+        done = nit + self._first[1]
+        if watched or self._watched:
+            return self._batches - done % self._batches
+        return self._controls.epochs * self._batches - done
+
+    def is_over(self, nit: int, objective: MinibatchObjective) -> bool:
+        """Whether an epoch that has not been closed has ended with the last iteration."""
+        if self._batches:
+            return (nit + self._first[1]) // self._batches > self.done
+        # A step's end is evaluated with the next batch: the first one of an epoch closes the last.
+        return objective.position[0] - self._first[0] > self.done or objective.ended
+
+    def close(
+        self, state: SolverState, objective: MinibatchObjective, time: float, lr: float
+    ) -> Status | None:
+        """Look at what an epoch has led to; answers why the solve ends with it, if it does."""
+        controls = self._controls
+        if self._batches:
+            self.done = (state.nit + self._first[1]) // self._batches
+        else:
+            self.done += 1
+        # Of a stream that has ended there is no batch beyond the epoch's.
+        self.loss = objective.running_loss if objective.ended else objective.epoch_loss
+        x = self._candidate(state)
+        value = gnorm = validation = math.nan
+        status = None
+        if controls.full_every and self.done % controls.full_every == 0:
+            value, gradient = objective.evaluate_all(x)
+            gnorm = float(np.linalg.norm(gradient, self._limits["norm"]))
+            status = self._test(value, gnorm)
+            self._full = value
+            self._answer = (state.nit, x, value, gradient)
+        if controls.validation is not None:
+            validation = _read_validation(controls.validation(x.copy()))
+            self._since += 1
+            if validation < self.lowest:
+                self.lowest, self.lowest_x, self._since = validation, x, 0
+            if status is None and self._since >= controls.patience:
+                status = Status.PATIENCE
+        if status is None and self.done >= controls.epochs:
+            status = Status.EPOCHS
+        if self.rows is not None:
+            counts = (self.done, state.nit, state.nfev, state.njev, time)
+            self.rows.append((*counts, self.loss, value, gnorm, lr, validation))
+        if self.points is not None:
+            self.points.append(x)
+        return status
+
+    def _test(self, value: float, gnorm: float) -> Status | None:
+        limits = self._limits
+        if value <= limits["stopval"]:
+            return Status.STOPVAL
+        if gnorm <= limits["gtol"]:
+            return Status.GTOL
+        scale = max(1.0, abs(value), abs(self._full))
+        if limits["ftol"] > 0 and abs(self._full - value) <= limits["ftol"] * scale:
+            return Status.FTOL
+        return None
+
+    def _candidate(self, state: SolverState) -> Vector:
+        average = state.average
+        return state.last_x if average is None else average
+
+    def describe(self, state: SolverState) -> OptimizeResult:
+        """What a callback is told after an epoch."""
+        return OptimizeResult(
+            x=self._candidate(state),
+            fun=self.loss,
+            jac=state.last_jac,
+            nit=state.nit,
+            nfev=state.nfev,
+            njev=state.njev,
+            step=state.step,
+            epoch=self.done,
+        )
+
+    def x(self, state: SolverState) -> Vector:
+        """The point to return: where validation was best, or else the average or last iterate."""
+        return self._candidate(state) if self.lowest_x is None else self.lowest_x.copy()
+
+    def add_to(
+        self, result: OptimizeResult, state: SolverState, objective: MinibatchObjective
+    ) -> None:
+        """Complete a result: the point, and what all of the data give there."""
+        x = self.x(state)
+        result["x"] = x
+        result["fun"], result["jac"] = self._evaluate(x, state, objective)
+        result["epochs"] = self.done
+        result["loss"] = self.loss
+        result["nfev"] = objective.nfev
+        if self._controls.validation is not None:
+            result["validation"] = self.lowest
+        if self.rows is not None:
+            columns = zip(*self.rows, strict=True) if self.rows else [()] * len(_COLUMNS)
+            result["trace"] = {
+                name: np.array(column, dtype=dtype)
+                for (name, dtype), column in zip(_COLUMNS.items(), columns, strict=True)
+            }
+        if self.points is not None:
+            result["allvecs"] = [point.copy() for point in self.points]
+
+    def _evaluate(
+        self, x: Vector, state: SolverState, objective: MinibatchObjective
+    ) -> tuple[float, Vector]:
+        """Value and gradient at x, of all of the data where these come again."""
+        if self._once or not state.started:
+            return objective.running_loss, state.last_jac
+        if self._answer is None or self._answer[0] != state.nit or (self._answer[1] != x).any():
+            self._answer = (state.nit, x.copy(), *objective.evaluate_all(x))
+        _, _, value, gradient = self._answer
+        return value, gradient.copy()
+
+
+def _read_validation(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"`validation` must return a number, got an object of type {type(value).__name__}"
+        ) from None
