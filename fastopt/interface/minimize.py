@@ -126,13 +126,12 @@ def minimize(
         Constraints, as SciPy takes them.
     tol : float, optional
         Sets the tolerances that SciPy's equal method sets: ``gtol``, and for ``"l-bfgs"`` and
-        ``"l-bfgs-b"`` ``ftol``
-        as well. An option given by name has precedence.
+        ``"l-bfgs-b"`` ``ftol`` as well. An option given by name has precedence.
     callback : callable, optional
         Called after each iteration, with `data` after each epoch. If its only parameter is named
-        ``intermediate_result``, it is called as ``callback(intermediate_result=result)`` with an OptimizeResult that holds
-        ``x, fun, jac, nit, nfev, njev`` and ``step``, the length of the last step; otherwise as
-        ``callback(x)``. Either way the arrays are fresh copies. Raising StopIteration ends the
+        ``intermediate_result``, it is called as ``callback(intermediate_result=result)`` with an
+        OptimizeResult that holds ``x, fun, jac, nit, nfev, njev`` and ``step``, the length of the
+        last step; otherwise as ``callback(x)``. Either way the arrays are fresh copies. Raising StopIteration ends the
         solve with status 99; any other exception comes out unchanged.
     options : dict or Options, optional
         Options of the method, described below. None leaves an option at its default.
