@@ -557,7 +557,7 @@ _EPOCHS = {
         "returned.",
     ),
     "patience": Option(
-        math.inf,
+        UNLIMITED,
         Integer(low=1, unlimited=True),
         "With `data`: stop when so many epochs have not improved the validation.",
     ),

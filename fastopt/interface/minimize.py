@@ -131,8 +131,8 @@ def minimize(
         Called after each iteration, with `data` after each epoch. If its only parameter is named
         ``intermediate_result``, it is called as ``callback(intermediate_result=result)`` with an
         OptimizeResult that holds ``x, fun, jac, nit, nfev, njev`` and ``step``, the length of the
-        last step; otherwise as ``callback(x)``. Either way the arrays are fresh copies. Raising StopIteration ends the
-        solve with status 99; any other exception comes out unchanged.
+        last step; otherwise as ``callback(x)``. Either way the arrays are fresh copies. Raising
+        StopIteration ends the solve with status 99; any other exception comes out unchanged.
     options : dict or Options, optional
         Options of the method, described below. None leaves an option at its default.
     data : fastopt.Minibatches, optional
