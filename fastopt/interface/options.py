@@ -47,6 +47,7 @@ _SOLVER_SETTINGS = frozenset(
         "initial_trust_radius",
         "max_trust_radius",
         "eta",
+        "l1",
     )
 )
 _TOL = Real(low=0.0)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt.core.validate import Integer, NormOrder, Real, Steps
+from fastopt.core.validate import Integer, NormOrder, Real, Steps, Weights
 from fastopt.interface.methods import METHODS, Option
 
 __all__ = ["CompiledResult", "Options", "OptionsType"]
@@ -23,7 +23,8 @@ __all__ = ["CompiledResult", "Options", "OptionsType"]
 
 def _is_number(name: str, option: Option) -> bool:
     # SciPy's `iprint` has no effect.
-    return isinstance(option.check, Real | Integer | NormOrder | Steps) and name != "iprint"
+    kinds = Real | Integer | NormOrder | Steps | Weights
+    return isinstance(option.check, kinds) and name != "iprint"
 
 
 _FIELDS = tuple(
@@ -67,6 +68,8 @@ class Options(_make_base("_Fields", _FIELDS), metaclass=OptionsType):  # type: i
         The steps of trust-region methods: the longest at first and ever, and the least gain.
     finite_diff_rel_step, eps : float, optional
         Steps of differences, the same for all variables. With ``"adam"``, ``eps`` is Adam's own.
+    l1 : float, optional
+        The weight of the l1 term of ``"fista"``, the same for all variables.
     lr, beta1, beta2 : float, optional
         Hyperparameters of ``"gd"`` and ``"adam"``.
 
