@@ -12,8 +12,8 @@ where L has to bound the curvature of f from y to x+ ("backtracking"). It may sh
     t+ = (1 + sqrt(1 + 4 L+/L t^2)) / 2
 
 F(x) - F(minimum) <= 2 max(L) |x0 - minimum|^2 / (k + 1)^2 for all convex f (Scheinberg, Goldfarb &
-Bai, Found. Comput. Math. 14, 2014, section 3), k counted from the last restart. L shrinks and
-grows as in Becker, Candès & Grant (Math. Program. Comput. 3, 2011, section 5.3), who also tell how
+Bai, Found. Comput. Math. 14, 2014), k counted from the last restart. L shrinks and
+grows as in Becker, Candès & Grant (Math. Program. Comput. 3, 2011), who also tell how
 to see the curvature where differences of f drown in rounding.
 
 The momentum is given up when it leads uphill, by the angle between the step and the gradient
@@ -26,7 +26,8 @@ from libc.math cimport INFINITY, NAN, fabs, isfinite, sqrt
 from libc.string cimport memcpy
 
 from fastopt.core.abi cimport RUNNING, UNBOUNDED, Objective, StatusCode
-from fastopt.core.vector cimport add_scaled, all_finite, distance, norm_two
+from fastopt.core.four cimport Four, add_up, load, minus, plus_product, repeat
+from fastopt.core.vector cimport add_scaled, all_finite, combine, distance, norm_two
 from fastopt.solvers.iteration cimport (
     SHARED_VECTORS, Iteration, Method, Point, accept_trial, evaluate, is_bottomless, keep_if_best,
     lay_out_points, slope_norm, status_of_reply,
@@ -220,30 +221,37 @@ cdef double curvature_along(Step* step, const Point* trial, Py_ssize_t n) noexce
     cdef const Point* base = &step.base
     cdef double length = step.length
     cdef double rise = step.smooth - base.value
-    cdef double slope = 0
-    cdef double change = 0
-    cdef Py_ssize_t i
+    cdef double slope = slope_along(base.gradient, trial.x, base.x, n)
     step.by_slopes = step.lipschitz * length * length <= FINE * fabs(base.value)
     if step.by_slopes:
-        for i in range(n):
-            change += (trial.gradient[i] - base.gradient[i]) * (trial.x[i] - base.x[i])
-        return change / length / length
-    for i in range(n):
-        slope += base.gradient[i] * (trial.x[i] - base.x[i])
+        return (slope_along(trial.gradient, trial.x, base.x, n) - slope) / length / length
     return 2 * (rise - slope) / length / length
+
+
+cdef double slope_along(const double* gradient, const double* end, const double* start,
+                        Py_ssize_t n) noexcept nogil:
+    cdef Four fours = repeat(0)
+    cdef double slope
+    cdef Py_ssize_t i = 0
+    while i + 4 <= n:
+        fours = plus_product(fours, load(gradient + i), minus(load(end + i), load(start + i)))
+        i += 4
+    slope = add_up(fours)
+    while i < n:
+        slope += gradient[i] * (end[i] - start[i])
+        i += 1
+    return slope
 
 
 cdef void accept(Accelerated* state, const Step* step) noexcept nogil:
     """x+ becomes the current point; whether it keeps the momentum, and the L to try next."""
     cdef Iteration* iteration = &state.iteration
     cdef double shrink = SHRINK if step.momentum > 0 and step.curvature > 0 else MOST_SHRINK
-    cdef double along = 0
-    cdef Py_ssize_t i
     state.marks.promised = step.lipschitz * step.length * step.length
-    for i in range(iteration.n):
-        state.motion[i] = iteration.trial.x[i] - iteration.current.x[i]
-        along += (step.base.x[i] - iteration.trial.x[i]) * state.motion[i]
-    state.momentum = 0 if along > 0 else step.t
+    combine(1.0, iteration.trial.x, -1.0, iteration.current.x, state.motion, iteration.n)
+    state.momentum = step.t
+    if slope_along(state.motion, iteration.trial.x, step.base.x, iteration.n) < 0:
+        state.momentum = 0
     state.lipschitz = step.lipschitz
     state.guess = max(step.curvature, shrink * step.lipschitz)
     iteration.smooth = step.smooth

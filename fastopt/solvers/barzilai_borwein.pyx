@@ -17,6 +17,7 @@ from libc.float cimport DBL_EPSILON, DBL_MIN
 from libc.math cimport INFINITY, fabs, isfinite
 
 from fastopt.core.abi cimport REPLY_DONE, RUNNING, UNBOUNDED, Objective, StatusCode
+from fastopt.core.four cimport Four, add_up, load, minus, plus_product, repeat
 from fastopt.core.vector cimport add_scaled, all_finite, distance, norm_max, norm_two
 from fastopt.solvers.box cimport within
 from fastopt.solvers.iteration cimport (
@@ -177,28 +178,29 @@ cdef void forget_shorts(BarzilaiBorwein* state) noexcept nogil:
 cdef Changes compare(const double* before, const double* after, double scale,
                      Py_ssize_t n) noexcept nogil:
     """The products of both gradients times `scale`: their ratios do not depend on it."""
-    cdef double b0 = 0, b1 = 0, a0 = 0, a1 = 0, s0 = 0, s1 = 0
+    cdef Four zero = repeat(0)
+    cdef Four factor = repeat(scale)
+    cdef Four g_four, change_four
+    cdef Four squares_before = zero, along = zero, squares = zero
     cdef double g, change
     cdef Changes changes
-    cdef Py_ssize_t i
-    for i in range(0, n - 1, 2):
+    cdef Py_ssize_t i = 0
+    while i + 4 <= n:
+        g_four = plus_product(zero, factor, load(before + i))
+        change_four = minus(g_four, plus_product(zero, factor, load(after + i)))
+        squares_before = plus_product(squares_before, g_four, g_four)
+        along = plus_product(along, g_four, change_four)
+        squares = plus_product(squares, change_four, change_four)
+        i += 4
+    changes.before, changes.along = add_up(squares_before), add_up(along)
+    changes.squares = add_up(squares)
+    while i < n:
         g = scale * before[i]
         change = g - scale * after[i]
-        b0 += g * g
-        a0 += g * change
-        s0 += change * change
-        g = scale * before[i + 1]
-        change = g - scale * after[i + 1]
-        b1 += g * g
-        a1 += g * change
-        s1 += change * change
-    if n % 2:
-        g = scale * before[n - 1]
-        change = g - scale * after[n - 1]
-        b0 += g * g
-        a0 += g * change
-        s0 += change * change
-    changes.before, changes.along, changes.squares = b0 + b1, a0 + a1, s0 + s1
+        changes.before += g * g
+        changes.along += g * change
+        changes.squares += change * change
+        i += 1
     return changes
 
 
