@@ -594,7 +594,7 @@ METHODS: dict[str, Method] = {
             "Barzilai-Borwein",
             "Raydan, SIAM J. Optim. 7 (1997) 26-33; "
             "Frassoldati, Zanni & Zanghirati, J. Ind. Manag. Optim. 4 (2008) 299-312",
-            "there are very many variables, no memory, and evaluations are cheap beside vectors.",
+            "there are very many variables, and memory and time for gradients alone.",
             solver="barzilai-borwein",
         ),
         _gradient(
