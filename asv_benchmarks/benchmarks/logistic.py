@@ -343,6 +343,8 @@ ROWS: tuple[Row, ...] = (
     ("fastopt", "newton-cg, hessp", partial(by_fastopt, "newton-cg", second="hessp"), np.inf),
     ("fastopt", "cg", partial(by_fastopt, "cg"), np.inf),
     ("fastopt", "cg, hess_diag(x0)", partial(by_fastopt, "cg", start=diagonal), np.inf),
+    ("fastopt", "barzilai-borwein", partial(by_fastopt, "barzilai-borwein"), np.inf),
+    ("fastopt", "nesterov-restart", partial(by_fastopt, "nesterov-restart"), np.inf),
     ("liblbfgs", "L-BFGS", partial(TimedInside, "liblbfgs"), np.inf),
     ("LBFGSpp", "L-BFGS", partial(TimedInside, "LBFGSpp"), np.inf),
     ("scipy", "L-BFGS-B, our loss", partial(by_scipy, True), np.inf),

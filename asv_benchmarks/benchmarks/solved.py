@@ -89,7 +89,15 @@ SCIPY: dict[str, tuple[bool, bool, dict[str, Any]]] = {
 }
 
 # The class of methods that SciPy does not have, where METHODS names no counterpart.
-CLASSES = {"dfp": "BFGS", "sr1": "BFGS", "newton": "trust-exact"}
+CLASSES = {
+    "dfp": "BFGS",
+    "sr1": "BFGS",
+    "newton": "trust-exact",
+    "barzilai-borwein": "CG",
+    "nesterov-restart": "CG",
+}
+# Without an l1 term it is "nesterov-restart", to the bit.
+TWINS = {"fista"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +232,9 @@ def solvers(
     By default all that need no step length, all of SciPy's, and all others.
     """
     named = list(methods)
-    chosen = named or [name for name, row in METHODS.items() if row.family != "first-order"]
+    chosen = named or [
+        name for name, row in METHODS.items() if row.family != "first-order" and name not in TWINS
+    ]
     own = [fastopt_solver(name, evaluations, seconds, changes) for name in chosen]
     counterparts = {solver.counterpart for solver in own}
     peers = [scipy_solver(name, evaluations) for name in SCIPY if not named or name in counterparts]

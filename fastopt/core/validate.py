@@ -38,6 +38,7 @@ __all__ = [
     "StepSchedule",
     "Steps",
     "Switch",
+    "Weights",
     "Workers",
     "check_callable",
     "is_valid_csr",
@@ -329,6 +330,29 @@ class Steps:
                 f"`{name}` must be {self.expected} ({n}), got an array of shape {array.shape}"
             )
         if not np.isfinite(array).all() or not array.all():
+            _out_of_range(name, self.expected, value)
+        return float(array.item()) if array.size == 1 else array.copy()
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights of a term in each variable: one for all variables, or one for each."""
+
+    low: float = 0.0
+    open_high: bool = True
+
+    @property
+    def expected(self) -> str:
+        return "a finite nonnegative number or one for each variable"
+
+    def __call__(self, name: str, value: Any, n: int) -> float | Vector:
+        array = real_array(name, self.expected, value)
+        if array.size != 1 and array.shape != (n,):
+            raise ValueError(
+                f"`{name}` must be {self.expected} ({n}), got an array of shape {array.shape}"
+            )
+        possible = (array >= 0.0) & (array < math.inf)  # False for a NaN
+        if not possible.all():
             _out_of_range(name, self.expected, value)
         return float(array.item()) if array.size == 1 else array.copy()
 

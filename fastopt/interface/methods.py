@@ -27,6 +27,7 @@ from fastopt.core.validate import (
     Steps,
     StepSchedule,
     Switch,
+    Weights,
     Workers,
 )
 from fastopt.rules.table import FLAVORS, RULES, Hyperparameter
@@ -464,6 +465,34 @@ def _trust_region(
     )
 
 
+def _gradient(
+    name: str,
+    title: str,
+    reference: str,
+    when: str,
+    solver: str = "accelerated",
+    own: Mapping[str, Option] | None = None,
+) -> Method:
+    return Method(
+        name=name,
+        title=title,
+        family="gradient",
+        solver=solver,
+        rule=None,
+        scipy=None,
+        options={
+            **(own or {}),
+            **_stopping(ftol=0.0, maxiter=10000, maxfev=UNLIMITED),
+            **_differences(absolute_step=True),
+            **_RUNNING,
+        },
+        tol_options=("gtol",),
+        reference=reference,
+        when=when,
+        option_aliases={"maxfun": "maxfev"},
+    )
+
+
 def _first_order(name: str, title: str, when: str, aliases: tuple[str, ...] = ()) -> Method:
     flavors = FLAVORS[name]
     hyperparameters = {
@@ -649,6 +678,36 @@ METHODS: dict[str, Method] = {
             "Powell, in Rabinowitz (ed.), Numerical Methods for Nonlinear Algebraic Equations "
             "(1970) 87-114; Nocedal & Wright, section 4.1",
             "the Hessian is positive definite nearly everywhere.",
+        ),
+        _gradient(
+            "barzilai-borwein",
+            "Barzilai-Borwein",
+            "Raydan, SIAM J. Optim. 7 (1997) 26-33; "
+            "Frassoldati, Zanni & Zanghirati, J. Ind. Manag. Optim. 4 (2008) 299-312",
+            "there are very many variables, and memory and time for gradients alone.",
+            solver="barzilai-borwein",
+        ),
+        _gradient(
+            "nesterov-restart",
+            "Accelerated gradient with restarts",
+            "Beck & Teboulle, SIAM J. Imaging Sci. 2 (2009) 183-202; "
+            "O'Donoghue & Candès, Found. Comput. Math. 15 (2015) 715-732",
+            "the function is convex and a guarantee is wanted: errors fall at least as 1 / nit^2.",
+        ),
+        _gradient(
+            "fista",
+            "FISTA",
+            "Beck & Teboulle, SIAM J. Imaging Sci. 2 (2009) 183-202; "
+            "O'Donoghue & Candès, Found. Comput. Math. 15 (2015) 715-732",
+            "an l1 term is to be added to the function, so that many variables become zero.",
+            own={
+                "l1": Option(
+                    0.0,
+                    Weights(),
+                    "The weight of the sum of |x|, which is added to f: one, or one for each "
+                    "variable.",
+                )
+            },
         ),
         _first_order(
             "gd",

@@ -85,6 +85,9 @@ def minimize(
         - ``"newton-cg"``: the same on products with the Hessian, for many variables;
         - ``"trust-exact"``, ``"dogleg"``: Newton's method in a trust region, on the Hessian;
         - ``"trust-ncg"``: the same on products, for many variables;
+        - ``"barzilai-borwein"``: gradient descent with steps that know the curvature;
+        - ``"nesterov-restart"``: accelerated gradients, for convex functions;
+        - ``"fista"``: the same for the function plus an l1 term, the option ``l1``;
         - ``"gd"`` or ``"sgd"``, ``"momentum"``, ``"nesterov"``: gradient descent, and with
           momentum;
         - ``"adagrad"``, ``"adadelta"``, ``"rmsprop"``, ``"rmsprop-momentum"``,
@@ -146,7 +149,8 @@ def minimize(
         A `scipy.optimize.OptimizeResult` with
 
         - ``x``: the best point found, an array of shape (n,);
-        - ``fun``, ``jac``: the value and the gradient there;
+        - ``fun``, ``jac``: the value and the gradient there; with ``"fista"`` the value includes
+          the l1 term, and the gradient is that of `fun` alone;
         - ``hess_inv``: with ``"bfgs"`` and ``"dfp"`` the approximate inverse Hessian, an array of
           shape (n, n); with ``"l-bfgs"`` and ``"l-bfgs-b"`` a LinearOperator;
         - ``nit``, ``nfev``, ``njev``, ``nhev``: how many iterations were run, and how often the
@@ -209,7 +213,9 @@ def minimize(
 
     gtol : float, default 1e-5; 1e-4 for methods in a trust region
         Converged when the norm of the gradient is at most this; within bounds, of the projected
-        gradient, P(x - g) - x with P the nearest point within. ``result.jac`` is g itself.
+        gradient, P(x - g) - x with P the nearest point within; with an l1 term, of the smallest
+        subgradient, g + l1 sign(x) where x is not 0, and max(abs(g) - l1, 0) where it is.
+        ``result.jac`` is g itself.
     norm : float, default inf
         Order of that norm: inf is the largest element, -inf the smallest.
     ftol : float, default 0; 2.22e-9 for ``"l-bfgs"`` and ``"l-bfgs-b"``
@@ -221,8 +227,9 @@ def minimize(
     stopval : float, default -inf
         Stop, successfully, when f is at most this.
     maxiter : int or inf, default 200 n
-        (15000 for ``"l-bfgs"`` and ``"l-bfgs-b"``, 10000 for first-order methods, no limit for
-        them with `data`.) Stop after so many iterations.
+        (15000 for ``"l-bfgs"`` and ``"l-bfgs-b"``, 10000 for ``"barzilai-borwein"``,
+        ``"nesterov-restart"``, ``"fista"`` and the rules from ``"gd"`` to ``"adan"``, no limit for
+        the latter with `data`.) Stop after so many iterations.
     maxfev : int or inf, default inf; 15000 for ``"l-bfgs"`` and ``"l-bfgs-b"``
         Stop after so many evaluations of the function, those for differences included. Also
         called ``maxfun``.
@@ -246,17 +253,17 @@ def minimize(
     trace : bool, default False
         Keep a history in ``result.trace``: a dict of arrays of equal length, ``"nit"``,
         ``"nfev"``, ``"njev"``, ``"time"`` (seconds since the start), ``"fun"``, ``"gnorm"``
-        (infinity norm of the gradient, projected within bounds) and ``"step"``, at the start and
-        after each iteration. With `data`, a row after each epoch: ``"epoch"``, ``"nit"``,
-        ``"nfev"``, ``"njev"``, ``"time"``, ``"loss"``, ``"lr"`` and, as far as they were evaluated,
-        otherwise NaN, ``"fun"``, ``"gnorm"`` and ``"validation"``.
+        (infinity norm of the gradient, projected within bounds, or of the smallest subgradient)
+        and ``"step"``, at the start and after each iteration. With `data`, a row after each epoch:
+        ``"epoch"``, ``"nit"``, ``"nfev"``, ``"njev"``, ``"time"``, ``"loss"``, ``"lr"`` and, as far
+        as they were evaluated, otherwise NaN, ``"fun"``, ``"gnorm"`` and ``"validation"``.
     progress : bool, default False
         Show a progress bar. This needs tqdm.
     on_interrupt : {"raise", "return"}, default "raise"
         What Ctrl-C does: raise KeyboardInterrupt, or return the best point so far with status 7.
 
-    **Options of methods with a line search** (all but ``"sr1"``, ``"trust-exact"``,
-    ``"trust-ncg"``, ``"dogleg"`` and the first-order ones)
+    **Options of methods with a line search** (``"bfgs"``, ``"l-bfgs"``, ``"l-bfgs-b"``, ``"dfp"``,
+    ``"cg"``, ``"newton"`` and ``"newton-cg"``)
 
     c1, c2 : float, default 1e-4 and 0.9; c2 is 0.4 for ``"cg"``, 0.1 for ``"dfp"``
         Constants of the Wolfe conditions, 0 < c1 < c2 < 1: the least decrease, as a part of what
@@ -265,7 +272,7 @@ def minimize(
         The most trial steps of one line search.
     line_search : {"hager-zhang", "more-thuente"}, default "hager-zhang"
         The line search.
-    eps : float or array of shape (n,), optional; of all methods but the first-order ones
+    eps : float or array of shape (n,), optional; of all methods but ``"gd"`` and ``"adam"``
         Absolute step of the forward differences if `jac` is None. The default, 1.49e-8
         max(1, abs(x)), suits the size of each variable; SciPy's is the same up to abs(x) = 1, and
         stays at that beyond.
@@ -303,7 +310,13 @@ def minimize(
         A step is taken if it lowers the function by more than this part of what was predicted; at
         least 0, below 0.25.
 
-    **Options of first-order methods**
+    **Options of "fista"**
+
+    l1 : float or array of shape (n,), default 0
+        The weight of the l1 term: minimized is ``fun(x) + sum(l1 * abs(x))``, and elements of x are
+        zero exactly where that is best. `fun` must be smooth by itself.
+
+    **Options of the rules from** ``"gd"`` **to** ``"adan"``
 
     lr : float, default 0.01
         (0.001 for ``"rmsprop"`` and its kin and for ``"adam"`` and its kin, but 0.002 for
@@ -371,6 +384,12 @@ def minimize(
        constrained optimization", SIAM J. Sci. Comput. 16 (1995) 1190-1208.
     .. [8] J. L. Morales and J. Nocedal, "Remark on Algorithm 778", ACM Trans. Math. Softw. 38
        (2011) 7:1-7:4.
+    .. [9] M. Raydan, "The Barzilai and Borwein gradient method for the large scale unconstrained
+       minimization problem", SIAM J. Optim. 7 (1997) 26-33.
+    .. [10] A. Beck and M. Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear
+       inverse problems", SIAM J. Imaging Sci. 2 (2009) 183-202.
+    .. [11] B. O'Donoghue and E. Candès, "Adaptive restart for accelerated gradient schemes", Found.
+       Comput. Math. 15 (2015) 715-732.
 
     Examples
     --------
@@ -406,6 +425,14 @@ def minimize(
     ... )
     >>> result.x.round(4), result.nit < 40
     (array([1., 1.]), True)
+
+    With an l1 term, which makes variables exactly zero:
+
+    >>> result = fastopt.minimize(
+    ...     squares, [0, 0], args=(matrix, target), method="fista", jac=True, options={"l1": 12.0}
+    ... )
+    >>> result.x.round(4)
+    array([0. , 0.3])
 
     Within bounds:
 

@@ -22,7 +22,7 @@ from numba.core import cgutils
 from numba.np.arrayobj import make_array, populate_array
 
 from fastopt.core.result import ENDINGS
-from fastopt.core.validate import Integer, NormOrder, Steps
+from fastopt.core.validate import Integer, NormOrder, Steps, Weights
 from fastopt.interface.cached_code import keep_fresh
 from fastopt.interface.methods import METHODS, Method, PerVariable
 from fastopt.interface.tuples import CompiledResult, Options
@@ -518,7 +518,11 @@ def _complaints(methods: Iterable[Method]) -> dict[tuple[str, str], str]:
 
 
 def _expected(check: Any) -> str:
-    return "a finite nonzero number" if isinstance(check, Steps) else str(check.expected)
+    if isinstance(check, Steps):
+        return "a finite nonzero number"
+    if isinstance(check, Weights):
+        return "a finite nonnegative number"
+    return str(check.expected)
 
 
 def _encodable(row: Method, complaints: list[tuple[str, str]]) -> tuple[Any, ...]:

@@ -55,6 +55,7 @@ _SOLVER_SETTINGS = frozenset(
         "averaging",
         "average_decay",
         "average_from",
+        "l1",
     )
 )
 _TOL = Real(low=0.0)

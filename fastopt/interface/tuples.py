@@ -15,18 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt.core.validate import Integer, NormOrder, Real, Steps
+from fastopt.core.validate import Integer, NormOrder, Real, Steps, Weights
 from fastopt.interface.methods import METHODS, OPTIONS_OF_DATA, Option
 
 __all__ = ["CompiledResult", "Options", "OptionsType"]
 
 
 def _is_number(name: str, option: Option) -> bool:
-    # SciPy's `iprint` has no effect,
-    # and compiled code has no minibatches.
+    # SciPy's `iprint` has no effect, and compiled code has no minibatches.
     if name == "iprint" or name in OPTIONS_OF_DATA:
         return False
-    return isinstance(option.check, Real | Integer | NormOrder | Steps)
+    return isinstance(option.check, Real | Integer | NormOrder | Steps | Weights)
 
 
 _FIELDS = tuple(
@@ -69,12 +68,14 @@ class Options(_make_base("_Fields", _FIELDS), metaclass=OptionsType):  # type: i
     initial_trust_radius, max_trust_radius, eta : float, optional
         The steps of trust-region methods: the longest at first and ever, and the least gain.
     finite_diff_rel_step, eps : float, optional
-        Steps of differences, the same for all variables. With first-order methods, ``eps`` is
-        theirs.
+        Steps of differences, the same for all variables. With the rules from ``"gd"`` to
+        ``"adan"``, ``eps`` is theirs.
+    l1 : float, optional
+        The weight of the l1 term of ``"fista"``, the same for all variables.
     lr, momentum, decay, beta1, beta2, beta3 : float, optional
-        Hyperparameters of the first-order methods, in the textbook's form.
+        Hyperparameters of those rules, in the textbook's form.
     clip_norm, clip_value, weight_decay : float, optional
-        What is done to the gradient before a first-order method's step.
+        What is done to the gradient before their step.
 
     Raises
     ------

@@ -1,5 +1,7 @@
 """The solvers by number: how each begins, and the room that its state takes."""
 
+from fastopt.solvers.accelerated cimport Accelerated
+from fastopt.solvers.barzilai_borwein cimport BarzilaiBorwein
 from fastopt.solvers.bounded cimport Bounded
 from fastopt.solvers.conjugate_gradient cimport ConjugateGradient
 from fastopt.solvers.first_order cimport FirstOrder
@@ -22,6 +24,8 @@ cdef enum SolverKind:
     TRUST_EXACT = 9
     TRUST_NCG = 10
     LBFGSB = 11
+    BARZILAI_BORWEIN = 12
+    ACCELERATED = 13
 
 
 # The state of any solver.
@@ -33,6 +37,8 @@ cdef union State:
     ConjugateGradient conjugate_gradient
     Newton newton
     TrustRegion trust_region
+    BarzilaiBorwein barzilai_borwein
+    Accelerated accelerated
 
 
 cdef Method method_of(SolverKind kind) noexcept nogil

@@ -4,6 +4,8 @@ Owns what `state` and `entry`, which drive solvers from Python and from compiled
 of all of them. Knows no method's options; those are in `fastopt.interface.methods`.
 """
 
+from fastopt.solvers.accelerated cimport accelerated_method, begin_accelerated
+from fastopt.solvers.barzilai_borwein cimport barzilai_borwein_method, begin_barzilai_borwein
 from fastopt.solvers.bounded cimport begin_bounded, bounded_method
 from fastopt.solvers.conjugate_gradient cimport (
     DAI_YUAN, FLETCHER_REEVES, HAGER_ZHANG_BETA, HESTENES_STIEFEL, POLAK_RIBIERE,
@@ -35,6 +37,8 @@ SOLVERS = {
     "trust-exact": TRUST_EXACT,
     "trust-ncg": TRUST_NCG,
     "l-bfgs-b": LBFGSB,
+    "barzilai-borwein": BARZILAI_BORWEIN,
+    "accelerated": ACCELERATED,
 }
 
 # Where a setting is kept, by the name of its option.
@@ -58,6 +62,7 @@ SETTINGS = {
     "initial_trust_radius": AT_INITIAL_RADIUS,
     "max_trust_radius": AT_MAX_RADIUS,
     "eta": AT_ETA,
+    "l1": AT_L1,
     "eps": AT_ABSOLUTE_STEP,
     "finite_diff_rel_step": AT_RELATIVE_STEP,
     "clip_norm": AT_CLIP_NORM,
@@ -101,6 +106,10 @@ cdef Method method_of(SolverKind kind) noexcept nogil:
         return bounded_method()
     if kind == SR1:
         return trust_region_method(SR1_MODEL)
+    if kind == BARZILAI_BORWEIN:
+        return barzilai_borwein_method()
+    if kind == ACCELERATED:
+        return accelerated_method()
     return quasi_newton_method()
 
 
@@ -129,5 +138,9 @@ cdef void begin_solver(SolverKind kind, State* state, Py_ssize_t n,
         begin_trust_region(&state.trust_region, EXACT_MODEL, settings)
     elif kind == TRUST_NCG:
         begin_trust_region(&state.trust_region, PRODUCT_MODEL, settings)
+    elif kind == BARZILAI_BORWEIN:
+        begin_barzilai_borwein(&state.barzilai_borwein)
+    elif kind == ACCELERATED:
+        begin_accelerated(&state.accelerated, settings)
     else:
         begin_trust_region(&state.trust_region, SR1_MODEL, settings)

@@ -11,6 +11,7 @@ from fastopt.core.check cimport check
 from fastopt.core.flag cimport is_set
 from fastopt.core.vector cimport all_finite, norm_max
 from fastopt.solvers.box cimport projected_norm_max
+from fastopt.solvers.penalty cimport subgradient_norm_max
 
 
 cdef struct Point:
@@ -46,6 +47,8 @@ cdef struct Iteration:
     Limits limits
     const double* low         # bounds of the variables; NULL: there are none
     const double* high
+    const double* l1          # weights of an l1 term that is added to f; NULL: there is none
+    double smooth             # if there is: f at `current` without it
 
 
 # A solver, as the loop sees it. `state` begins with an `Iteration`.
@@ -113,12 +116,19 @@ cdef inline int evaluate_gradient(Iteration* state, const Objective* objective,
 
 
 cdef inline double slope_norm(const Iteration* state) noexcept nogil:
-    """The largest magnitude in the gradient at the current point, projected where there are bounds;
-    NaN if there is one."""
+    """The largest magnitude in the gradient at the current point, projected where there are bounds,
+    and in the smallest subgradient where there is an l1 term; NaN if there is one."""
     cdef const Point* current = &state.current
+    if state.l1 != NULL:
+        return subgradient_norm_max(current.x, current.gradient, state.l1, state.n)
     if state.low == NULL:
         return norm_max(current.gradient, state.n)
     return projected_norm_max(current.x, current.gradient, state.low, state.high, state.n)
+
+
+cdef inline bint is_bottomless(double value) noexcept nogil:
+    """Whether a value has left the range of a double downwards, or is about to."""
+    return value <= -1e300
 
 
 cdef inline void accept_trial(Iteration* state, double step) noexcept nogil:

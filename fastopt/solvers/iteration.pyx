@@ -12,9 +12,10 @@ from fastopt.core.abi cimport (
     FTOL, GTOL, MAXFEV, MAXITER, NOISY_DIFFERENCES, NOT_ANALYTIC, NOT_FINITE, RAISED, REPLY_DONE,
     REPLY_RAISED, REPLY_STOP, RUNNING, STOPPED, STOPVAL, UNBOUNDED, XTOL,
 )
-from fastopt.core.vector cimport all_finite, norm_order, norm_two
+from fastopt.core.vector cimport all_finite, norm_max, norm_order, norm_two
 from fastopt.objectives.complex_step cimport check_complex_step
 from fastopt.solvers.box cimport clip, projected
+from fastopt.solvers.penalty cimport penalty, subgradient
 from fastopt.solvers.settings cimport (
     AT_FTOL, AT_GTOL, AT_MAXFEV, AT_MAXITER, AT_NORM, AT_STOPVAL, AT_XTOL,
 )
@@ -61,6 +62,7 @@ cdef StatusCode start(Iteration* state, const Objective* objective) noexcept nog
     cdef Point* current = &state.current
     cdef Py_ssize_t i
     cdef int reply
+    cdef double value
     cdef bint finite
     cdef bint wrong = False
     if state.low != NULL:
@@ -72,8 +74,12 @@ cdef StatusCode start(Iteration* state, const Objective* objective) noexcept nog
     if reply != REPLY_DONE:
         return status_of_reply(state, reply)
     finite = isfinite(current.value) and all_finite(current.gradient, state.n)
+    value = current.value
+    if state.l1 != NULL:
+        state.smooth = value
+        current.value += penalty(current.x, state.l1, state.n)
     if finite and objective.complex_step:
-        reply = check_complex_step(objective, current.x, current.value, current.gradient,
+        reply = check_complex_step(objective, current.x, value, current.gradient,
                                    state.trial.x, state.n, &state.nfev, &wrong)
         if reply != REPLY_DONE:
             return status_of_reply(state, reply)
@@ -161,16 +167,20 @@ cdef StatusCode test_termination(const Iteration* state) noexcept nogil:
 
 
 cdef double measure_gradient(const Iteration* state) noexcept nogil:
-    """The norm that `gtol` bounds: of the gradient, projected where there are bounds."""
+    """The norm that `gtol` bounds: of the gradient, projected where there are bounds, or of the
+    smallest subgradient where there is an l1 term."""
     cdef const Point* current = &state.current
     cdef double* scratch = state.trial.gradient
     cdef Py_ssize_t i
-    if state.low == NULL:
+    if state.low == NULL and state.l1 == NULL:
         return norm_order(current.gradient, state.n, state.limits.norm)
     if state.limits.norm == INFINITY:
         return slope_norm(state)
     for i in range(state.n):
-        scratch[i] = projected(current.x[i], current.gradient[i], state.low[i], state.high[i])
+        if state.l1 != NULL:
+            scratch[i] = subgradient(current.x[i], current.gradient[i], state.l1[i])
+        else:
+            scratch[i] = projected(current.x[i], current.gradient[i], state.low[i], state.high[i])
     return norm_order(scratch, state.n, state.limits.norm)
 
 
@@ -178,6 +188,8 @@ cdef bint is_blind(const Iteration* state, const Objective* objective) noexcept 
     """Whether a gradient of zero says nothing: f is the same at all points of its differences, and
     its rounding errors alone could hide slopes above gtol."""
     if objective.difference_step == 0 or slope_norm(state) > 0:
+        return False
+    if state.l1 != NULL and norm_max(state.current.gradient, state.n) > 0:
         return False
     return DBL_EPSILON * fabs(state.current.value) > state.limits.gtol * objective.difference_step
 

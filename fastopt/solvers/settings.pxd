@@ -22,6 +22,7 @@ cdef enum:
     AT_INITIAL_RADIUS         # 0: chosen at x0
     AT_MAX_RADIUS
     AT_ETA
+    AT_L1                     # the largest, if there are many
     AT_ABSOLUTE_STEP
     AT_RELATIVE_STEP
     AT_CLIP_NORM              # INFINITY: not at all

@@ -12,6 +12,8 @@ cdef enum:
     # gradient is made of differences, which cannot be trusted to get anywhere by itself.
     PATIENCE = 20
     PATIENCE_WITH_DIFFERENCES = 5
+    # Methods that know nothing but gradients creep: they are given so many times as long.
+    CREEPING = 25
 
 
 cdef struct Marks:
@@ -20,6 +22,7 @@ cdef struct Marks:
     double least_value        # what an iteration has to beat to count as progress
     double least_gradient
     int idle                  # iterations since one did
+    int patience              # how many times as long as others it may go on like that
 
 
 cdef void begin_marks(Marks* marks) noexcept nogil
@@ -39,7 +42,12 @@ cdef inline bint is_lower(double value, double mark) noexcept nogil:
 cdef inline bint is_idle(Marks* marks, const Iteration* iteration,
                          const Objective* objective) noexcept nogil:
     """Whether progress has ceased: values drown in rounding, and slopes gain nothing either."""
-    cdef double value = iteration.current.value
+    return has_stalled(marks, iteration.current.value, iteration, objective)
+
+
+cdef inline bint has_stalled(Marks* marks, double value, const Iteration* iteration,
+                             const Objective* objective) noexcept nogil:
+    """The same by another value than that at the current point."""
     cdef double norm
     if is_lower(value, marks.least_value):
         marks.least_value = value
@@ -52,8 +60,8 @@ cdef inline bint is_idle(Marks* marks, const Iteration* iteration,
         marks.idle = 0
         return False
     marks.idle += 1
-    return marks.idle >= (PATIENCE if objective.difference_step == 0
-                          else PATIENCE_WITH_DIFFERENCES)
+    return marks.idle >= marks.patience * (PATIENCE if objective.difference_step == 0
+                                           else PATIENCE_WITH_DIFFERENCES)
 
 
 cdef inline bint take_lower_point(Iteration* iteration) noexcept nogil:

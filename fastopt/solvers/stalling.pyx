@@ -13,6 +13,7 @@ from fastopt.core.abi cimport (
 from fastopt.core.vector cimport norm_max
 from fastopt.solvers.box cimport projected
 from fastopt.solvers.iteration cimport Iteration, Point, slope_norm
+from fastopt.solvers.penalty cimport subgradient
 
 # A gradient that has shrunk to this share of the first one is nothing but rounding errors,
 cdef double VANISHED = 1e-12
@@ -32,6 +33,7 @@ cdef void begin_marks(Marks* marks) noexcept nogil:
     marks.least_value = INFINITY
     marks.least_gradient = INFINITY
     marks.idle = 0
+    marks.patience = 1
 
 
 cdef StatusCode diagnose(const Marks* marks, const Iteration* iteration,
@@ -78,6 +80,8 @@ cdef bint is_rounding_error(const Iteration* iteration, const Objective* objecti
         slope = point.gradient[i]
         if iteration.low != NULL:
             slope = projected(point.x[i], slope, iteration.low[i], iteration.high[i])
+        if iteration.l1 != NULL:
+            slope = subgradient(point.x[i], slope, iteration.l1[i])
         if not fabs(slope) * max(1.0, fabs(point.x[i])) <= error:
             return False
     return True

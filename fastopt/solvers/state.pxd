@@ -2,6 +2,7 @@
 
 from fastopt.core.abi cimport StatusCode
 from fastopt.objectives.objective cimport BoundObjective
+from fastopt.solvers.accelerated cimport Accelerated
 from fastopt.solvers.catalogue cimport SolverKind
 from fastopt.solvers.compact_hessian cimport CompactHessian
 from fastopt.solvers.first_order cimport FirstOrder
@@ -23,6 +24,7 @@ cdef class SolverState:
     cdef void lay_out(self)
     cdef int set_curvature(self, InverseHessian* memory, given) except -1
     cdef int set_bounds(self, const double[:, ::1] bounds) except -1
+    cdef int set_weights(self, Accelerated* state, const double[::1] weights) except -1
     cdef int set_pairs(self, CompactHessian* memory, given) except -1
     cdef int set_rule(self, FirstOrder* state) except -1
     cdef int take(self) except -1

@@ -22,11 +22,13 @@ from fastopt.core.flag cimport is_set
 from fastopt.core.rule_step cimport RuleStep
 from fastopt.core.vector cimport LINE, next_line
 from fastopt.objectives.objective cimport BoundObjective
+from fastopt.solvers.accelerated cimport Accelerated, copy_weights
 from fastopt.solvers.bound_rule cimport BoundRule
 from fastopt.solvers.bounded cimport Bounded, copy_bounds
 from fastopt.solvers.box cimport clip
 from fastopt.solvers.catalogue cimport (
-    BFGS, DFP, FIRST_ORDER, LBFGS, LBFGSB, NEWTON, NEWTON_CG, State, begin_solver, method_of,
+    ACCELERATED, BFGS, DFP, FIRST_ORDER, LBFGS, LBFGSB, NEWTON, NEWTON_CG, State, begin_solver,
+    method_of,
 )
 from fastopt.solvers.compact_hessian cimport CompactHessian, read_pair, recall_pair
 from fastopt.solvers.first_order cimport FirstOrder, take_pending_step
@@ -80,7 +82,8 @@ cdef class SolverState:
         Limits and constants, complete and checked, by the names in `SETTINGS`, and besides:
         what `BoundRule` takes of a first-order method, ``hess_inv0``, ``bounds`` of
         "l-bfgs-b", an array of shape (2, n), and ``may_be_sparse`` of "newton": whether the first
-        Hessian decides if there is to be a matrix here.
+        Hessian decides if there is to be a matrix here. ``l1`` of "accelerated" may be an array of
+        shape (n,).
     """
 
     def __cinit__(self, str solver not None, const double[::1] x0 not None, dict settings not None):
@@ -108,6 +111,8 @@ cdef class SolverState:
         memcpy(self.iteration.current.x, &x0[0], n * sizeof(double))
         if self.kind == LBFGSB:
             self.set_bounds(settings["bounds"])
+        elif self.kind == ACCELERATED and cnp.PyArray_Check(settings.get("l1")):
+            self.set_weights(<Accelerated*>self.iteration, settings["l1"])
         if settings.get("hess_inv0") is not None:
             if self.kind == LBFGSB:
                 self.set_pairs(&(<Bounded*>self.iteration).memory, settings["hess_inv0"])
@@ -147,6 +152,13 @@ cdef class SolverState:
             raise ValueError(f"no bounds of {state.n} variables")
         copy_bounds(<Bounded*>state, &bounds[0, 0], sizeof(double), &bounds[1, 0], sizeof(double))
         clip(state.current.x, state.low, state.high, state.n)
+        return 0
+
+    cdef int set_weights(self, Accelerated* state, const double[::1] weights) except -1:
+        if weights.shape[0] != state.iteration.n:
+            raise ValueError(f"no weights of {state.iteration.n} variables")
+        if state.penalised:
+            copy_weights(state, &weights[0])
         return 0
 
     cdef int set_pairs(self, CompactHessian* memory, given) except -1:
@@ -371,7 +383,7 @@ cdef class SolverState:
     @property
     def gradient_norm(self):
         """The largest magnitude in the gradient at the last iterate, projected where there are
-        bounds; NaN before the first evaluation."""
+        bounds, and in the smallest subgradient with an l1 term; NaN before the first evaluation."""
         return slope_norm(self.iteration) if self.iteration.started else NAN
 
     @property
@@ -505,7 +517,11 @@ cdef int read_settings(dict settings, double* numbers) except -1:
     for name, place in PLACES:
         value = settings.get(name)
         if value is not None:
-            numbers[<Py_ssize_t>place] = WORDS[value] if type(value) is str else value
+            if type(value) is str:
+                value = WORDS[value]
+            elif cnp.PyArray_Check(value):
+                value = value.max()
+            numbers[<Py_ssize_t>place] = value
     return 0
 
 

@@ -27,6 +27,8 @@ SMOOTH = tuple(name for name in METHODS if name not in FIRST_ORDER)
 WITH_SEARCH = tuple(name for name, row in METHODS.items() if "c1" in row.options)
 IN_TRUST_REGION = tuple(name for name, row in METHODS.items() if "eta" in row.options)
 SECOND_ORDER = tuple(name for name, row in METHODS.items() if row.second_order)
+# They go by values, which do not change on a stair.
+BY_VALUES = ("sr1", "nesterov-restart", "fista")
 NOT_SECOND_ORDER = tuple(name for name in METHODS if name not in SECOND_ORDER)
 DENSE = ("bfgs", "dfp")
 
@@ -236,10 +238,9 @@ ROWS = [
         "fun returns an integer",
         0,
         fun=lambda x: int(bowl(x)),
-        methods=tuple(name for name in METHODS if name != "sr1"),
+        methods=tuple(name for name in METHODS if name not in BY_VALUES),
     ),
-    # It goes by values, which do not change on a stair.
-    ends("fun returns an integer, too coarse", 2, fun=lambda x: int(bowl(x)), methods=("sr1",)),
+    ends("fun returns an integer, too coarse", 2, fun=lambda x: int(bowl(x)), methods=BY_VALUES),
     ends("fun returns a bool", 0, fun=lambda x: True, jac=lambda x: [0, 0]),
     ends("fun constant", 0, fun=lambda x: 7.0, jac=lambda x: np.zeros(2)),
     ends("fun constant, gradient not", 2, fun=lambda x: 7.0, methods=SMOOTH),

@@ -124,8 +124,14 @@ def test_rows_are_complete(row):
     for text in (row.title, row.reference, row.when):
         assert text
     assert row.when.endswith(".")
-    families = ("quasi-newton", "conjugate-gradient", "newton", "trust-region", "first-order")
-    assert row.family in families
+    assert row.family in (
+        "quasi-newton",
+        "conjugate-gradient",
+        "newton",
+        "trust-region",
+        "gradient",
+        "first-order",
+    )
     assert set(row.option_aliases.values()) <= set(row.options)
     assert not set(row.option_aliases) & set(row.options)
     assert set(row.scipy_options) <= set(row.options)

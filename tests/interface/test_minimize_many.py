@@ -185,6 +185,17 @@ def test_steps_of_differences_reach_every_problem(step):
         )
 
 
+@pytest.mark.parametrize("fun", [rosen_pair, python_pair])
+@pytest.mark.parametrize("l1", [2.0, np.array([0.0, 2.0])])
+def test_weights_of_an_l1_term_reach_every_problem(fun, l1):
+    options = {"l1": l1}
+    batch = minimize_many(fun, STARTS, method="fista", jac=True, options=options, workers=2)
+    assert_solved_as_alone(
+        batch, lambda i: fastopt.minimize(fun, STARTS[i], (), "fista", True, options=options)
+    )
+    assert (batch.fun > 0.1).all()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_interpreter_and_machine_code_agree_on_problems_that_end_in_any_way(method):
     starts = np.array([[-1.2, 1.0], [9.0, 2.0], [8.0, 1.0], [7.0, 1.0], [1.0, 1.0], [50.0, 3.0]])

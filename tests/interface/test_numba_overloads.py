@@ -247,6 +247,14 @@ def test_options_mean_what_they_do_in_python(name):
     assert name == "no limit" or (found.nit, found.nfev) != (plain.nit, plain.nfev)
 
 
+@pytest.mark.parametrize("l1", [0.0, 0.5, 1e3])
+def test_the_weight_of_an_l1_term_is_that_of_python(l1):
+    found = assert_both_ways_same("joint", "fista", 4, Options(l1=l1))
+    assert l1 < 1e3 or (found.x == 0).all()
+    with pytest.raises(ValueError, match="`l1` must be a finite nonnegative number"):
+        caller("joint")(start(4), ARGS, "fista", Options(l1=-1.0))
+
+
 @njit
 def solve_to_tol(x0, method, tol, options):
     return fastopt.minimize(bowl_pair, x0, CENTRE, method, True, tol=tol, options=options)

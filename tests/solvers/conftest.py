@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from fastopt.interface.methods import METHODS
+
 UNLIMITED = 2**62
 
 SHARED = {
@@ -28,6 +30,9 @@ OWN = {
     "trust-exact": RADIUS,
     "trust-ncg": RADIUS,
     "dogleg": RADIUS,
+    "barzilai-borwein": {},
+    "nesterov-restart": {},
+    "fista": {"l1": 0.0},
     "gd": {"rule": "gd", "hyperparameters": (1e-3,)},
     "adam": {"rule": "adam", "hyperparameters": (1e-2, 0.9, 0.999, 1e-8)},
 }
@@ -39,7 +44,7 @@ def make_state():
     from fastopt.solvers.state import SolverState
 
     def make(method, x0, **changes):
-        solver = "first-order" if "rule" in OWN[method] else method
+        solver = "first-order" if "rule" in OWN[method] else METHODS[method].solver
         settings = {**SHARED, **OWN[method], **changes}
         if method == "l-bfgs-b":
             settings.setdefault("bounds", np.outer([-1, 1], np.full(len(x0), np.inf)))
