@@ -692,7 +692,7 @@ METHODS: dict[str, Method] = {
             "Accelerated gradient with restarts",
             "Beck & Teboulle, SIAM J. Imaging Sci. 2 (2009) 183-202; "
             "O'Donoghue & Candès, Found. Comput. Math. 15 (2015) 715-732",
-            "the function is convex and a guarantee is wanted: errors fall at least as 1 / nit^2.",
+            "the function is convex, and a bound on its distance from the minimum is wanted.",
         ),
         _gradient(
             "fista",

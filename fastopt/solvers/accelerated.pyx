@@ -12,7 +12,7 @@ where L has to bound the curvature of f from y to x+ ("backtracking"). It may sh
     t+ = (1 + sqrt(1 + 4 L+/L t^2)) / 2
 
 F(x) - F(minimum) <= 2 max(L) |x0 - minimum|^2 / (k + 1)^2 for all convex f (Scheinberg, Goldfarb &
-Bai, Found. Comput. Math. 14, 2014), k counted from the last restart. L shrinks and
+Bai, Found. Comput. Math. 14, 2014), with k and x0 counted from the last restart. L shrinks and
 grows as in Becker, Candès & Grant (Math. Program. Comput. 3, 2011), who also tell how
 to see the curvature where differences of f drown in rounding.
 
