@@ -13,6 +13,7 @@ import fastopt.schedules
 import fastopt.testing
 from fastopt.core.result import ENDINGS
 from fastopt.interface.methods import METHODS
+from fastopt.rules.table import RULES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -125,6 +126,18 @@ def test_page_on_scipy_lists_the_options_that_scipy_lacks():
         for name in method.options
         if name not in method.scipy_options
     }
+
+
+def test_every_rule_has_one_page_that_shows_its_facts_and_its_path():
+    told, drawn = [], []
+    for path in (ROOT / "docs" / "rules").glob("*.rst"):
+        page = path.read_text(encoding="utf-8")
+        names = " ".join(re.findall(r"^\.\. fastopt-rule:: (.*)$", page, re.MULTILINE)).split()
+        told += names
+        if names:
+            drawn += re.findall(r"^\.\. plot:: plots/rule_paths\.py (\w+)$", page, re.MULTILINE)
+            assert drawn[-1] == path.stem == names[0]
+    assert sorted(told) == sorted(RULES)
 
 
 def test_ci_runs_the_test_command_of_the_readme():

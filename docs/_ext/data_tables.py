@@ -1,4 +1,4 @@
-"""Directives that print fastopt's data: METHODS, its options, the rules' steps, and ENDINGS.
+"""Directives that print fastopt's data: METHODS, its options, the rules, and ENDINGS.
 
 The pages cannot fall behind the code, because they are made from what the code itself reads.
 """
@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from fastopt.core.result import ENDINGS
 from fastopt.core.validate import UNLIMITED
 from fastopt.interface.methods import METHODS, Method, Option, PerVariable
-from fastopt.rules.table import RULES
+from fastopt.rules.table import FLAVORS, RULES, Hyperparameter, Rule
 
 
 def list_table(header: Sequence[str], rows: Iterable[Sequence[str]], widths: str) -> str:
@@ -85,6 +85,81 @@ class RulesTable(GeneratedTable):
         ]
         header = ("In ``fastopt.rules``", "Hyperparameters, with their defaults", "Slots", "Source")
         return list_table(header, rows, "18 34 16 32")
+
+
+class RulePages(GeneratedTable):
+    """A row for each rule: its page, how much it remembers, and where it is published."""
+
+    def text(self) -> str:
+        rows = [
+            (f":ref:`{rule.name} <rule-{rule.name}>`", str(rule.slots), escaped(rule.reference))
+            for rule in RULES.values()
+        ]
+        return list_table(("Rule", "Slots", "Source"), rows, "20 8 72")
+
+
+class RuleFacts(SphinxDirective):
+    """``.. fastopt-rule:: NAME ...``: what the table says of the rules that a page is about."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        names = self.arguments[0].split()
+        text = "\n".join(rule_facts(RULES[name], title=len(names) > 1) for name in names)
+        return self.parse_text_to_nodes(text)
+
+
+class FlavorsTable(GeneratedTable):
+    """A row for each rule: in what the frameworks' forms are not the textbook's."""
+
+    def text(self) -> str:
+        rows = []
+        for name, flavors in FLAVORS.items():
+            cells = [difference(flavors.get(each), flavors["textbook"]) for each in FRAMEWORKS]
+            rows.append((f":ref:`{name} <rule-{name}>`", *cells))
+        return list_table(("Rule", *FRAMEWORKS.values()), rows, "16 28 28 28")
+
+
+FRAMEWORKS = {"torch": "PyTorch", "optax": "optax", "keras": "Keras"}
+
+
+def rule_facts(rule: Rule, title: bool) -> str:
+    flavors = FLAVORS[rule.name]
+    described: dict[str, Hyperparameter] = {}
+    for flavor in flavors.values():
+        described |= {
+            each.name: each for each in flavor.hyperparameters if each.name not in described
+        }
+    rows = []
+    for name, described_as in described.items():
+        defaults = (default_in(flavor, name) for flavor in flavors.values())
+        meaning = f"{escaped(described_as.description)}; in {described_as.interval}"
+        rows.append((f"``{name}``", meaning, *defaults))
+    header = ("", "Meaning", *(f"``{flavor}``" for flavor in flavors))
+    widths = " ".join(["20", "40", *["10"] * len(flavors)])
+    remembered = quoted(rule.slot_names) or "nothing"
+    return "\n".join(
+        [
+            f"**{rule.name}.**" if title else "",
+            f"Source: {escaped(rule.reference)}. Remembered of each parameter: {remembered}. "
+            f"The step: ``fastopt.rules.{rule.identifier}_step``. "
+            "Hyperparameters, with the defaults of each flavor:",
+            "",
+            list_table(header, rows, widths),
+        ]
+    )
+
+
+def default_in(flavor: Rule, name: str) -> str:
+    defaults = {each.name: each.default for each in flavor.hyperparameters}
+    return f"{defaults[name]:g}" if name in defaults else "\u2013"
+
+
+def difference(form: Rule | None, textbook: Rule) -> str:
+    if form is None:
+        return "*has none*"
+    return escaped(form.differs) or ("\u2013" if form.defaults == textbook.defaults else "defaults")
 
 
 def shared_options() -> dict[str, Option]:
@@ -159,4 +234,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("fastopt-options", OptionsTables)
     app.add_directive("fastopt-endings", EndingsTable)
     app.add_directive("fastopt-rules", RulesTable)
+    app.add_directive("fastopt-rule", RuleFacts)
+    app.add_directive("fastopt-rule-pages", RulePages)
+    app.add_directive("fastopt-flavors", FlavorsTable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

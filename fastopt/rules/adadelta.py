@@ -23,7 +23,7 @@ def adadelta(
     The recurrence, with E and D for `square` and `change`, g for `grad`::
 
         E = decay*E + (1 - decay)*g*g
-        d = sqrt(D + eps)/sqrt(E + eps)*g
+        d = sqrt(D + eps)*g/sqrt(E + eps)
         D = decay*D + (1 - decay)*d*d
         x = x - lr*d
 
@@ -52,7 +52,8 @@ def adadelta(
     (0.998, 1.0, 1e-06)
     """
     square = decay * square + gain * grad * grad
-    step = math.sqrt(change + eps) / math.sqrt(square + eps) * grad
+    # In this order: a quotient of two roots would be one of doubles where float32 runs in Python.
+    step = math.sqrt(change + eps) * grad / math.sqrt(square + eps)
     change = decay * change + gain * step * step
     return x - lr * step, square, change
 

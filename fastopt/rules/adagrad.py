@@ -19,6 +19,8 @@ def adagrad(
         G = G + g*g
         x = x - lr*g/(sqrt(G + eps_root) + eps)
 
+    The paper adds its constant, delta, to the root; most textbooks add it to the sum.
+
     Parameters
     ----------
     x : float

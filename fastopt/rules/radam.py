@@ -145,8 +145,8 @@ def radam_rectification(rho: float, beta2: float) -> float:
 
     Examples
     --------
-    >>> radam_rectification(1999.0, 0.999), round(radam_rectification(5.0, 0.999), 4)
-    (1.0, 0.0173)
+    >>> round(radam_rectification(1999.0, 0.999), 9), round(radam_rectification(5.0, 0.999), 4)
+    (1.0, 0.0174)
     """
     rho_inf = 2.0 / (1.0 - beta2) - 1.0
     shorter = (rho - 4.0) * (rho - 2.0) * rho_inf

@@ -1,7 +1,6 @@
 """From a scalar rule to a step: every form of it computes the same bits, in its own dtype."""
 
 import ctypes
-import doctest
 import functools
 import itertools
 import math
@@ -13,8 +12,6 @@ import numpy as np
 import pytest
 from numba import float32, njit, types
 
-import fastopt.rules._arguments
-import fastopt.rules._unroll
 from fastopt.core._jit import RULE
 from fastopt.rules import steps
 from fastopt.rules._precision import in_double, in_own_precision
@@ -381,8 +378,3 @@ def test_bad_type_inside_the_users_njit_code_is_named():
 
     with pytest.raises(TypeError, match="`grad` must be a 1-D array of float64 as `x` is"):
         train(np.ones(3), np.ones(3, np.float32), np.zeros((2, 3)), RULES["adam"].defaults)
-
-
-@pytest.mark.parametrize("module", [steps, fastopt.rules._arguments, fastopt.rules._unroll])
-def test_docstring_examples_hold(module):
-    assert doctest.testmod(module).failed == 0
