@@ -18,6 +18,7 @@ from fastopt.interface.methods import METHODS
 from fastopt.interface.tuples import CompiledResult, Options
 from tests.objectives import chained
 from tests.objectives.test_compiled import ARGS, ARGUMENTS, FORMS, in_form, start
+from tests.step_lengths import step_length
 
 FIELDS = ("x", "fun", "jac", "nit", "nfev", "njev", "nhev", "status", "success")
 
@@ -151,7 +152,7 @@ def test_a_method_that_is_known_when_compiled_changes_no_bit(method):
     def solve(x0, args, options):
         return fastopt.minimize(fun, x0, args, method=method, jac=True, options=options)
 
-    options = Options(maxiter=30, **({"lr": 1e-3} if method in ("gd", "adam") else {}))
+    options = Options(maxiter=30, **step_length(method, 1e-3))
     expected = fastopt.minimize(fun, start(3), ARGS, method, jac, options=options)
     assert_same(expected, solve(start(3), ARGS, options))
 

@@ -1,0 +1,19 @@
+"""Options with which first-order methods do what tests of every method ask of them."""
+
+from fastopt.interface.methods import METHODS
+
+
+def step_length(method, lr):
+    """A step length for those methods that have one."""
+    row = METHODS[method]
+    return {"lr": lr} if row.rule and row.options["lr"].default is not None else {}
+
+
+def converging(method):
+    """With these, a first-order method brings the gradient of a parabola below its default gtol."""
+    own = {
+        "adadelta": {"eps": 0.01},
+        "rmsprop-momentum": {"momentum": 0.5},
+        "adamw": {"weight_decay": 0.0},
+    }
+    return {**step_length(method, 0.1), **own.get(method, {})}
