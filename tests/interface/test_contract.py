@@ -166,7 +166,8 @@ def test_the_set_is_solved_at_least_as_often_as_by_scipys_method(method):
 def test_a_first_order_method_never_claims_what_it_has_not_reached(method, name, form):
     problem = PROBLEMS[name]
     counted = Counted(problem, form)
-    lr = 1e-4 if method in ("gd", "momentum", "nesterov") else 0.05
+    # RAdam's first steps are as long as the gradient, too.
+    lr = 1e-4 if method in ("gd", "momentum", "nesterov", "radam") else 0.05
     result = fastopt.minimize(
         counted.fun,
         problem.x0,

@@ -575,8 +575,8 @@ def test_outcome(row, method):
             return fun(*given)
 
         arguments["fun"] = counted
-    if method in FIRST_ORDER and row.status and "options" not in row.arguments:
-        arguments["options"] = converging(method)
+    if method in FIRST_ORDER and row.status:
+        arguments["options"] = {**converging(method), **row.arguments.get("options", {})}
     before = as_bytes(x0), as_bytes(arguments.get("args"))
 
     with np.errstate(all="ignore"):

@@ -42,8 +42,8 @@ def assert_same(expected, found):
 
 def assert_both_ways_same(form, method, n, options):
     """Solve in Python and in compiled code; what is found is the same to the bit."""
-    if METHODS[method].rule and math.isnan(options.lr):
-        options = options._replace(lr=1e-3)
+    if math.isnan(options.lr):
+        options = options._replace(**step_length(method, 1e-3))
     known = {
         name: value for name, value in options.given().items() if name in METHODS[method].options
     }
