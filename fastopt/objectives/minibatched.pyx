@@ -280,16 +280,16 @@ cdef class MinibatchObjective(BoundObjective):
         if fresh:
             self.batches = self.data.stream.begin(place.batch)
         found = next(self.batches, None)
-        if found is None and not self.data.stream.once:
-            if fresh and place.batch == 0:
+        if found is None:
+            if fresh and (place.batch == 0 or self.data.stream.once):
                 raise ValueError("a stream must have at least one batch, got one without any")
+            if self.data.stream.once:
+                self.feed.exhausted = True
+                return False
             self.batches = None
             place.epoch += 1
             place.batch = 0
             return place.epoch < self.feed.epochs and self.fetch()
-        if found is None:
-            self.feed.exhausted = True
-            return False
         self.batch = found
         self.batch_epoch = place.epoch
         self.batch_number = place.batch

@@ -624,6 +624,14 @@ def test_iterator_ends_the_solve(is_compiled):
         objective.evaluate_all(THETA)
 
 
+def test_iterator_without_batches_is_an_error_where_it_is_first_asked_for_one():
+    used = iter(batches_of())
+    list(used)
+    for source in (iter([]), used):
+        with pytest.raises(ValueError, match="a stream must have at least one batch"):
+            objective_of(squares, fastopt.Minibatches(source)).evaluate(THETA)
+
+
 @pytest.mark.parametrize("source", [batches_of, Again])
 @pytest.mark.parametrize("is_compiled", [True, False])
 def test_iterable_is_gone_through_once_an_epoch(source, is_compiled):
