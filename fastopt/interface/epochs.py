@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 
 from fastopt.core.abi import Status
+from fastopt.core.validate import UNLIMITED
 from fastopt.interface.methods import OPTIONS_OF_DATA, Method
 from fastopt.interface.options import Controls, Settings
 from fastopt.objectives.minibatched import MinibatchObjective
@@ -88,7 +89,17 @@ class Epochs:
         self._watched = bool(
             controls.full_every or controls.validation or controls.trace or controls.return_all
         )
+        if controls.patience < UNLIMITED and controls.validation is None:
+            raise ValueError(
+                "`patience` must be left out where there is no `validation`, got "
+                f"{controls.patience}"
+            )
         if settings["average_from"]:
+            if settings["averaging"] is None:
+                raise ValueError(
+                    "`average_from` must be 0 where there is no `averaging`, got "
+                    f"{settings['average_from']}"
+                )
             if not self._batches:
                 raise ValueError(
                     "`average_from` must be 0 for a stream, whose epochs have no known length, got "
@@ -100,6 +111,7 @@ class Epochs:
                 "`full_every` must be 0 if the batches come from an iterator, which comes but "
                 f"once, got {controls.full_every}"
             )
+        self._over = False  # an iterator's one epoch, which has been closed
         self.done = 0
         self.loss = math.nan  # mean of the batches' values in the last epoch
         self.rows: list[tuple[float, ...]] | None = [] if controls.trace else None
@@ -124,41 +136,52 @@ class Epochs:
         """Whether an epoch that has not been closed has ended with the last iteration."""
         if self._batches:
             return (nit + self._first[1]) // self._batches > self.done
+        if self._over:
+            return False
         # A step's end is evaluated with the next batch: the first one of an epoch closes the last.
         return objective.position[0] - self._first[0] > self.done or objective.ended
 
     def close(
         self, state: SolverState, objective: MinibatchObjective, time: float, lr: float
     ) -> Status | None:
-        """Look at what an epoch has led to; answers why the solve ends with it, if it does."""
+        """Look at what an epoch has led to; answers why the solve ends with it, if it does.
+
+        What the user's functions raise comes out with nothing changed: the epoch can be closed
+        again.
+        """
         controls = self._controls
+        done = self.done + 1
         if self._batches:
-            self.done = (state.nit + self._first[1]) // self._batches
-        else:
-            self.done += 1
+            done = (state.nit + self._first[1]) // self._batches
         # Of a stream that has ended there is no batch beyond the epoch's.
-        self.loss = objective.running_loss if objective.ended else objective.epoch_loss
+        loss = objective.running_loss if objective.ended else objective.epoch_loss
         x = self._candidate(state)
         value = gnorm = validation = math.nan
         status = None
-        if controls.full_every and self.done % controls.full_every == 0:
-            value, gradient = objective.evaluate_all(x)
+        full = controls.full_every > 0 and done % controls.full_every == 0
+        if full:
+            value, gradient = self._evaluate_all(x, state, objective)
             gnorm = float(np.linalg.norm(gradient, self._limits["norm"]))
             status = self._test(value, gnorm)
-            self._full = value
-            self._answer = (state.nit, x, value, gradient)
         if controls.validation is not None:
             validation = _read_validation(controls.validation(x.copy()))
+
+        self.done, self.loss, self._over = done, loss, objective.ended
+        if full:
+            self._full = value
+        if controls.validation is not None:
             self._since += 1
             if validation < self.lowest:
                 self.lowest, self.lowest_x, self._since = validation, x, 0
-            if status is None and self._since >= controls.patience:
+            if self._since:
+                status = None  # the test holds here, but here is not what is returned
+            if self._since >= controls.patience:
                 status = Status.PATIENCE
-        if status is None and self.done >= controls.epochs:
+        if status is None and (done >= controls.epochs or objective.ended):
             status = Status.EPOCHS
         if self.rows is not None:
-            counts = (self.done, state.nit, state.nfev, state.njev, time)
-            self.rows.append((*counts, self.loss, value, gnorm, lr, validation))
+            counts = (done, state.nit, *self._counts(state, objective), time)
+            self.rows.append((*counts, loss, value, gnorm, lr, validation))
         if self.points is not None:
             self.points.append(x)
         return status
@@ -178,15 +201,20 @@ class Epochs:
         average = state.average
         return state.last_x if average is None else average
 
-    def describe(self, state: SolverState) -> OptimizeResult:
+    def _counts(self, state: SolverState, objective: MinibatchObjective) -> tuple[int, int]:
+        """Evaluations of the function and of its gradient."""
+        return state.nfev + objective.nfev, state.njev + objective.njev
+
+    def describe(self, state: SolverState, objective: MinibatchObjective) -> OptimizeResult:
         """What a callback is told after an epoch."""
+        nfev, njev = self._counts(state, objective)
         return OptimizeResult(
             x=self._candidate(state),
             fun=self.loss,
             jac=state.last_jac,
             nit=state.nit,
-            nfev=state.nfev,
-            njev=state.njev,
+            nfev=nfev,
+            njev=njev,
             step=state.step,
             epoch=self.done,
         )
@@ -204,7 +232,7 @@ class Epochs:
         result["fun"], result["jac"] = self._evaluate(x, state, objective)
         result["epochs"] = self.done
         result["loss"] = self.loss
-        result["nfev"] = objective.nfev
+        result["nfev"], result["njev"] = self._counts(state, objective)
         if self._controls.validation is not None:
             result["validation"] = self.lowest
         if self.rows is not None:
@@ -222,10 +250,16 @@ class Epochs:
         """Value and gradient at x, of all of the data where these come again."""
         if self._once or not state.started:
             return objective.running_loss, state.last_jac
+        value, gradient = self._evaluate_all(x, state, objective)
+        return value, gradient.copy()
+
+    def _evaluate_all(
+        self, x: Vector, state: SolverState, objective: MinibatchObjective
+    ) -> tuple[float, Vector]:
+        """The same, kept: a result may ask again where an epoch did."""
         if self._answer is None or self._answer[0] != state.nit or (self._answer[1] != x).any():
             self._answer = (state.nit, x.copy(), *objective.evaluate_all(x))
-        _, _, value, gradient = self._answer
-        return value, gradient.copy()
+        return self._answer[2:]
 
 
 def _read_validation(value: Any) -> float:

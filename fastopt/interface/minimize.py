@@ -249,7 +249,8 @@ def minimize(
     disp : bool, default False
         Print a summary at the end.
     return_all : bool, default False
-        Keep x at the start and after each iteration, in ``result.allvecs``.
+        Keep x at the start and after each iteration, in ``result.allvecs``; with `data`, after each
+        epoch.
     trace : bool, default False
         Keep a history in ``result.trace``: a dict of arrays of equal length, ``"nit"``,
         ``"nfev"``, ``"njev"``, ``"time"`` (seconds since the start), ``"fun"``, ``"gnorm"``
@@ -354,10 +355,12 @@ def minimize(
         ``converged_to="epochs"``.
     full_every : int, default 0
         After each so many epochs the function is evaluated for all of the data, and ``gtol``,
-        ``ftol`` and ``stopval`` are tested there, which are not tested otherwise. 0 is never.
+        ``ftol`` and ``stopval`` are tested there, which are not tested otherwise, and ``xtol`` not
+        at all. 0 is never. ``maxfev`` is for the batches of iterations alone.
     validation : callable, optional
         A function of x, the less the better, called after each epoch; the x of its lowest value is
-        returned.
+        returned. Where it is not at its lowest, ``gtol``, ``ftol`` and ``stopval`` do not end the
+        solve.
     patience : int or inf, default inf
         Stop when so many epochs have not improved the validation.
     averaging : {"polyak", "ema"}, optional
@@ -472,8 +475,9 @@ def minimize(
         return solver.run(callback)
 
     if data is not None:
+        cause = "`constraints`" if constrained else repr(name) if box is None else "`bounds`"
         raise ValueError(
-            "`data` must be None where SciPy solves the problem, got an object of type "
+            f"`data` must be None with {cause}, which is for SciPy to solve, got an object of type "
             f"{type(data).__name__}"
         )
     if is_c_function(fun):

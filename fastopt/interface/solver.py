@@ -381,12 +381,12 @@ class Solver:
     @property
     def nfev(self) -> int:
         """The number of evaluations of the function so far, those for differences included."""
-        return self._state.nfev
+        return self._state.nfev + self._of_all[0]
 
     @property
     def njev(self) -> int:
         """The number of evaluations of the gradient so far."""
-        return self._state.njev
+        return self._state.njev + self._of_all[1]
 
     @property
     def nhev(self) -> int:
@@ -505,25 +505,33 @@ class Solver:
         if going and self._controls.epochs == 0:
             state.finish(Status.EPOCHS)
             return False
+        # First, since an exception may have come between an epoch's end and the look at it.
+        going = self._look_at_epoch(going, observe)
         while going and k > 0:
             nit = state.nit
             going = self._advance_in_slices(min(k, epochs.left(nit, observe is not None)), bar)
             k -= state.nit - nit
-            if not epochs.is_over(state.nit, self._served):
-                continue
-            length, schedule = self._lr
-            lr = length * (schedule(max(1, state.nit)) if schedule is not None else 1.0)
-            with self._source.turn:
-                status = epochs.close(state, self._served, self._time(), lr)
-            if state.stopped and self._served.ended:
-                status = status or Status.EPOCHS
-            if observe is not None:
-                try:
-                    observe(state)
-                except StopIteration:
-                    status = Status.CALLBACK
-            if status is not None and (going or state.stopped):
-                state.finish(status)
+            going = self._look_at_epoch(going, observe)
+        return going
+
+    def _look_at_epoch(self, going: bool, observe: Callable[[SolverState], None] | None) -> bool:
+        """Close an epoch that has ended, and the solve if it ends with that."""
+        state, epochs = self._state, self._epochs
+        assert epochs is not None
+        if not epochs.is_over(state.nit, self._served):
+            return going
+        length, schedule = self._lr
+        lr = length * (schedule(max(1, state.nit)) if schedule is not None else 1.0)
+        with self._source.turn:
+            status = epochs.close(state, self._served, self._time(), lr)
+        if status is not None and (going or state.stopped):
+            state.finish(status)
+            going = False
+        if observe is not None:
+            try:
+                observe(state)
+            except StopIteration:
+                state.finish(Status.CALLBACK)
                 going = False
         return going
 
@@ -534,8 +542,16 @@ class Solver:
         assert isinstance(objective, MinibatchObjective)
         return objective
 
+    @property
+    def _of_all(self) -> tuple[int, int]:
+        """The evaluations for all of the data, which the state has not counted."""
+        if self._epochs is None:
+            return 0, 0
+        return self._served.nfev, self._served.njev
+
     def _describe_epoch(self) -> Callable[[SolverState], OptimizeResult] | None:
-        return None if self._epochs is None else self._epochs.describe
+        epochs = self._epochs
+        return None if epochs is None else lambda state: epochs.describe(state, self._served)
 
     def _slice(self, k: int) -> bool:
         """At most `k` iterations, and none after `maxtime`; with 0, the evaluation at x0."""

@@ -74,7 +74,8 @@ cdef struct Feed:
     Py_ssize_t rows           # in it
     int64_t epochs            # where to stop
     bint exhausted            # the stream has ended
-    long long nfev
+    long long nfev            # for all of the data, in calls of the function
+    long long njev
 
 
 cdef int evaluate(const double* x, double* value, double* grad, Py_ssize_t n,
@@ -96,7 +97,6 @@ cdef int evaluate(const double* x, double* value, double* grad, Py_ssize_t n,
         if reply != REPLY_DONE:
             feed.place = feed.before
         return reply
-    feed.nfev += reply != REPLY_STOP
     if reply == REPLY_DONE:
         move_on(feed, value[0])
     return reply
@@ -280,16 +280,16 @@ cdef class MinibatchObjective(BoundObjective):
         if fresh:
             self.batches = self.data.stream.begin(place.batch)
         found = next(self.batches, None)
-        if found is None and not self.data.stream.once:
-            if fresh and place.batch == 0:
+        if found is None:
+            if fresh and (place.batch == 0 or self.data.stream.once):
                 raise ValueError("a stream must have at least one batch, got one without any")
+            if self.data.stream.once:
+                self.feed.exhausted = True
+                return False
             self.batches = None
             place.epoch += 1
             place.batch = 0
             return place.epoch < self.feed.epochs and self.fetch()
-        if found is None:
-            self.feed.exhausted = True
-            return False
         self.batch = found
         self.batch_epoch = place.epoch
         self.batch_number = place.batch
@@ -344,6 +344,10 @@ cdef class MinibatchObjective(BoundObjective):
             if reply == REPLY_STOP or is_set(&self.objective.stop):
                 return NAN, np.full(n, NAN)
             feed.nfev += 1
+            if gradient:
+                feed.njev += 1
+                if not self.objective.joint:
+                    feed.nfev += self.objective.gradient_cost
             seen += rows
             share = <double><int64_t>rows / <double>seen
             value += share * (found - value)
@@ -395,8 +399,14 @@ cdef class MinibatchObjective(BoundObjective):
 
     @property
     def nfev(self):
-        """How many batches have been evaluated, those of `evaluate_all` included."""
+        """Calls of the function in `evaluate_all`, those for differences included; a solver counts
+        its own."""
         return self.feed.nfev
+
+    @property
+    def njev(self):
+        """Gradients of batches in `evaluate_all`."""
+        return self.feed.njev
 
     @property
     def ended(self):
@@ -439,19 +449,20 @@ cdef class MinibatchObjective(BoundObjective):
         """The place, as numbers by name: with it, the solve goes on as if it had not stopped."""
         cdef const Place* place = &self.feed.place
         return {"epoch": place.epoch, "batch": place.batch, "loss_sum": place.loss_sum,
-                "rows": place.rows, "epoch_loss": place.epoch_loss, "nfev": self.feed.nfev}
+                "rows": place.rows, "epoch_loss": place.epoch_loss,
+                "nfev": self.feed.nfev, "njev": self.feed.njev}
 
     def load_state_dict(self, state):
         """Go to where a `state_dict` was taken."""
         self.place_at(Place(int(state["epoch"]), int(state["batch"]), float(state["loss_sum"]),
                             int(state["rows"]), float(state["epoch_loss"])))
-        self.feed.nfev = int(state["nfev"])
+        self.feed.nfev, self.feed.njev = int(state["nfev"]), int(state["njev"])
 
     def take_over(self, MinibatchObjective other not None):
         """Go on where another objective of the same data is, with what it has of a stream."""
         self.place_at(other.feed.place)
         self.feed.before = other.feed.before
-        self.feed.nfev = other.feed.nfev
+        self.feed.nfev, self.feed.njev = other.feed.nfev, other.feed.njev
         self.feed.epochs = other.feed.epochs
         self.feed.exhausted = other.feed.exhausted
         self.batches, self.batch = other.batches, other.batch

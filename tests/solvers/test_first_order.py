@@ -1,9 +1,12 @@
 """The one loop of first-order methods: the rule's steps, and what surrounds them."""
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy.optimize import rosen, rosen_der
 
+from fastopt import schedules
 from fastopt.core.abi import Status
 from fastopt.objectives.python import PythonObjective
 
@@ -113,3 +116,164 @@ def test_a_function_without_a_bottom_is_called_unbounded(make_state):
     state.advance(PythonObjective(fun, True, (), 1), UNLIMITED)
     assert state.status == Status.UNBOUNDED
     assert state.x[0] == pytest.approx(3.0)
+
+
+# --- clipping, decay, schedules ------------------------------------------------------------------
+
+
+def test_gradient_is_clipped_and_decays_before_the_rule_sees_it(make_state, chained_start):
+    """Longer than one of the blocks that it is shaped in."""
+    n, scale = 2500, 1e-3
+    x = chained_start(n)
+    changes = {"clip_norm": 50.0, "clip_value": 1.0, "weight_decay": 0.5}
+    state = make_state("gd", x, maxiter=5, hyperparameters=(scale,), gtol=0.0, **changes)
+    state.advance(PythonObjective(rosen, rosen_der, (), n), UNLIMITED)
+    for _ in range(5):
+        grad = rosen_der(x)
+        norm = np.linalg.norm(grad)
+        assert norm > 50
+        grad = np.clip(50 / norm * grad, -1.0, 1.0)
+        assert (np.abs(grad) == 1.0).any()
+        x = x - scale * (grad + 0.5 * x)
+    np.testing.assert_allclose(state.last_x, x, rtol=1e-12)
+
+
+def test_clipped_gradient_is_not_the_one_that_is_tested(make_state):
+    state = make_state("gd", [3.0], hyperparameters=(0.1,), clip_value=1e-9, maxiter=10, gtol=1e-5)
+    state.advance(PythonObjective(lambda x: (x @ x, 2 * x), True, (), 1), UNLIMITED)
+    assert state.status == Status.MAXITER
+
+
+def test_schedule_is_asked_for_the_number_of_the_step(make_state):
+    schedule = schedules.linear(8, start=1.0, end=0.25)
+    state = make_state("gd", [1.0], hyperparameters=(0.5,), schedule=schedule, maxiter=12, gtol=0.0)
+    objective = PythonObjective(lambda x: (0.5 * x @ x, x), True, (), 1)
+    state.advance(objective, 5)
+    state = pickle.loads(pickle.dumps(state))
+    state.advance(objective, UNLIMITED)
+    x = 1.0
+    for t in range(1, 13):
+        x -= 0.5 * schedule(t) * x
+    assert state.x[0] == x
+
+
+# --- averages ----------------------------------------------------------------------------------
+
+
+def noisy(seed=0):
+    rng = np.random.default_rng(seed)
+    return PythonObjective(lambda x: (x @ x, 2 * x + rng.standard_normal(3)), True, (), 3)
+
+
+def iterates_of(state, objective):
+    points = []
+    while state.advance(objective, 1):
+        points.append(state.last_x)
+    return np.array([*points, state.last_x])
+
+
+@pytest.mark.parametrize("start", [0, 7])
+@pytest.mark.parametrize(("kind", "decay"), [("polyak", 0.5), ("ema", 0.9), ("ema", 0.5)])
+def test_average_is_the_mean_of_iterates(make_state, kind, decay, start):
+    """One that forgets gives the newest a share of 1 - decay, and is plain before it is so old."""
+    changes = {"averaging": kind, "average_decay": decay, "average_from": start, "maxiter": 40}
+    state = make_state("adam", np.ones(3), gtol=0.0, **changes)
+    points = iterates_of(state, noisy())
+    plain = make_state("adam", np.ones(3), gtol=0.0, maxiter=40)
+    np.testing.assert_array_equal(iterates_of(plain, noisy()), points)
+    kept = points[start:]
+    weights = np.full(len(kept), 1 / len(kept))
+    if kind == "ema":
+        weights = np.zeros(0)
+        for k in range(1, len(kept) + 1):
+            share = max(1 / k, 1 - decay)
+            weights = np.append((1 - share) * weights, share)
+    np.testing.assert_allclose(weights.sum(), 1.0)
+    np.testing.assert_allclose(state.average, weights @ kept, rtol=1e-12)
+    assert plain.average is None
+
+
+def test_there_is_no_average_before_its_first_iterate(make_state):
+    state = make_state("gd", np.ones(3), averaging="polyak", average_from=2)
+    objective = noisy()
+    for _ in range(2):
+        state.advance(objective, 1)
+        assert state.average is None
+    state.advance(objective, 1)
+    np.testing.assert_array_equal(state.average, state.last_x)
+
+
+@pytest.mark.parametrize("averaging", ["polyak", "ema"])
+def test_average_goes_through_slices_and_pickles(make_state, averaging):
+    changes = {"averaging": averaging, "average_decay": 0.8, "maxiter": 30}
+    whole, cut = (make_state("adam", np.zeros(3), **changes) for _ in range(2))
+    objective = PythonObjective(lambda x: (rosen(x), rosen_der(x)), True, (), 3)
+    whole.advance(objective, UNLIMITED)
+    while cut.advance(objective, 7):
+        cut = pickle.loads(pickle.dumps(cut))
+    assert cut.average.tobytes() == whole.average.tobytes()
+    cut.average[:] = np.nan
+    assert cut.average.tobytes() == whole.average.tobytes()
+
+
+# --- the last step of all ------------------------------------------------------------------------
+
+
+def ending(calls):
+    """A parabola that can be evaluated so many times."""
+
+    def fun(x):
+        nonlocal calls
+        calls -= 1
+        if calls < 0:
+            raise EOFError
+        return 0.5 * x @ x, x
+
+    return PythonObjective(fun, True, (), 2)
+
+
+@pytest.mark.parametrize("averaging", [None, "polyak"])
+def test_step_without_an_evaluation_at_its_end_is_landed_on_once(make_state, averaging):
+    state = make_state("gd", [1.0, 2.0], hyperparameters=(0.5,), averaging=averaging)
+    with pytest.raises(EOFError):
+        state.advance(ending(3), UNLIMITED)
+    assert (state.nit, state.nfev) == (2, 4)  # the one that raised is counted
+    np.testing.assert_array_equal(state.last_x, [0.25, 0.5])
+    state = pickle.loads(pickle.dumps(state))
+    for _ in range(2):
+        state.land()
+        assert state.nit == 3
+        np.testing.assert_array_equal(state.last_x, [0.125, 0.25])
+        np.testing.assert_array_equal(state.last_jac, [0.25, 0.5])
+        if averaging:
+            np.testing.assert_allclose(state.average, np.array([1, 2]) * (0.5 + 0.25 + 0.125) / 3)
+
+
+def test_nothing_is_landed_on_before_the_first_step(make_state):
+    state = make_state("gd", [1.0, 2.0])
+    state.land()
+    state.advance(ending(1), 0)
+    state.land()
+    assert state.nit == 0
+    np.testing.assert_array_equal(state.last_x, [1.0, 2.0])
+
+
+def test_a_step_to_infinity_is_not_landed_on(make_state):
+    state = make_state("gd", [1e308, 1.0], hyperparameters=(-1e308,))
+    with np.errstate(over="ignore"):
+        state.advance(PythonObjective(lambda x: (1.0, x), True, (), 2), UNLIMITED)
+    assert state.status == Status.DIVERGED
+    state.land()
+    np.testing.assert_array_equal(state.last_x, [1e308, 1.0])
+
+
+def test_an_evaluation_that_raised_is_done_again_without_another_step(make_state):
+    state = make_state("adam", [1.0, 2.0], maxiter=9, averaging="polyak", gtol=0.0)
+    with pytest.raises(EOFError):
+        state.advance(ending(4), UNLIMITED)
+    state = pickle.loads(pickle.dumps(state))
+    state.advance(ending(100), UNLIMITED)
+    whole = make_state("adam", [1.0, 2.0], maxiter=9, averaging="polyak", gtol=0.0)
+    whole.advance(ending(100), UNLIMITED)
+    assert state.last_x.tobytes() == whole.last_x.tobytes()
+    assert state.average.tobytes() == whole.average.tobytes()
