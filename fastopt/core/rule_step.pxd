@@ -7,16 +7,12 @@ what it does with its slots.
 from libc.math cimport INFINITY, sqrt
 
 from fastopt.core.abi cimport multiplier_fn, rule_step_f32_fn, rule_step_fn
-from fastopt.core.vector cimport norm_two
+from fastopt.core.vector cimport norm_two, real
 
 
 cdef enum:
     MOST_HYPERPARAMETERS = 16
     BLOCK = 1024              # numbers of a gradient that are shaped and used at a time
-
-ctypedef fused real:
-    float
-    double
 
 
 cdef struct RuleStep:
@@ -129,23 +125,3 @@ cdef inline double squares(const float* a, Py_ssize_t n) noexcept nogil:
         s0 += <double>a[i] * a[i]
         i += 1
     return (s0 + s1) + (s2 + s3)
-
-
-cdef inline bint all_numbers(const real* a, Py_ssize_t n) noexcept nogil:
-    """Whether there is no NaN and no infinity."""
-    cdef real s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0
-    cdef Py_ssize_t i = 0
-    while i + 8 <= n:
-        s0 += 0 * a[i]
-        s1 += 0 * a[i + 1]
-        s2 += 0 * a[i + 2]
-        s3 += 0 * a[i + 3]
-        s4 += 0 * a[i + 4]
-        s5 += 0 * a[i + 5]
-        s6 += 0 * a[i + 6]
-        s7 += 0 * a[i + 7]
-        i += 8
-    while i < n:
-        s0 += 0 * a[i]
-        i += 1
-    return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7)) == 0

@@ -37,6 +37,11 @@ cdef extern from *:
 
 cdef enum:
     LINE = 8                  # doubles in a cache line
+    SHORT = 32
+
+ctypedef fused real:
+    float
+    double
 
 
 cdef inline Py_ssize_t whole_lines(Py_ssize_t n) noexcept nogil:
@@ -179,6 +184,7 @@ cdef inline double distance(const double* a, const double* b, Py_ssize_t n) noex
         s3 += (a[i + 3] - b[i + 3]) * (a[i + 3] - b[i + 3])
         i += 4
     while i < n:
+        one_by_one()
         s0 += (a[i] - b[i]) * (a[i] - b[i])
         i += 1
     squares = (s0 + s2) + (s1 + s3)
@@ -195,11 +201,27 @@ cdef inline double distance(const double* a, const double* b, Py_ssize_t n) noex
     return largest * sqrt(squares)
 
 
-cdef inline bint all_finite(const double* a, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
+cdef inline bint all_finite(const real* a, Py_ssize_t n) noexcept nogil:
+    """Whether there is no NaN and no infinity: 0 times either is NaN."""
+    cdef real s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0
+    cdef Py_ssize_t i = 0
+    if n >= SHORT:              # or there is a wait for what was stored a moment ago
+        while i + 8 <= n:
+            s0 += 0 * a[i]
+            s1 += 0 * a[i + 1]
+            s2 += 0 * a[i + 2]
+            s3 += 0 * a[i + 3]
+            s4 += 0 * a[i + 4]
+            s5 += 0 * a[i + 5]
+            s6 += 0 * a[i + 6]
+            s7 += 0 * a[i + 7]
+            i += 8
+        if ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7)) != 0:
+            return False
+    while i < n:
         if not isfinite(a[i]):
             return False
+        i += 1
     return True
 
 

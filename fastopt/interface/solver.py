@@ -452,7 +452,7 @@ class Solver:
         going = True if k > 0 and self._controls.maxtime == math.inf else self._slice(0)
         size = max(1, int(THREAD_SECONDS / source.pace)) if source.pace > 0 else 1
         while going and k > 0:
-            size = min(size, k)
+            size = min(size, k, max(1, self._maxiter - self._state.nit))
             start = perf_counter()
             going = self._slice(size)
             if bar is not None:
@@ -597,6 +597,8 @@ class Solver:
             taken = perf_counter() - start
             if taken > SURPRISE * source.pace:
                 source.pace = taken
+                # One call says little of many: a few, here, will tell whether it takes a thread.
+                k = min(k, int(THREAD_SECONDS / taken))
         if k == 0 and state.started:
             return state.advance(objective, 0)
         if 0 < k * source.pace <= THREAD_SECONDS:

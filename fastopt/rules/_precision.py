@@ -28,7 +28,7 @@ def correction(beta: float, t: float) -> float:
     Parameters
     ----------
     beta : float
-        Decay rate of the average.
+        Decay rate of the average, from 0 to 1.
     t : float
         How many numbers it has seen, in the precision of the result.
 
@@ -44,7 +44,8 @@ def correction(beta: float, t: float) -> float:
     >>> round(correction(0.999, 1.0), 9), round(correction(0.999, np.float32(1.0)), 9)
     (0.001, 0.000999987)
     """
-    return 1.0 - power(beta, t)
+    # A power below exp(-40) is lost in the difference, and takes longer than all the rest.
+    return 1.0 if t * (1.0 - beta) > 40.0 else 1.0 - power(beta, t)
 
 
 @RULE

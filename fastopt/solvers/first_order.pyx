@@ -56,7 +56,7 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
     cdef Point* current = &iteration.current
     cdef Point* trial = &iteration.trial
     cdef Py_ssize_t n = iteration.n
-    cdef double scale
+    cdef double scale, step
     cdef int reply
     if not state.stepped:
         memcpy(trial.x, current.x, n * sizeof(double))
@@ -64,7 +64,8 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
         take_step(&state.rule, trial.x, <const double*>current.gradient, state.slot_vectors, scale,
                   iteration.nit + 1, n, n)
         state.stepped = True
-    if not all_finite(trial.x, n):
+    step = distance(trial.x, current.x, n)
+    if not (isfinite(step) or all_finite(trial.x, n)):
         return DIVERGED
     reply = evaluate(iteration, objective, trial)
     if reply != REPLY_DONE:
@@ -74,7 +75,7 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
     if not (isfinite(trial.value) and all_finite(trial.gradient, n)):
         return DIVERGED
     state.stepped = False
-    accept_trial(iteration, distance(trial.x, current.x, n))
+    accept_trial(iteration, step)
     keep_if_best(iteration)
     update_average(state)
     return RUNNING

@@ -148,7 +148,7 @@ cdef StatusCode test_termination(const Iteration* state) noexcept nogil:
     cdef double scale
     if state.current.value <= limits.stopval:
         return STOPVAL
-    if measure_gradient(state) <= limits.gtol:
+    if is_stationary(state):
         return GTOL
     if state.nit > 0:
         if limits.ftol > 0:
@@ -166,9 +166,19 @@ cdef StatusCode test_termination(const Iteration* state) noexcept nogil:
     return RUNNING
 
 
+cdef bint is_stationary(const Iteration* state) noexcept nogil:
+    """Whether the norm of the gradient, projected where there are bounds, is at most `gtol`."""
+    cdef Py_ssize_t i
+    if state.low == NULL and state.l1 == NULL and state.limits.norm == INFINITY:
+        for i in range(state.n):    # one that is too large is enough to know
+            if not fabs(state.current.gradient[i]) <= state.limits.gtol:
+                return False
+        return True
+    return measure_gradient(state) <= state.limits.gtol
+
+
 cdef double measure_gradient(const Iteration* state) noexcept nogil:
-    """The norm that `gtol` bounds: of the gradient, projected where there are bounds, or of the
-    smallest subgradient where there is an l1 term."""
+    """That norm: where there is an l1 term, of the smallest subgradient."""
     cdef const Point* current = &state.current
     cdef double* scratch = state.trial.gradient
     cdef Py_ssize_t i

@@ -9,7 +9,8 @@ import numpy as np
 cimport numpy as cnp
 from libc.stdlib cimport calloc, free
 
-from fastopt.core.rule_step cimport RuleStep, all_numbers, clip_scale, real, take_step
+from fastopt.core.rule_step cimport RuleStep, clip_scale, take_step
+from fastopt.core.vector cimport all_finite, real
 from fastopt.solvers.bound_rule cimport BoundRule
 
 cnp.import_array()
@@ -76,8 +77,8 @@ cdef class Stepper:
     def is_finite(self, cnp.ndarray grad not None):
         """Whether all of a gradient that fits is finite."""
         if cnp.PyArray_TYPE(grad) == cnp.NPY_FLOAT:
-            return all_numbers(<const float*>cnp.PyArray_DATA(grad), self.n)
-        return all_numbers(<const double*>cnp.PyArray_DATA(grad), self.n)
+            return all_finite(<const float*>cnp.PyArray_DATA(grad), self.n)
+        return all_finite(<const double*>cnp.PyArray_DATA(grad), self.n)
 
     def step(self, grad):
         """One step along `grad`. False, and nothing is changed, if it does not fit."""

@@ -277,3 +277,30 @@ def test_an_evaluation_that_raised_is_done_again_without_another_step(make_state
     whole.advance(ending(100), UNLIMITED)
     assert state.last_x.tobytes() == whole.last_x.tobytes()
     assert state.average.tobytes() == whole.average.tobytes()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(("n", "at"), [(5, 0), (5, 4), (43, 0), (43, 31), (43, 42)])
+def test_a_gradient_that_is_not_finite_ends_it_wherever_it_is(make_state, bad, n, at):
+    def fun(x):
+        grad = x.copy()
+        if x[0] < 1:
+            grad[at] = bad
+        return 0.5 * x @ x, grad
+
+    state = make_state("gd", np.ones(n), hyperparameters=(0.5,))
+    state.advance(PythonObjective(fun, True, (), n), UNLIMITED)
+    assert (state.status, state.nit) == (Status.DIVERGED, 0)
+    np.testing.assert_array_equal(state.x, np.ones(n))
+
+
+@pytest.mark.parametrize("at", [0, 2, 4])
+def test_gtol_bounds_every_entry_of_the_gradient(make_state, at):
+    curvatures = np.full(5, 1.0)
+    curvatures[at] = 0.25
+    objective = PythonObjective(lambda x: (0.5 * x @ (curvatures * x), curvatures * x), True, (), 5)
+    state = make_state("gd", np.ones(5), gtol=0.01, hyperparameters=(0.5,))
+    state.advance(objective, UNLIMITED)
+    steps = 25  # 0.25 (1 - 0.125)**steps falls below 0.01
+    assert (state.status, state.nit) == (Status.GTOL, steps)
+    assert 0.25 * 0.875**steps <= 0.01 < 0.25 * 0.875 ** (steps - 1)
