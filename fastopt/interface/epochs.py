@@ -15,13 +15,13 @@ from scipy.optimize import OptimizeResult
 
 from fastopt.core.abi import Status
 from fastopt.core.validate import UNLIMITED
-from fastopt.interface.methods import OPTIONS_OF_DATA, Method
+from fastopt.interface.methods import Method
 from fastopt.interface.options import Controls, Settings
 from fastopt.objectives.minibatched import MinibatchObjective
 from fastopt.objectives.minibatches import Minibatches
 from fastopt.solvers.state import SolverState
 
-__all__ = ["Epochs", "check_data", "refuse_options_of_data"]
+__all__ = ["Epochs", "check_data"]
 
 Vector = NDArray[np.float64]
 
@@ -55,16 +55,6 @@ def check_data(row: Method, data: Any) -> Minibatches:
             f"{row.name!r}, which needs the same function in all iterations"
         )
     return data
-
-
-def refuse_options_of_data(options: Any) -> None:
-    """Refuse options that mean something to a solve over minibatches alone."""
-    for name in OPTIONS_OF_DATA:
-        if options.get(name) is not None:
-            raise ValueError(
-                f"`{name}` must not be among the options without `data`, got "
-                f"{name}={options[name]!r}"
-            )
 
 
 class Epochs:

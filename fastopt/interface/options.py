@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeWarning
 
 from fastopt.core.validate import UNLIMITED, Real, warn_caller
-from fastopt.interface.methods import METHODS, Method, PerVariable, closest
+from fastopt.interface.methods import METHODS, OPTIONS_OF_DATA, Method, PerVariable, closest
 from fastopt.interface.tuples import Options
 from fastopt.rules.table import FLAVORS, find_rule
 
@@ -116,7 +116,11 @@ def _defaults(row: Method) -> _Defaults:
 
 
 def read_options(
-    row: Method, options: Mapping[str, Any] | Options | None, tol: Any, n: int
+    row: Method,
+    options: Mapping[str, Any] | Options | None,
+    tol: Any,
+    n: int,
+    with_data: bool = False,
 ) -> tuple[Settings, Controls]:
     """Check `tol` and `options` and complete them with the method's defaults.
 
@@ -131,6 +135,11 @@ def read_options(
         return settings, defaults.controls
 
     given = _check_options(row, as_mapping(options), n)
+    for name in given:
+        if name in OPTIONS_OF_DATA and not with_data:
+            raise ValueError(
+                f"`{name}` must not be among the options without `data`, got {name}={given[name]!r}"
+            )
     tol = check_tol(tol)
     if tol is not None:
         for name in row.tol_options:

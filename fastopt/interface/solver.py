@@ -20,7 +20,7 @@ from fastopt.core.abi import Status
 from fastopt.core.result import ENDINGS, Ending, paused
 from fastopt.core.validate import UNLIMITED, check_callable, real_vector, warn_caller
 from fastopt.interface.bounds import fit_method, read_bounds, refuse_bounds
-from fastopt.interface.epochs import Epochs, check_data, refuse_options_of_data
+from fastopt.interface.epochs import Epochs, check_data
 from fastopt.interface.errand import Errand
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import Controls, Settings, as_mapping, read_options
@@ -151,8 +151,6 @@ class Solver:
         row = _find_row(method, bounds)
         if data is not None:
             data = check_data(row, data)
-        elif options:
-            refuse_options_of_data(as_mapping(options))
         if not is_c_function(fun):
             check_callable("fun", fun)
         jac = check_jac(jac)
@@ -165,7 +163,7 @@ class Solver:
         if fit is None:
             raise refuse_bounds(row)
         row = fit
-        settings, controls = read_options(row, options, tol, start.size)
+        settings, controls = read_options(row, options, tol, start.size, data is not None)
         if data is not None and as_mapping(options).get("maxiter") is None:
             settings["maxiter"] = UNLIMITED
         args = tuple(args) if isinstance(args, tuple) else (args,)

@@ -222,8 +222,8 @@ def test_every_option_reaches_a_reader(row):
         value = "optax" if name == "flavor" and row.rule in ("lion", "adan") else value
         if name == "schedule" and row.rule == "adadelta":
             flavor = {"flavor": "torch"}
-        before = read_options(row, flavor, None, 2)
-        after = read_options(row, {**flavor, name: value}, None, 2)
+        before = read_options(row, flavor, None, 2, with_data=True)
+        after = read_options(row, {**flavor, name: value}, None, 2, with_data=True)
         assert repr(before) != repr(after), name
 
 

@@ -1215,6 +1215,11 @@ REFUSED = {
     "bounds are too few": ({"bounds": [(0, 1)]}, ValueError, "`bounds` must be"),
     "bounds are a number": ({"bounds": 3}, TypeError, "`bounds` must be"),
     "bounds cross": ({"bounds": [(1, 0), (0, 1)]}, ValueError, "`bounds` must have no lower"),
+    "options of data": (
+        {"method": "adam", "options": {"epochs": 3}},
+        ValueError,
+        "`epochs` must not be among the options without `data`",
+    ),
     "gd with bounds": ({"method": "gd", "bounds": [(0, 1)] * 2}, ValueError, "`method` must be"),
     "tol is text": ({"tol": "a"}, TypeError, "`tol` must be"),
     "tol is negative": ({"tol": -1.0}, ValueError, "`tol` must be"),
