@@ -196,11 +196,23 @@ cdef inline double distance(const double* a, const double* b, Py_ssize_t n) noex
 
 
 cdef inline bint all_finite(const double* a, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        if not isfinite(a[i]):
-            return False
-    return True
+    """No search for the first that is not: that could not be done four at a time."""
+    cdef double s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0
+    cdef Py_ssize_t i = 0
+    while i + 8 <= n:
+        s0 += 0 * a[i]      # inf and NaN times 0 are NaN
+        s1 += 0 * a[i + 1]
+        s2 += 0 * a[i + 2]
+        s3 += 0 * a[i + 3]
+        s4 += 0 * a[i + 4]
+        s5 += 0 * a[i + 5]
+        s6 += 0 * a[i + 6]
+        s7 += 0 * a[i + 7]
+        i += 8
+    while i < n:
+        s0 += 0 * a[i]
+        i += 1
+    return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7)) == 0
 
 
 # The inner products of two vectors s and y.

@@ -148,7 +148,7 @@ cdef StatusCode test_termination(const Iteration* state) noexcept nogil:
     cdef double scale
     if state.current.value <= limits.stopval:
         return STOPVAL
-    if measure_gradient(state) <= limits.gtol:
+    if limits.gtol >= 0 and measure_gradient(state) <= limits.gtol:
         return GTOL
     if state.nit > 0:
         if limits.ftol > 0:
