@@ -13,13 +13,14 @@ from scipy.optimize import OptimizeResult, approx_fprime
 import fastopt
 from fastopt.__main__ import main
 from fastopt.commands import demo, reports
-from fastopt.commands.contests import History, LogisticRegression
+from fastopt.commands.contests import History, LogisticRegression, is_shown
 from fastopt.commands.tables import Table, plain_text
 from fastopt.core.system import describe_system
 from fastopt.interface.methods import METHODS, find_method
 
 # Of the demo: one by fastopt for each method, and one by SciPy where it has an equal.
-SOLVES = len(METHODS) + sum(method.scipy is not None for method in METHODS.values())
+SHOWN = [method for method in METHODS.values() if is_shown(method)]
+SOLVES = len(SHOWN) + sum(method.scipy is not None for method in SHOWN)
 
 
 def run(*arguments, **keywords):

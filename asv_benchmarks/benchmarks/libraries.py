@@ -21,7 +21,11 @@ LIBRARIES = ("fastopt", "scipy")
 QUASI_NEWTON = tuple(name for name, method in METHODS.items() if method.family == "quasi-newton")
 
 # Small enough to descend on the Rosenbrock function from its standard start.
-STEP_LENGTHS: dict[str, dict[str, float]] = {"gd": {"lr": 1e-3}, "adam": {"lr": 1e-2}}
+STEP_LENGTHS: dict[str, dict[str, float]] = {
+    name: {"lr": 1e-3 if name in ("gd", "momentum", "nesterov", "radam") else 1e-2}
+    for name, method in METHODS.items()
+    if method.family == "first-order" and name != "adadelta"
+}
 
 Solve = Callable[..., OptimizeResult]
 

@@ -153,9 +153,22 @@ class History:
         return dict(zip(("time", "nfev", "fun"), np.array(self.entries).T, strict=True))
 
 
+def is_shown(method: Method) -> bool:
+    """Whether the demo has a contest for a method.
+
+    Most rules are for noisy gradients, of which the problem has none, and without an l1 term FISTA
+    is another name for accelerated gradients.
+    """
+    if method.family == "first-order":
+        return method.name in ("gd", "adam")
+    return method.name != "fista"
+
+
 def make_contests(problem: LogisticRegression) -> list[Contest]:
     contests = []
     for method in METHODS.values():
+        if not is_shown(method):
+            continue
         options = {"gtol": GTOL, **TUNING.get(method.name, {})}
         if method.family == "first-order":
             options["maxiter"] = 50_000

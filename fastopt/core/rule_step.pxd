@@ -1,7 +1,7 @@
 """One step of a first-order rule, with what is done to the gradient before it and to its numbers.
 
-Owns clipping, weight decay and the schedule. Knows nothing of how the rule was compiled, nor of what
-it does with its slots.
+Owns clipping, weight decay and the schedule. Knows nothing of how the rule was compiled, nor of
+what it does with its slots.
 """
 
 from libc.math cimport INFINITY, sqrt

@@ -74,6 +74,8 @@ class Options(_make_base("_Fields", _FIELDS), metaclass=OptionsType):  # type: i
         The weight of the l1 term of ``"fista"``, the same for all variables.
     lr, momentum, decay, beta1, beta2, beta3 : float, optional
         Hyperparameters of those rules, in the textbook's form.
+    dampening, lr_decay, initial_accumulator, eps_root, momentum_decay, threshold : float, optional
+        Those that only other flavors have, which compiled code has not.
     clip_norm, clip_value, weight_decay : float, optional
         What is done to the gradient before their step.
 

@@ -62,7 +62,8 @@ cdef class BoundRule:
     @property
     def names(self):
         """The numbers that can be had and set: the hyperparameters, and those of the gradient."""
-        return *self.hyperparameters, *[name for name in SHAPING if name not in self.hyperparameters]
+        own = self.hyperparameters
+        return *own, *[name for name in SHAPING if name not in own]
 
     def get(self, str name not None):
         """A number by its name."""

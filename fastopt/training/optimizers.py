@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from inspect import Parameter, signature
 from typing import Any, ClassVar, Literal, TypedDict, TypeVar, Unpack
 
 import numpy as np
@@ -54,11 +55,29 @@ class Settings(TypedDict, total=False):
     nonfinite: Literal["propagate", "skip", "raise"]
 
 
+# Those of the settings that are not None.
+_DEFAULTS: dict[str, Any] = {
+    "flavor": "textbook",
+    "clip_norm": math.inf,
+    "clip_value": math.inf,
+    "groups": (),
+    "nonfinite": "propagate",
+}
+
 _Optimizer = TypeVar("_Optimizer", bound=type["Optimizer"])
 
 
 def _documented(optimizer: _Optimizer) -> _Optimizer:
-    """Put what all optimizers have in common into the docstring, where it says ``{settings}``."""
+    """Spell out what all optimizers have in common: in the docstring, where it says ``{settings}``,
+    and in the signature."""
+    own = signature(optimizer)
+    parameters = [each for each in own.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    parameters += [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, annotation in Settings.__annotations__.items()
+        for default in [_DEFAULTS.get(name)]
+    ]
+    optimizer.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     flavors = ", ".join(f'"{flavor}"' for flavor in FLAVORS[optimizer.rule])
     reference = RULES[optimizer.rule].reference
     settings = _COMMON.replace("{flavors}", f"{{{flavors}}}").replace("{reference}", reference)
@@ -216,21 +235,22 @@ class Optimizer:
     ) -> None:
         theta = parameter_vector("theta", theta)
         _refuse_unknown(self._name, settings, hyperparameters)
+        given = {**_DEFAULTS, **settings}
         rule = rule or self.rule
-        flavor = Choice(tuple(FLAVORS[rule]))("flavor", settings.get("flavor", "textbook"), 1)
+        flavor = Choice(tuple(FLAVORS[rule]))("flavor", given["flavor"], 1)
         self._row = find_rule(rule, flavor)
         self._checks = {
             each.name: Real(each.low, each.high, open_low=not each.low_included, open_high=True)
             for each in self._row.hyperparameters
         }
         self._checks.setdefault("weight_decay", _WEIGHT_DECAY)
-        self._nonfinite = _NONFINITE("nonfinite", settings.get("nonfinite", "propagate"), 1)
+        self._nonfinite = _NONFINITE("nonfinite", given["nonfinite"], 1)
         common = {
             "rule": rule,
             "flavor": flavor,
-            "schedule": self._check_schedule(settings.get("schedule")),
-            "clip_norm": _CLIP("clip_norm", settings.get("clip_norm", math.inf), 1),
-            "clip_value": _CLIP("clip_value", settings.get("clip_value", math.inf), 1),
+            "schedule": self._check_schedule(given.get("schedule")),
+            "clip_norm": _CLIP("clip_norm", given["clip_norm"], 1),
+            "clip_value": _CLIP("clip_value", given["clip_value"], 1),
         }
         numbers = {
             "weight_decay": 0.0,
@@ -240,8 +260,7 @@ class Optimizer:
             ),
         }
         groups = [
-            (place, self._check(own))
-            for place, own in _check_groups(settings.get("groups", ()), theta.size)
+            (place, self._check(own)) for place, own in _check_groups(given["groups"], theta.size)
         ]
         places: list[tuple[slice | None, dict[str, float]]] = [*groups, (None, {})]
         rules = [self._bind(common, {**numbers, **own}, theta.dtype) for _, own in places]
@@ -1314,7 +1333,7 @@ class Lion(Optimizer):
     >>> import numpy as np
     >>> import fastopt
     >>> theta = np.array([1.0, -2.0])
-    >>> opt = fastopt.Lion(theta, lr=0.01)
+    >>> opt = fastopt.Lion(theta, lr=0.02)
     >>> for _ in range(300):
     ...     opt.step(2 * theta)         # the gradient of theta @ theta
     >>> bool(theta @ theta < 0.01)
@@ -1381,7 +1400,7 @@ class Adan(Optimizer):
     >>> import numpy as np
     >>> import fastopt
     >>> theta = np.array([1.0, -2.0])
-    >>> opt = fastopt.Adan(theta, lr=0.1)
+    >>> opt = fastopt.Adan(theta, lr=0.02)
     >>> for _ in range(300):
     ...     opt.step(2 * theta)         # the gradient of theta @ theta
     >>> bool(theta @ theta < 0.01)

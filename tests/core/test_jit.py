@@ -39,20 +39,21 @@ SCRIPT = """
 import ctypes, json, math, os
 import numpy as np
 from fastopt.rules import steps
-from fastopt.rules.table import RULES, Hyperparameter, Rule
+from fastopt.rules.table import FLAVORS, Hyperparameter, Rule
 
 hyperparameters = (Hyperparameter("lr", 0.5, 0.0, math.inf, "step length"),)
-RULES["toy"] = Rule("toy", (), hyperparameters, "a test", "toy", "toy", "toy_coefficients")
+toy = Rule("toy", (), hyperparameters, "a test", "toy", "toy", "toy_coefficients")
+FLAVORS["toy"] = {"textbook": toy}
 
 report = {}
 for name in ("adam", "toy"):
-    rule = RULES[name]
+    rule = FLAVORS[name]["textbook"]
     x, y, grad, slots = np.ones(2), np.ones(2), np.ones(2), np.zeros((rule.slots, 2))
     numbers = np.array(rule.defaults)
     c_step, step = steps.c_step(name), steps.njit_step(name)
     step(x, grad, slots.copy(), rule.defaults, 1)
-    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 2)(c_step.address)
-    call(y.ctypes.data, grad.ctypes.data, slots.ctypes.data, numbers.ctypes.data, 1, 2)
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)(c_step.address)
+    call(y.ctypes.data, grad.ctypes.data, slots.ctypes.data, numbers.ctypes.data, 1, 2, 2)
     assert np.array_equal(x, y)
     interpreted = os.environ.get("NUMBA_DISABLE_JIT")
     hits = interpreted or [c_step.cache_hits, sum(step.stats.cache_hits.values())]

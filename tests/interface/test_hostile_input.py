@@ -21,6 +21,7 @@ from scipy.optimize import Bounds, LbfgsInvHessProduct, OptimizeWarning
 
 import fastopt
 from fastopt.interface.methods import METHODS
+from tests.step_lengths import converging
 
 FIRST_ORDER = tuple(name for name, row in METHODS.items() if row.family == "first-order")
 SMOOTH = tuple(name for name in METHODS if name not in FIRST_ORDER)
@@ -574,8 +575,8 @@ def test_outcome(row, method):
             return fun(*given)
 
         arguments["fun"] = counted
-    if method in FIRST_ORDER and row.status and "options" not in row.arguments:
-        arguments["options"] = {"lr": 0.1}
+    if method in FIRST_ORDER and row.status:
+        arguments["options"] = {**converging(method), **row.arguments.get("options", {})}
     before = as_bytes(x0), as_bytes(arguments.get("args"))
 
     with np.errstate(all="ignore"):

@@ -19,6 +19,7 @@ from scipy.optimize import rosen, rosen_der
 
 import fastopt
 from fastopt.interface.methods import METHODS
+from tests.step_lengths import step_length
 
 START = np.array([-1.2, 1.0])
 OWN = pytest.mark.parametrize("method", METHODS)
@@ -35,7 +36,7 @@ def no_callbacks_of_the_garbage_collector():
 
 
 def options_of(method, **options):
-    return {"lr": 1e-3, **options} if METHODS[method].rule else options
+    return {**step_length(method, 1e-3), **options}
 
 
 def interrupting(at):

@@ -9,6 +9,7 @@ import scipy.optimize
 from scipy.optimize import LbfgsInvHessProduct, rosen, rosen_der, rosen_hess
 
 import fastopt
+from fastopt import schedules
 from fastopt.core.validate import UNLIMITED
 from fastopt.interface.methods import (
     METHODS,
@@ -18,7 +19,7 @@ from fastopt.interface.methods import (
     find_method,
 )
 from fastopt.interface.options import read_options
-from fastopt.rules.table import RULES
+from fastopt.rules.table import FLAVORS, RULES
 
 SOLVERS_OF_SCIPY = {
     "bfgs": scipy.optimize._optimize._minimize_bfgs,
@@ -194,6 +195,14 @@ def test_every_option_reaches_a_reader(row):
         "compile": False,
         "c1": 1e-3,
         "c2": 0.3,
+        "schedule": schedules.constant(0.5),
+        "validation": len,
+        "averaging": "ema",
+        "momentum": 0.5,
+        "dampening": 0.5,
+        "threshold": 4.5,
+        "clip_norm": 1.0,
+        "clip_value": 1.0,
     }
     for name, option in row.options.items():
         if name == "iprint":
@@ -208,9 +217,23 @@ def test_every_option_reaches_a_reader(row):
         else:
             value = default / 2 if isinstance(default, float) and default else 3
             value = 0.25 if name in ("ftol", "xtol") else value
-        before = read_options(row, None, None, 2)
-        after = read_options(row, {name: value}, None, 2)
+        flavor = _flavor_with(row, name)
+        value = "torch" if name == "flavor" and row.rule not in ("lion", "adan") else value
+        value = "optax" if name == "flavor" and row.rule in ("lion", "adan") else value
+        if name == "schedule" and row.rule == "adadelta":
+            flavor = {"flavor": "torch"}
+        before = read_options(row, flavor, None, 2)
+        after = read_options(row, {**flavor, name: value}, None, 2)
         assert repr(before) != repr(after), name
+
+
+def _flavor_with(row, name):
+    """The options that choose the first flavor of the method's rule with a hyperparameter."""
+    for flavor, rule in FLAVORS.get(row.rule, {}).items():
+        if flavor != "textbook" and any(each.name == name for each in rule.hyperparameters):
+            known = any(each.name == name for each in RULES[row.rule].hyperparameters)
+            return {} if known else {"flavor": flavor}
+    return {}
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -22,6 +22,7 @@ from scipy.optimize import (
 
 import fastopt
 from fastopt.interface.methods import METHODS, find_method
+from tests.step_lengths import converging, step_length
 
 START = [-1.2, 1.0]
 HALF_PLANE = LinearConstraint([[1.0, 1.0]], -np.inf, 1.0)
@@ -40,8 +41,9 @@ def quadratic_gradient(x, centre=3.0):
 def test_signature_is_scipys():
     ours = inspect.signature(fastopt.minimize).parameters
     theirs = inspect.signature(scipy.optimize.minimize).parameters
-    assert [*ours] == [*theirs]
-    assert [each.default for each in ours.values()] == [each.default for each in theirs.values()]
+    assert [*ours] == [*theirs, "data"]
+    shared = [ours[name] for name in theirs]
+    assert [each.default for each in shared] == [each.default for each in theirs.values()]
 
 
 # --- which library, which method ---------------------------------------------------------------
@@ -347,7 +349,7 @@ def test_workers_map_the_points_of_a_difference():
 @OWN
 @pytest.mark.parametrize("args", [(1.0,), 1.0, np.float64(1.0)])
 def test_args_may_be_a_tuple_or_the_one_argument(method, args):
-    options = {"lr": 0.1} if METHODS[method].rule else {}
+    options = converging(method)
     result = fastopt.minimize(
         quadratic, [4.0, 5.0], args, method=method, jac=quadratic_gradient, options=options
     )
@@ -394,7 +396,7 @@ def test_unknown_option_is_a_warning_with_the_closest_name(name, suggestion):
     [
         ("newton", {"eta": 0.1}, "has no option 'eta': it is one of 'sr1', 'trust-exact', "),
         ("bfgs", {"maxcor": 5}, "has no option 'maxcor': it is one of 'l-bfgs'"),
-        ("bfgs", {"lr": 0.1}, "has no option 'lr': it is one of 'gd' and 'adam'"),
+        ("bfgs", {"lr": 0.1}, "has no option 'lr': it is one of 'gd', 'momentum', "),
         ("l-bfgs", {"xrtol": 0.1}, "has no option 'xrtol'; did you mean 'xtol'?"),
         ("l-bfgs", {"m": 5}, "has no option 'm'; did you mean 'maxcor'?"),
         ("l-bfgs", {"pgtol": 1e-5}, "has no option 'pgtol'; did you mean 'gtol'?"),
@@ -458,7 +460,7 @@ def test_options_are_not_written_to():
 
 @OWN
 def test_result_has_the_fields_of_scipys_and_says_which_test_holds(method):
-    options = {"lr": 0.1} if METHODS[method].rule else {}
+    options = converging(method)
     result = fastopt.minimize(
         quadratic, [4.0, 5.0], method=method, jac=quadratic_gradient, options=options
     )
@@ -484,7 +486,7 @@ def test_hess_inv_has_the_shape_and_the_kind_that_scipy_gives_it():
 
 @OWN
 def test_stopval_is_a_success_that_names_itself(method):
-    options = {"stopval": 20.0, **({"lr": 1e-3} if METHODS[method].rule else {})}
+    options = {"stopval": 20.0, **step_length(method, 1e-3)}
     result = fastopt.minimize(rosen, START, method=method, jac=rosen_der, options=options)
     assert (result.success, result.converged_to) == (True, "stopval")
     assert result.fun <= 20.0

@@ -26,6 +26,7 @@ from fastopt.objectives import source, wrappers
 from fastopt.objectives.bodies import SIGNATURE
 from fastopt.objectives.wrappers import known_wrapper
 from tests.interface.test_leaks import resident
+from tests.step_lengths import step_length
 
 STARTS = np.array([[-1.2, 1.0], [1.0, 1.0], [3.0, -2.0], [0.0, 0.0], [0.3, 4.0]])
 SHARED = ("x", "fun", "jac", "nit", "nfev", "njev", "status")
@@ -110,7 +111,8 @@ def limited_python_pair(x):
 
 
 def options_of(method, **options):
-    return {"lr": 1e-3, "maxiter": 40, **options} if METHODS[method].rule else options
+    few = {"maxiter": 40} if METHODS[method].rule else {}
+    return {**step_length(method, 1e-3), **few, **options}
 
 
 def assert_same(batch, other):

@@ -18,6 +18,7 @@ from fastopt.interface.methods import METHODS
 from fastopt.interface.tuples import CompiledResult, Options
 from tests.objectives import chained
 from tests.objectives.test_compiled import ARGS, ARGUMENTS, FORMS, in_form, start
+from tests.step_lengths import step_length
 
 FIELDS = ("x", "fun", "jac", "nit", "nfev", "njev", "nhev", "status", "success")
 
@@ -41,8 +42,8 @@ def assert_same(expected, found):
 
 def assert_both_ways_same(form, method, n, options):
     """Solve in Python and in compiled code; what is found is the same to the bit."""
-    if METHODS[method].rule and math.isnan(options.lr):
-        options = options._replace(lr=1e-3)
+    if math.isnan(options.lr):
+        options = options._replace(**step_length(method, 1e-3))
     known = {
         name: value for name, value in options.given().items() if name in METHODS[method].options
     }
@@ -151,7 +152,7 @@ def test_a_method_that_is_known_when_compiled_changes_no_bit(method):
     def solve(x0, args, options):
         return fastopt.minimize(fun, x0, args, method=method, jac=True, options=options)
 
-    options = Options(maxiter=30, **({"lr": 1e-3} if method in ("gd", "adam") else {}))
+    options = Options(maxiter=30, **step_length(method, 1e-3))
     expected = fastopt.minimize(fun, start(3), ARGS, method, jac, options=options)
     assert_same(expected, solve(start(3), ARGS, options))
 

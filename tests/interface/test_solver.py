@@ -11,6 +11,7 @@ from scipy.optimize import OptimizeWarning, rosen, rosen_der
 import fastopt
 from fastopt import Solver
 from fastopt.interface.methods import METHODS
+from tests.step_lengths import step_length
 
 START = np.array([-1.2, 1.0, -0.5, 0.8])
 OWN = pytest.mark.parametrize("method", METHODS)
@@ -23,7 +24,7 @@ def rosen_pair(x):
 
 def options_of(method, **options):
     if METHODS[method].rule:
-        return {"lr": 1e-3, "maxiter": 300, **options}
+        return {**step_length(method, 1e-3), "maxiter": 300, **options}
     return options
 
 

@@ -10,19 +10,31 @@ from scipy.optimize import OptimizeWarning, rosen, rosen_der
 
 import fastopt
 from fastopt.core.validate import (
+    Callback,
     Choice,
     CurvaturePairs,
     Flag,
     InverseHessian,
     Preconditioner,
+    StepSchedule,
     Switch,
     Workers,
 )
-from fastopt.interface.methods import METHODS
+from fastopt.interface.methods import METHODS, OPTIONS_OF_DATA
 from fastopt.interface.tuples import Options
 
 # What no number expresses.
-OTHER = Choice | CurvaturePairs | Flag | InverseHessian | Preconditioner | Switch | Workers
+OTHER = (
+    Callback
+    | Choice
+    | CurvaturePairs
+    | Flag
+    | InverseHessian
+    | Preconditioner
+    | StepSchedule
+    | Switch
+    | Workers
+)
 
 
 def test_every_option_of_a_method_that_is_a_number_has_a_field():
@@ -32,7 +44,8 @@ def test_every_option_of_a_method_that_is_a_number_has_a_field():
         for name, option in row.options.items()
         if not isinstance(option.check, OTHER)
     }
-    assert set(Options._fields) == numbers - {"iprint"}  # which does nothing
+    # The latter does nothing.
+    assert set(Options._fields) == numbers - OPTIONS_OF_DATA - {"iprint"}
 
 
 def test_fields_are_floats_whatever_is_given():

@@ -28,6 +28,7 @@ from fastopt.objectives.source import compiled_objective, is_parallel
 from fastopt.objectives.wrappers import compile_wrapper, known_wrapper
 from fastopt.solvers.state import SolverState
 from tests.solvers.conftest import OWN, SHARED
+from tests.step_lengths import step_length
 
 SETTINGS = {**SHARED, **OWN["bfgs"]}
 FORMS = ("joint", "separate", "inplace", "2-point", "3-point", "cs", "default")
@@ -92,8 +93,7 @@ def start(n):
 
 def both_ways(form, method="bfgs", n=2, **options):
     fun, jac = in_form(form)
-    if METHODS[method].rule:
-        options.setdefault("lr", 1e-3)
+    options = {**step_length(method, 1e-3), **options}
     return [
         fastopt.minimize(fun, start(n), ARGS, method, jac, options={**options, "compile": compiled})
         for compiled in (False, True)

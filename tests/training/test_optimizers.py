@@ -57,7 +57,7 @@ def test_every_rule_has_a_class_and_every_class_is_public():
 @ALL
 def test_arguments_are_the_hyperparameters_of_all_flavors(optimizer):
     parameters = inspect.signature(optimizer).parameters
-    extra = {"theta", "settings", "weight_decay"}
+    extra = {"theta", "weight_decay", *optimizers.Settings.__annotations__}
     if optimizer is fastopt.RMSProp:
         extra |= {"centered", "momentum"}
     hyperparameters = {
