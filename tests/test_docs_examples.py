@@ -128,6 +128,14 @@ def test_page_on_scipy_lists_the_options_that_scipy_lacks():
     }
 
 
+def test_page_on_scipy_lists_the_methods_that_scipy_lacks():
+    page = (ROOT / "docs" / "scipy.rst").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"\*\*Methods that are not in SciPy\*\*: (.*?)\n\n", page, re.DOTALL)
+    assert set(re.findall(r"``([\w-]+)``", listed)) == {
+        name for name, method in METHODS.items() if method.scipy is None
+    }
+
+
 def test_every_rule_has_one_page_that_shows_its_facts_and_its_path():
     told, drawn = [], []
     for path in (ROOT / "docs" / "rules").glob("*.rst"):
