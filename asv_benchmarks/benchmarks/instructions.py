@@ -28,27 +28,37 @@ class Instructions:
     timeout = 600
 
     def setup(self, library: str, method: str) -> None:
-        if not (shutil.which("valgrind") and shutil.which("callgrind_control")):
-            raise NotImplementedError("valgrind is not installed")
+        find_valgrind()
         minimizer(library, method)
 
     def track_instructions(self, library: str, method: str) -> float:
-        command = ["valgrind", "--tool=callgrind", "--instr-atstart=no"]
-        command += ["--callgrind-out-file=/dev/null"]
-        command += [sys.executable, "-m", "benchmarks.instructions", library, method]
-        # Hashes and BLAS threads vary from run to run.
-        fixed = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
-        ended = subprocess.run(
-            command,
-            cwd=Path(__file__).parents[1],
-            env=os.environ | fixed,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        collected = re.search(r"Collected : (\d+)", ended.stderr)
-        assert collected is not None, ended.stderr
-        return round(int(collected[1]) / (SOLVES * int(ended.stdout)))
+        instructions, nfev = counted("benchmarks.instructions", library, method)
+        return round(instructions / (SOLVES * nfev))
+
+
+def find_valgrind() -> None:
+    if not (shutil.which("valgrind") and shutil.which("callgrind_control")):
+        raise NotImplementedError("valgrind is not installed")
+
+
+def counted(module: str, *arguments: str) -> tuple[int, int]:
+    """Instructions that a module executes while it has `count` switched on, and what it prints."""
+    command = ["valgrind", "--tool=callgrind", "--instr-atstart=no"]
+    command += ["--callgrind-out-file=/dev/null"]
+    command += [sys.executable, "-m", module, *arguments]
+    # Hashes and BLAS threads vary from run to run.
+    fixed = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        command,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | fixed,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    collected = re.search(r"Collected : (\d+)", ended.stderr)
+    assert collected is not None, ended.stderr
+    return int(collected[1]), int(ended.stdout)
 
 
 def solve_while_counted(library: str, method: str) -> None:
