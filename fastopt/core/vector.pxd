@@ -37,7 +37,6 @@ cdef extern from *:
 
 cdef enum:
     LINE = 8                  # doubles in a cache line
-    SHORT = 32
 
 ctypedef fused real:
     float
@@ -205,24 +204,21 @@ cdef inline bint all_finite(const real* a, Py_ssize_t n) noexcept nogil:
     """Whether there is no NaN and no infinity: 0 times either is NaN."""
     cdef real s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0
     cdef Py_ssize_t i = 0
-    if n >= SHORT:              # or there is a wait for what was stored a moment ago
-        while i + 8 <= n:
-            s0 += 0 * a[i]
-            s1 += 0 * a[i + 1]
-            s2 += 0 * a[i + 2]
-            s3 += 0 * a[i + 3]
-            s4 += 0 * a[i + 4]
-            s5 += 0 * a[i + 5]
-            s6 += 0 * a[i + 6]
-            s7 += 0 * a[i + 7]
-            i += 8
-        if ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7)) != 0:
-            return False
+    while i + 8 <= n:
+        s0 += 0 * a[i]
+        s1 += 0 * a[i + 1]
+        s2 += 0 * a[i + 2]
+        s3 += 0 * a[i + 3]
+        s4 += 0 * a[i + 4]
+        s5 += 0 * a[i + 5]
+        s6 += 0 * a[i + 6]
+        s7 += 0 * a[i + 7]
+        i += 8
     while i < n:
-        if not isfinite(a[i]):
-            return False
+        one_by_one()
+        s0 += 0 * a[i]
         i += 1
-    return True
+    return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7)) == 0
 
 
 # The inner products of two vectors s and y.

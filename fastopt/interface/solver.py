@@ -595,8 +595,14 @@ class Solver:
             taken = perf_counter() - start
             if taken > SURPRISE * source.pace:
                 source.pace = taken
-                # One call says little of many: a few, here, will tell whether it takes a thread.
-                k = min(k, int(THREAD_SECONDS / taken))
+                few = int(THREAD_SECONDS / taken)
+                if 0 < few < k:
+                    # One call says little of many: a few will tell whether it takes a thread.
+                    going = state.advance(objective, few, few * taken > RELEASE_SECONDS)
+                    source.note_pace((perf_counter() - start) / max(1, state.nit - nit))
+                    if not going or state.stopped:
+                        return going
+                    k -= few
         if k == 0 and state.started:
             return state.advance(objective, 0)
         if 0 < k * source.pace <= THREAD_SECONDS:

@@ -134,18 +134,20 @@ def test_slices_and_threads_change_no_bit(monkeypatch):
     assert_same_bits(whole, solver.result())
 
 
-@pytest.mark.parametrize(("times", "in_a_thread"), [(2.0, False), (40.0, True)])
+@pytest.mark.parametrize(("times", "in_a_thread"), [(2.0, False), (40.0, False), (1e3, True)])
 def test_a_thread_is_started_where_x0_takes_far_longer_than_expected(
     monkeypatch, times, in_a_thread
 ):
-    """And not for what may be chance: the clock here says what each evaluation takes."""
+    """And not for what may be chance, or for a few iterations: the clock here says what each call
+    of the solver takes."""
 
     @njit
     def fun(x):
         return (x * x).sum(), 2.0 * x
 
-    options = {"compile": True}
-    fastopt.minimize(fun, start(2), jac=True, options=options)  # its wrapper is known from here on
+    options = {"compile": True, "lr": 0.01}
+    first = fastopt.minimize(fun, start(2), jac=True, method="gd", options=options)
+    assert first.nit > 100
     expected = 1e-5
     known_wrapper(fun, True, ()).pace.note(expected, 2, 1)
     now = [0.0]
@@ -164,8 +166,11 @@ def test_a_thread_is_started_where_x0_takes_far_longer_than_expected(
     monkeypatch.setattr(solver_module, "SolverState", Slow)
     monkeypatch.setattr(solver_module, "interruptible", watched)
     monkeypatch.setattr(solver_module, "perf_counter", lambda: now[0])
-    assert fastopt.minimize(fun, start(2), jac=True, options=options).success
+    solver = fastopt.Solver(fun, start(2), jac=True, method="gd", options=options)
+    assert solver.advance(50)
+    assert solver.result().nit == 50
     assert bool(threads) == in_a_thread
+    assert_same_bits(first, solver.run())
 
 
 def test_a_solve_changes_over_to_the_compiled_function_without_a_trace(monkeypatch):
