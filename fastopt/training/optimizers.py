@@ -221,6 +221,9 @@ class Optimizer:
         Another form of the class's rule.
     """
 
+    # No __dict__: a misspelt name, or a setting that cannot be changed later, is an error to set.
+    __slots__ = ("__weakref__", "_checks", "_nonfinite", "_row", "_stepper", "groups", "skipped")
+
     rule: ClassVar[str]
 
     lr = Number()
@@ -544,6 +547,7 @@ class SGD(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "gd"
 
     def __init__(
@@ -597,6 +601,7 @@ class Momentum(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "momentum"
 
     momentum = Number()
@@ -655,6 +660,7 @@ class Nesterov(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "nesterov"
 
     momentum = Number()
@@ -714,6 +720,7 @@ class AdaGrad(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "adagrad"
 
     eps = Number()
@@ -779,6 +786,7 @@ class AdaDelta(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "adadelta"
 
     decay = Number()
@@ -843,6 +851,7 @@ class RMSProp(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "rmsprop"
 
     decay = Number()
@@ -916,6 +925,7 @@ class Adam(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "adam"
 
     beta1 = Number()
@@ -990,6 +1000,7 @@ class Nadam(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "nadam"
 
     beta1 = Number()
@@ -1062,6 +1073,7 @@ class AdamW(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "adamw"
 
     beta1 = Number()
@@ -1134,6 +1146,7 @@ class AMSGrad(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "amsgrad"
 
     beta1 = Number()
@@ -1203,6 +1216,7 @@ class AdaMax(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "adamax"
 
     beta1 = Number()
@@ -1272,6 +1286,7 @@ class RAdam(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "radam"
 
     beta1 = Number()
@@ -1340,6 +1355,7 @@ class Lion(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "lion"
 
     beta1 = Number()
@@ -1407,6 +1423,7 @@ class Adan(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "adan"
 
     beta1 = Number()

@@ -320,6 +320,14 @@ def test_wrong_argument_is_named(arguments, error, message):
     assert not THETA.any()
 
 
+@ALL
+@pytest.mark.parametrize("name", ["learning_rate", "clip_norm", "schedule", "groop"])
+def test_what_is_no_attribute_cannot_be_set(optimizer, name):
+    opt = optimizer(np.zeros(2))
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
+        setattr(opt, name, 0.5)
+
+
 def test_a_rule_without_a_step_length_refuses_a_schedule():
     half = schedules.constant(0.5)
     with pytest.raises(ValueError, match="`schedule` must be None for AdaDelta with flavor='text"):
