@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, TypedDict, TypeVar, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt.core.validate import Choice, Flag, Real, StepSchedule, parameter_vector
+from fastopt.core.validate import Choice, Flag, Integer, Real, StepSchedule, parameter_vector
 from fastopt.rules.table import FLAVORS, RULES, find_rule
 from fastopt.schedules import Schedule
 from fastopt.solvers.bound_rule import BoundRule
@@ -41,6 +41,7 @@ __all__ = [
 
 _CLIP = Real(low=0.0, open_low=True)
 _WEIGHT_DECAY = Real(low=0.0)
+_COUNT = Integer(low=0)
 _NONFINITE = Choice(("propagate", "skip", "raise"))
 
 
@@ -413,9 +414,15 @@ class Optimizer:
 
         Raises
         ------
-        ValueError
-            If it is the state of another optimizer, or not complete. Nothing has been changed then.
+        TypeError, ValueError
+            If it is the state of another optimizer, not complete, or none. Nothing has been changed
+            then.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                "`state` must be what state_dict() returned, got "
+                f"{'None' if state is None else f'an object of type {type(state).__name__}'}"
+            )
         expected = self.state_dict()
         missing = [name for name in expected if name not in state]
         if missing:
@@ -438,9 +445,7 @@ class Optimizer:
             {name: check(name, float(arrays[name][k]), 1) for name, check in self._checks.items()}
             for k in range(len(self.groups))
         ]
-        t, skipped = int(state["t"]), int(state["skipped"])
-        if t < 0:
-            raise ValueError(f"`state['t']` must be a nonnegative integer, got {t}")
+        t, skipped = (_COUNT(f"state[{name!r}]", state[name], 1) for name in ("t", "skipped"))
         for group, numbers in zip(self.groups, checked, strict=True):
             group.update(numbers)
         for name, slot in self.slots.items():
