@@ -76,7 +76,8 @@ class Epochs:
         self._batches = 0 if data.stream is not None else len(data)
         self._first = data.epoch, data.batch
         self._once = data.stream is not None and data.stream.once
-        self._watched = bool(
+        # Whether anything is looked at after each epoch, besides by a callback.
+        self.watched = bool(
             controls.full_every or controls.validation or controls.trace or controls.return_all
         )
         if controls.patience < UNLIMITED and controls.validation is None:
@@ -118,7 +119,7 @@ class Epochs:
         if not self._batches:
             return 1
         done = nit + self._first[1]
-        if watched or self._watched:
+        if watched or self.watched:
             return self._batches - done % self._batches
         return self._controls.epochs * self._batches - done
 

@@ -273,7 +273,7 @@ def minimize(
         The most trial steps of one line search.
     line_search : {"hager-zhang", "more-thuente"}, default "hager-zhang"
         The line search.
-    eps : float or array of shape (n,), optional; of all methods but ``"gd"`` and ``"adam"``
+    eps : float or array of shape (n,), optional; of all methods but the rules from ``"gd"`` on
         Absolute step of the forward differences if `jac` is None. The default, 1.49e-8
         max(1, abs(x)), suits the size of each variable; SciPy's is the same up to abs(x) = 1, and
         stays at that beyond.
@@ -474,6 +474,8 @@ def minimize(
         solver = Solver(fun, x0, args, name, jac, hess, hessp, box, tol, options, data)
         return solver.run(callback)
 
+    if row is None:
+        check_known_to_scipy(name)
     if data is not None:
         cause = "`constraints`" if constrained else repr(name) if box is None else "`bounds`"
         raise ValueError(
@@ -491,14 +493,12 @@ def minimize(
         check_callable("callback", callback)
     jac = check_jac(jac)
     tol = check_tol(tol)
-    if row is None:
-        check_known_to_scipy(name)
-    elif row.scipy is None:
-        raise ValueError(
-            f"`method` must be one that takes bounds or constraints, got {row.name!r}; "
-            "leave `method` out, or transform the variables"
-        )
-    else:
+    if row is not None:
+        if row.scipy is None:
+            raise ValueError(
+                f"`method` must be one that takes bounds or constraints, got {row.name!r}; "
+                "leave `method` out, or transform the variables"
+            )
         name = row.scipy
     fun, jac = _scipy_form(fun, jac)
     result = scipy.optimize.minimize(

@@ -88,6 +88,7 @@ def _check(
     tol: Any,
     callback: Any,
     options: Any,
+    data: Any,
     **_: Any,
 ) -> None:
     """Refuse types that compiled code cannot take."""
@@ -107,6 +108,8 @@ def _check(
         _refuse("callback", f"None in @njit code: leave it out, {_FROM_PYTHON}", callback)
     if constraints not in (_NONE, _EMPTY):
         _refuse("constraints", f"() in @njit code: leave it out, {_FROM_PYTHON}", constraints)
+    if data != _NONE:
+        _refuse("data", f"None in @njit code: leave it out, {_FROM_PYTHON}", data)
     _check_start(x0)
     if tol != _NONE and not _is_number(tol):
         _refuse("tol", "a nonnegative number or None", tol)

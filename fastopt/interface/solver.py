@@ -507,7 +507,13 @@ class Solver:
         going = self._look_at_epoch(going, observe)
         while going and k > 0:
             nit = state.nit
-            going = self._advance_in_slices(min(k, epochs.left(nit, observe is not None)), bar)
+            try:
+                going = self._advance_in_slices(min(k, epochs.left(nit, observe is not None)), bar)
+            except BaseException:
+                # A result may be asked for now, which says how many epochs there have been.
+                if observe is None and not epochs.watched:
+                    self._look_at_epoch(False, None)
+                raise
             k -= state.nit - nit
             going = self._look_at_epoch(going, observe)
         return going

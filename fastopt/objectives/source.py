@@ -124,7 +124,7 @@ class ObjectiveSource:
         self.turn: AbstractContextManager[Any] = nullcontext()
         self.objective: BoundObjective
         # Where no wrapper has been compiled, the module that does it need not be loaded either.
-        wrappers = sys.modules.get("fastopt.objectives.wrappers")
+        wrappers = _loaded_wrappers()
         if compile is not False and wrappers and _obstacle(fun, jac, workers, hess, hessp) is None:
             self._wrapper = self._served(wrappers.known_wrapper(fun, jac, args, hess, hessp))
         if self._wrapper is not None:
@@ -298,9 +298,9 @@ def must_compile(
 
 def refuse_masked(args: tuple[Any, ...]) -> None:
     """Numba takes a masked array for its data, once it has seen the latter."""
-    masked = sys.modules.get("numpy.ma")
+    masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
     for k, arg in enumerate(args):
-        if masked is not None and isinstance(arg, masked.MaskedArray):
+        if masked is not None and isinstance(arg, masked):
             raise TypeError(
                 f"`args[{k}]` must not be a masked array where `fun` is an @njit function, which "
                 "would not see its mask; pass data and mask as two arrays"
@@ -312,11 +312,20 @@ def size_of(args: tuple[Any, ...]) -> int:
     return sum(size_of(arg) if isinstance(arg, tuple) else getattr(arg, "size", 1) for arg in args)
 
 
+def _loaded_wrappers() -> Any:
+    """The module that compiles wrappers, or None before it has been loaded.
+
+    A module is in `sys.modules` as soon as a thread begins to load it. An attribute of its package
+    it becomes at the end.
+    """
+    return vars(sys.modules[__package__]).get("wrappers")
+
+
 def is_known(
     fun: Any, jac: Any, args: tuple[Any, ...], hess: Any = None, hessp: Any = None
 ) -> bool:
     """Whether the wrapper of an @njit function for such arguments has been compiled."""
-    wrappers = sys.modules.get("fastopt.objectives.wrappers")
+    wrappers = _loaded_wrappers()
     if wrappers is None or _obstacle(fun, jac, None, hess, hessp):
         return False
     return wrappers.known_wrapper(fun, jac, args, hess, hessp) is not None
@@ -337,8 +346,9 @@ def are_parallel(*functions: Any, released: bool = False) -> bool:
 
 def is_dispatcher(function: Any) -> bool:
     """Whether it is an @njit function."""
-    registry = sys.modules.get("numba.core.registry")
-    return registry is not None and isinstance(function, registry.CPUDispatcher)
+    # Another thread may be loading it, and have come halfway.
+    dispatcher = getattr(sys.modules.get("numba.core.registry"), "CPUDispatcher", None)
+    return dispatcher is not None and isinstance(function, dispatcher)
 
 
 def is_parallel(function: Any, released: bool = False) -> bool:
@@ -387,8 +397,8 @@ def _obstacle(fun: Any, jac: Any, workers: Any, hess: Any = None, hessp: Any = N
 
 def is_c_function(fun: Any) -> bool:
     """Whether `fun` is a Numba cfunc or a `scipy.LowLevelCallable`."""
-    ccallback = sys.modules.get("numba.core.ccallback")
-    if ccallback is not None and isinstance(fun, ccallback.CFunc):
+    compiled = getattr(sys.modules.get("numba.core.ccallback"), "CFunc", None)
+    if compiled is not None and isinstance(fun, compiled):
         return True
     return isinstance(fun, LowLevelCallable)
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, TypedDict, TypeVar, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt.core.validate import Choice, Flag, Real, StepSchedule, parameter_vector
+from fastopt.core.validate import Choice, Flag, Integer, Real, StepSchedule, parameter_vector
 from fastopt.rules.table import FLAVORS, RULES, find_rule
 from fastopt.schedules import Schedule
 from fastopt.solvers.bound_rule import BoundRule
@@ -41,6 +41,7 @@ __all__ = [
 
 _CLIP = Real(low=0.0, open_low=True)
 _WEIGHT_DECAY = Real(low=0.0)
+_COUNT = Integer(low=0)
 _NONFINITE = Choice(("propagate", "skip", "raise"))
 
 
@@ -220,6 +221,9 @@ class Optimizer:
     rule : str, optional
         Another form of the class's rule.
     """
+
+    # No __dict__: a misspelt name, or a setting that cannot be changed later, is an error to set.
+    __slots__ = ("__weakref__", "_checks", "_nonfinite", "_row", "_stepper", "groups", "skipped")
 
     rule: ClassVar[str]
 
@@ -410,9 +414,15 @@ class Optimizer:
 
         Raises
         ------
-        ValueError
-            If it is the state of another optimizer, or not complete. Nothing has been changed then.
+        TypeError, ValueError
+            If it is the state of another optimizer, not complete, or none. Nothing has been changed
+            then.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                "`state` must be what state_dict() returned, got "
+                f"{'None' if state is None else f'an object of type {type(state).__name__}'}"
+            )
         expected = self.state_dict()
         missing = [name for name in expected if name not in state]
         if missing:
@@ -435,9 +445,7 @@ class Optimizer:
             {name: check(name, float(arrays[name][k]), 1) for name, check in self._checks.items()}
             for k in range(len(self.groups))
         ]
-        t, skipped = int(state["t"]), int(state["skipped"])
-        if t < 0:
-            raise ValueError(f"`state['t']` must be a nonnegative integer, got {t}")
+        t, skipped = (_COUNT(f"state[{name!r}]", state[name], 1) for name in ("t", "skipped"))
         for group, numbers in zip(self.groups, checked, strict=True):
             group.update(numbers)
         for name, slot in self.slots.items():
@@ -544,6 +552,7 @@ class SGD(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "gd"
 
     def __init__(
@@ -597,6 +606,7 @@ class Momentum(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "momentum"
 
     momentum = Number()
@@ -655,6 +665,7 @@ class Nesterov(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "nesterov"
 
     momentum = Number()
@@ -714,6 +725,7 @@ class AdaGrad(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "adagrad"
 
     eps = Number()
@@ -779,6 +791,7 @@ class AdaDelta(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "adadelta"
 
     decay = Number()
@@ -843,6 +856,7 @@ class RMSProp(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "rmsprop"
 
     decay = Number()
@@ -916,6 +930,7 @@ class Adam(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "adam"
 
     beta1 = Number()
@@ -990,6 +1005,7 @@ class Nadam(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "nadam"
 
     beta1 = Number()
@@ -1062,6 +1078,7 @@ class AdamW(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "adamw"
 
     beta1 = Number()
@@ -1134,6 +1151,7 @@ class AMSGrad(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "amsgrad"
 
     beta1 = Number()
@@ -1203,6 +1221,7 @@ class AdaMax(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "adamax"
 
     beta1 = Number()
@@ -1272,6 +1291,7 @@ class RAdam(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "radam"
 
     beta1 = Number()
@@ -1340,6 +1360,7 @@ class Lion(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "lion"
 
     beta1 = Number()
@@ -1407,6 +1428,7 @@ class Adan(Optimizer):
     True
     """
 
+    __slots__ = ()
     rule = "adan"
 
     beta1 = Number()

@@ -872,6 +872,20 @@ def test_interrupt_returns_the_last_point_if_asked_to(at):
     assert_is_of_all_data(result)
 
 
+@pytest.mark.parametrize("at", [2, 12, 14])
+def test_epochs_before_an_interrupt_are_counted(at):
+    watched = minimize(interrupting(at), epochs=4, on_interrupt="return", trace=True)
+    result = minimize(interrupting(at), epochs=4, on_interrupt="return")
+    assert (result.status, result.epochs) == (7, (at - 2) // BATCHES)
+    np.testing.assert_array_equal((result.epochs, result.loss), (watched.epochs, watched.loss))
+
+    solver = solver_of(interrupting(at), epochs=4)
+    with pytest.raises(KeyboardInterrupt):
+        solver.run()
+    assert solver.result().epochs == result.epochs
+    assert_same(solver.run(), minimize(epochs=4))
+
+
 @njit
 def slow(theta, X, y, lam):
     total = 0.0
@@ -927,6 +941,7 @@ WRONG = {
     "no method": ({"method": None}, ValueError, "`method` must be a first-order one"),
     "newton": ({"method": "newton"}, ValueError, "got 'newton', which needs the same function"),
     "nesterov-restart": ({"method": "nesterov-restart"}, ValueError, "`method` must be a first-"),
+    "misspelt": ({"method": "adamm"}, ValueError, "`method`: did you mean 'adam'"),
     "SciPy": ({"method": "nelder-mead"}, ValueError, "`data` must be None with 'nelder-mead'"),
     "callable": ({"method": lambda *a, **k: 0}, ValueError, "`data` must be None where `method`"),
     "bounds": ({"bounds": [(0, 1)] * 4}, ValueError, "`data` must be None with `bounds`"),

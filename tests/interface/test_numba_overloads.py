@@ -472,6 +472,7 @@ REFUSED = {
         "`bounds` must be None, a pair of vectors",
     ),
     "bowl, X, constraints=(1,)": (TypeError, r"`constraints` must be \(\) in @njit code"),
+    "bowl, X, data=(X, X)": (TypeError, "`data` must be None in @njit code"),
     "bowl, X, callback=bowl": (TypeError, "`callback` must be None in @njit code"),
     "bowl, X, hess=3": (TypeError, "`hess` must be an @njit function or None in @njit code"),
     "bowl, X, hessp='exact'": (TypeError, "`hessp` must be an @njit function or None in @njit"),

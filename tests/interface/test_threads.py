@@ -1,5 +1,8 @@
 """Threads may call anything at once: the right bits, nothing left behind."""
 
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 
@@ -115,3 +118,36 @@ def test_threads_that_call_everything_for_a_minute_leave_nothing_behind():
     before = resident()
     assert call_everything_at_once(seconds=60) == []
     assert resident() - before < 20_000  # kB: threads leave arenas behind, but no more than that
+
+
+FIRST_CALLS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+import fastopt
+{before}
+def bowl(x):
+    return (x * x).sum(), 2 * x
+
+def solve(method):
+    options = {options}
+    return [
+        fastopt.minimize(bowl, np.ones(3), method=method, jac=True, options=options).nit
+        for _ in range(200)
+    ]
+
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(solve, ["adam", "bfgs", "l-bfgs", "cg"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "options"),
+    [("", {"maxiter": 20}), ("from numba import njit\n@njit", {"maxiter": 20, "compile": True})],
+    ids=["plain", "jitted"],
+)
+def test_first_calls_in_several_threads_wait_for_what_is_loaded(before, options):
+    """Numba, and what compiles with it, is loaded by the first call that needs it."""
+    code = textwrap.dedent(FIRST_CALLS).format(before=before, options=options)
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr

@@ -320,6 +320,14 @@ def test_wrong_argument_is_named(arguments, error, message):
     assert not THETA.any()
 
 
+@ALL
+@pytest.mark.parametrize("name", ["learning_rate", "clip_norm", "schedule", "groop"])
+def test_what_is_no_attribute_cannot_be_set(optimizer, name):
+    opt = optimizer(np.zeros(2))
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
+        setattr(opt, name, 0.5)
+
+
 def test_a_rule_without_a_step_length_refuses_a_schedule():
     half = schedules.constant(0.5)
     with pytest.raises(ValueError, match="`schedule` must be None for AdaDelta with flavor='text"):
@@ -417,6 +425,8 @@ def test_interrupted_training_goes_on_in_another_process_with_the_same_bits(tmp_
         ({"lr": np.zeros(2)}, r"`state\['lr'\]` must be of shape \(1,\)"),
         ({"beta1": np.array([2.0])}, "`beta1` must be"),
         ({"t": -1}, r"`state\['t'\]` must be a nonnegative integer, got -1"),
+        ({"t": 1.5}, r"`state\['t'\]` must be a nonnegative integer, got 1.5"),
+        ({"skipped": np.nan}, r"`state\['skipped'\]` must be a nonnegative integer, got nan"),
         ({"square": None}, "has no 'square'"),
     ],
 )
@@ -430,6 +440,28 @@ def test_state_of_another_optimizer_is_refused_and_nothing_is_changed(change, me
         opt.load_state_dict(state)
     after = opt.state_dict()
     assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (None, "`state` must be what state_dict.* got None"),
+        ({"t": "x"}, r"`state\['t'\]` must be a nonnegative integer, got 'x'"),
+    ],
+)
+def test_what_is_no_state_is_refused(change, message):
+    opt = fastopt.Adam(np.zeros(2))
+    with pytest.raises(TypeError, match=message):
+        opt.load_state_dict(None if change is None else {**opt.state_dict(), **change})
+
+
+def test_a_count_of_steps_beyond_all_bounds_does_not_wrap_around():
+    theta = np.ones(2)
+    opt = fastopt.Adam(theta)
+    opt.load_state_dict({**opt.state_dict(), "t": 2**63 - 1})
+    opt.step(np.ones(2))
+    assert opt.t > 0
+    assert np.isfinite(theta).all()
 
 
 def test_repr_says_what_it_is():
