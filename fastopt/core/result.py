@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fastopt.core.abi import Status
 
-__all__ = ["BATCH_ENDINGS", "ENDINGS", "Ending", "paused"]
+__all__ = ["BATCH_ENDINGS", "DATA_ENDINGS", "ENDINGS", "Ending", "paused"]
 
 
 class Ending(NamedTuple):
@@ -124,7 +124,7 @@ ENDINGS: dict[Status, Ending] = {
         False,
         None,
         "The iterates diverged until the function or its gradient was no longer finite; the "
-        "lowest point before that is returned (the last one, of a solve over minibatches). "
+        "lowest point before that is returned. "
         "Use a smaller learning rate (lr), or scale the variables.",
     ),
     Status.UNBOUNDED: Ending(
@@ -169,6 +169,38 @@ ENDINGS: dict[Status, Ending] = {
         False,
         None,
         "The callback raised StopIteration; x is the best point seen. Restart from x to go on.",
+    ),
+}
+
+
+# What is different where the function is of minibatches: the best point is not known.
+DATA_ENDINGS: dict[Status, Ending] = {
+    **ENDINGS,
+    Status.DIVERGED: Ending(
+        3,
+        False,
+        None,
+        "The value or the gradient of a batch, or the point that a step led to, is NaN or "
+        "infinite; the point before that is returned. "
+        "Use a smaller learning rate (lr) or clip_norm, and look for NaN in the data.",
+    ),
+    Status.MAXTIME: Ending(
+        6,
+        False,
+        None,
+        "The time limit maxtime was reached. Raise maxtime, or restart from x.",
+    ),
+    Status.INTERRUPTED: Ending(
+        7,
+        False,
+        None,
+        "Interrupted from the keyboard. Restart from x to go on.",
+    ),
+    Status.CALLBACK: Ending(
+        99,
+        False,
+        None,
+        "The callback raised StopIteration. Restart from x to go on.",
     ),
 }
 

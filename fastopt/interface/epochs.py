@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult
+from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from fastopt.core.abi import Status
-from fastopt.core.validate import UNLIMITED
+from fastopt.core.validate import UNLIMITED, warn_caller
 from fastopt.interface.methods import Method
 from fastopt.interface.options import Controls, Settings
 from fastopt.objectives.minibatched import MinibatchObjective
 from fastopt.objectives.minibatches import Minibatches
 from fastopt.solvers.state import SolverState
 
-__all__ = ["Epochs", "check_data"]
+__all__ = ["Epochs", "check_data", "warn_untested"]
 
 Vector = NDArray[np.float64]
 
@@ -55,6 +55,17 @@ def check_data(row: Method, data: Any) -> Minibatches:
             f"{row.name!r}, which needs the same function in all iterations"
         )
     return data
+
+
+def warn_untested(names: list[str], controls: Controls) -> None:
+    """Warn of tests that are asked for and not made."""
+    for name in names:
+        if name in ("tol", "gtol", "ftol", "stopval") and not controls.full_every:
+            warn_caller(
+                f"`{name}` is tested on all of the data, where `full_every` says so: set that to 1 "
+                "for a test after each epoch",
+                OptimizeWarning,
+            )
 
 
 class Epochs:

@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, OptimizeResult
 
 from fastopt.core.abi import Status
-from fastopt.core.result import ENDINGS, Ending, paused
+from fastopt.core.result import DATA_ENDINGS, ENDINGS, Ending, paused
 from fastopt.core.validate import UNLIMITED, check_callable, real_vector, warn_caller
 from fastopt.interface.bounds import fit_method, read_bounds, refuse_bounds
-from fastopt.interface.epochs import Epochs, check_data
+from fastopt.interface.epochs import Epochs, check_data, warn_untested
 from fastopt.interface.errand import Errand
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import Controls, Settings, as_mapping, read_options
@@ -164,8 +164,11 @@ class Solver:
             raise refuse_bounds(row)
         row = fit
         settings, controls = read_options(row, options, tol, start.size, data is not None)
-        if data is not None and as_mapping(options).get("maxiter") is None:
-            settings["maxiter"] = UNLIMITED
+        if data is not None:
+            named = [name for name, value in as_mapping(options).items() if value is not None]
+            if "maxiter" not in named:
+                settings["maxiter"] = UNLIMITED
+            warn_untested([*named, *(["tol"] if tol is not None else [])], controls)
         args = tuple(args) if isinstance(args, tuple) else (args,)
 
         self._row = row
@@ -417,7 +420,8 @@ class Solver:
 
     def _ending(self) -> Ending:
         state = self._state
-        return ENDINGS.get(state.status) or paused(state.nit, state.started)
+        endings = ENDINGS if self._epochs is None else DATA_ENDINGS
+        return endings.get(state.status) or paused(state.nit, state.started)
 
     def _enter(self, ticket: object) -> None:
         # A lock could be lost to a signal between its acquisition and a `try`; a ticket that was

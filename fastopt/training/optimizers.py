@@ -223,7 +223,16 @@ class Optimizer:
     """
 
     # No __dict__: a misspelt name, or a setting that cannot be changed later, is an error to set.
-    __slots__ = ("__weakref__", "_checks", "_nonfinite", "_row", "_stepper", "groups", "skipped")
+    __slots__ = (
+        "__weakref__",
+        "_arguments",
+        "_checks",
+        "_nonfinite",
+        "_row",
+        "_stepper",
+        "groups",
+        "skipped",
+    )
 
     rule: ClassVar[str]
 
@@ -266,6 +275,7 @@ class Optimizer:
         groups = [
             (place, self._check(own)) for place, own in _check_groups(given["groups"], theta.size)
         ]
+        self._arguments = dict(hyperparameters), {**given, "groups": groups}, rule
         places: list[tuple[slice | None, dict[str, float]]] = [*groups, (None, {})]
         rules = [self._bind(common, {**numbers, **own}, theta.dtype) for _, own in places]
         self.groups = tuple(
@@ -452,10 +462,24 @@ class Optimizer:
             slot[...] = arrays[name]
         self._stepper.t, self.skipped = t, skipped
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, or a pickle, has a `theta` of its own and goes on with the same bits."""
+        return _rebuild, (type(self), self.theta, *self._arguments), self.state_dict()
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.load_state_dict(state)
+
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value:g}" for name, value in self.groups[-1].items())
         theta = self.theta
         return f"<{self._name}: {theta.size} parameters of {theta.dtype}, t={self.t}, {values}>"
+
+
+def _rebuild(cls: type[Optimizer], theta: NDArray[Any], *arguments: Any) -> Optimizer:
+    """An optimizer whose class has a signature of its own, from what they all share."""
+    optimizer = cls.__new__(cls)
+    Optimizer.__init__(optimizer, theta, *arguments)
+    return optimizer
 
 
 def _refuse_unknown(
@@ -1060,8 +1084,9 @@ class AdamW(Optimizer):
     eps : float, default 1e-8
         Added to the root of the mean square.
     weight_decay : float, default 0.01
-        The part of each parameter that decays in a step. A schedule multiplies it as it does `lr`.
-        In the frameworks' forms `lr` times as much decays.
+        The part of each parameter that decays in a step, whatever `lr` is. A schedule multiplies it
+        as it does `lr`. In the frameworks' forms `lr` times as much decays, so that their 0.01 is
+        1e-5 here.
     eps_root : float, default 0
         Added under the root; ``flavor="optax"`` only.
     {settings}

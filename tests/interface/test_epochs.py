@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from numba import cfunc, njit
-from scipy.optimize import OptimizeResult
+from scipy.optimize import OptimizeResult, OptimizeWarning
 
 import fastopt
 from fastopt import schedules
@@ -424,8 +424,12 @@ def test_stopval_is_tested_on_all_of_the_data():
 
 
 def test_nothing_is_tested_on_single_batches():
-    result = minimize(epochs=3, gtol=1e9, ftol=1e9, xtol=1e9, stopval=1e9)
+    with pytest.warns(OptimizeWarning, match="is tested on all of the data, where") as caught:
+        result = minimize(epochs=3, gtol=1e9, ftol=1e9, xtol=1e9, stopval=1e9)
     assert (result.converged_to, result.epochs) == ("epochs", 3)
+    named = {str(each.message).split("`")[1] for each in caught}
+    assert named == {"gtol", "ftol", "stopval"}
+    assert {each.filename for each in caught} == {__file__}
 
 
 def test_evaluations_of_all_of_the_data_are_counted():
@@ -899,9 +903,7 @@ def slow(theta, X, y, lam):
 @pytest.mark.parametrize("watch", [{}, {"full_every": 1}])
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 def test_interrupt_ends_endless_epochs_of_machine_code(on_interrupt, watch):
-    solver = solver_of(
-        slow, epochs=math.inf, compile=True, gtol=0.0, on_interrupt=on_interrupt, **watch
-    )
+    solver = solver_of(slow, epochs=math.inf, compile=True, on_interrupt=on_interrupt, **watch)
     solver.advance(1)
     handler = signal.signal(signal.SIGVTALRM, signal.default_int_handler)
     try:

@@ -1,6 +1,8 @@
 """Optimizers of training loops: the rules' bits, and what surrounds them."""
 
+import copy
 import inspect
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -379,6 +381,25 @@ def test_loaded_state_goes_on_with_the_same_bits(name, flavor, dtype, tmp_path):
         other.load_state_dict(saved)
     assert other.t == 4
     assert np.array_equal(run(other, grads[4:]), expected)
+
+
+@pytest.mark.parametrize("copy", [copy.deepcopy, lambda opt: pickle.loads(pickle.dumps(opt))])
+@pytest.mark.parametrize("name", RULES)
+def test_copies_and_pickles_go_on_with_the_same_bits(name, copy):
+    theta, grads = problem(33, steps=9)
+    groups = [(slice(0, 5), {"eps": 0.5})] if "eps" in names_of(name) else []
+    schedule = schedules.cosine(20) if RULES[name].scheduled else None
+    opt = make(name, theta, groups=groups, schedule=schedule, clip_norm=3.0)
+    run(opt, grads[:4])
+    other = copy(opt)
+    assert other.theta is not theta
+    assert type(other) is type(opt)
+    assert np.array_equal(run(opt, grads[4:]), run(other, grads[4:]))
+    assert (other.t, repr(other.groups)) == (opt.t, repr(opt.groups))
+
+
+def names_of(rule):
+    return [each.name for each in RULES[rule].hyperparameters]
 
 
 SAVE_AND_LOAD = """
