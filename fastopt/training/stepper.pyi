@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +9,12 @@ class Stepper:
     theta: NDArray[np.floating[Any]]
     slots: NDArray[np.floating[Any]]
     t: int
-    def __init__(
-        self,
+    def __new__(
+        cls,
         theta: NDArray[np.floating[Any]],
         rules: list[BoundRule],
         pieces: list[tuple[int, int, int]],
-    ) -> None: ...
+    ) -> Self: ...
     def fits(self, grad: Any) -> bool: ...
     def is_finite(self, grad: NDArray[np.floating[Any]]) -> bool: ...
     def step(self, grad: Any) -> bool: ...
