@@ -42,13 +42,7 @@ Step = Callable[[], None]
 
 # --- the libraries: from a rule, parameters and a gradient to a step ------------------------------
 
-FASTOPT = {
-    each.rule: each
-    for each in vars(optimizers).values()
-    if isinstance(each, type)
-    and issubclass(each, optimizers.Optimizer)
-    and each is not optimizers.Optimizer
-}
+FASTOPT = {each.rule: each for each in (getattr(optimizers, name) for name in optimizers.__all__)}
 RMSPROPS = {
     "rmsprop-momentum": {"momentum": 0.9},
     "rmsprop-centered": {"momentum": 0.9, "centered": True},

@@ -12,7 +12,7 @@ from fastopt.core.vector cimport norm_two, real
 
 cdef enum:
     MOST_HYPERPARAMETERS = 16
-    BLOCK = 1024              # numbers of a gradient that are shaped and used at a time
+    BLOCK = 4096              # numbers of a gradient that are shaped and used at a time
 
 
 cdef struct RuleStep:
@@ -80,7 +80,8 @@ cdef inline void call_step(const RuleStep* rule, real* x, const real* grad, real
 cdef inline void take_shaped_step(const RuleStep* rule, real* x, const real* grad, real* slots,
                                   real scale, const double* numbers, long long t, Py_ssize_t n,
                                   Py_ssize_t stride) noexcept nogil:
-    """Block by block, so that the shaped gradient never leaves the first cache."""
+    """Block by block, so that the shaped gradient stays in a cache. For each block the rule's
+    coefficients are computed again, so blocks are not small."""
     cdef real[BLOCK] shaped
     cdef real limit = <real>rule.clip_value
     cdef real decay = 0 if rule.decoupled else <real>rule.weight_decay

@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult, OptimizeWarning
+from scipy.optimize import OptimizeResult
 
 from fastopt.core.abi import Status
-from fastopt.core.validate import UNLIMITED, warn_caller
+from fastopt.core.validate import UNLIMITED
 from fastopt.interface.methods import Method
 from fastopt.interface.options import Controls, Settings
 from fastopt.objectives.minibatched import MinibatchObjective
 from fastopt.objectives.minibatches import Minibatches
+from fastopt.rules.table import find_rule
 from fastopt.solvers.state import SolverState
 
-__all__ = ["Epochs", "check_data", "warn_untested"]
+__all__ = ["Epochs", "check_data"]
 
 Vector = NDArray[np.float64]
 
@@ -55,17 +56,6 @@ def check_data(row: Method, data: Any) -> Minibatches:
             f"{row.name!r}, which needs the same function in all iterations"
         )
     return data
-
-
-def warn_untested(names: list[str], controls: Controls) -> None:
-    """Warn of tests that are asked for and not made."""
-    for name in names:
-        if name in ("tol", "gtol", "ftol", "stopval") and not controls.full_every:
-            warn_caller(
-                f"`{name}` is tested on all of the data, where `full_every` says so: set that to 1 "
-                "for a test after each epoch",
-                OptimizeWarning,
-            )
 
 
 class Epochs:
@@ -113,6 +103,12 @@ class Epochs:
                 "`full_every` must be 0 if the batches come from an iterator, which comes but "
                 f"once, got {controls.full_every}"
             )
+        names = [
+            each.name for each in find_rule(settings["rule"], settings["flavor"]).hyperparameters
+        ]
+        hyperparameters = dict(zip(names, settings["hyperparameters"], strict=True))
+        self._length: float = hyperparameters.get("lr", math.nan)
+        self._schedule = settings["schedule"]
         self._over = False  # an iterator's one epoch, which has been closed
         self.done = 0
         self.loss = math.nan  # mean of the batches' values in the last epoch
@@ -144,7 +140,7 @@ class Epochs:
         return objective.position[0] - self._first[0] > self.done or objective.ended
 
     def close(
-        self, state: SolverState, objective: MinibatchObjective, time: float, lr: float
+        self, state: SolverState, objective: MinibatchObjective, time: float
     ) -> Status | None:
         """Look at what an epoch has led to; answers why the solve ends with it, if it does.
 
@@ -183,10 +179,14 @@ class Epochs:
             status = Status.EPOCHS
         if self.rows is not None:
             counts = (done, state.nit, *self._counts(state, objective), time)
-            self.rows.append((*counts, loss, value, gnorm, lr, validation))
+            self.rows.append((*counts, loss, value, gnorm, self._lr(state.nit), validation))
         if self.points is not None:
             self.points.append(x)
         return status
+
+    def _lr(self, nit: int) -> float:
+        """The length of the last step, in units of its direction; NaN if the rule has none."""
+        return self._length * (1.0 if self._schedule is None else self._schedule(max(1, nit)))
 
     def _test(self, value: float, gnorm: float) -> Status | None:
         limits = self._limits

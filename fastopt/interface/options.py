@@ -131,6 +131,8 @@ def read_options(
     settings = defaults.settings.copy()
     for name, factor in defaults.per_variable:
         settings[name] = factor * n
+    if with_data:
+        settings["maxiter"] = UNLIMITED  # epochs are what is counted
     if not options and tol is None:
         return settings, defaults.controls
 
@@ -140,6 +142,8 @@ def read_options(
             raise ValueError(
                 f"`{name}` must not be among the options without `data`, got {name}={given[name]!r}"
             )
+    if with_data and not given.get("full_every"):
+        _warn_untested([*given, *([] if tol is None else ["tol"])])
     tol = check_tol(tol)
     if tol is not None:
         for name in row.tol_options:
@@ -163,6 +167,17 @@ def read_options(
             f"initial_trust_radius={radius} and max_trust_radius={settings['max_trust_radius']}"
         )
     return settings, defaults.controls._replace(**controls)
+
+
+def _warn_untested(names: list[str]) -> None:
+    """Warn of tests that are asked for, of all of the data, which are not evaluated."""
+    for name in names:
+        if name in ("tol", "gtol", "ftol", "stopval"):
+            warn_caller(
+                f"`{name}` is tested on all of the data, where `full_every` says so: set that to 1 "
+                "for a test after each epoch",
+                OptimizeWarning,
+            )
 
 
 def _take_hyperparameters(row: Method, given: dict[str, Any]) -> tuple[float, ...]:

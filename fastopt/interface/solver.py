@@ -20,10 +20,10 @@ from fastopt.core.abi import Status
 from fastopt.core.result import DATA_ENDINGS, ENDINGS, Ending, paused
 from fastopt.core.validate import UNLIMITED, check_callable, real_vector, warn_caller
 from fastopt.interface.bounds import fit_method, read_bounds, refuse_bounds
-from fastopt.interface.epochs import Epochs, check_data, warn_untested
+from fastopt.interface.epochs import Epochs, check_data
 from fastopt.interface.errand import Errand
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
-from fastopt.interface.options import Controls, Settings, as_mapping, read_options
+from fastopt.interface.options import Controls, read_options
 from fastopt.interface.progress import History, ProgressBar, observer_of, print_summary
 from fastopt.interface.tuples import Options
 from fastopt.interface.workers import ProcessPool, check_sendable
@@ -33,7 +33,6 @@ from fastopt.objectives.objective import BoundObjective
 from fastopt.objectives.python import PythonObjective
 from fastopt.objectives.source import ObjectiveSource, is_c_function
 from fastopt.objectives.sparse import SPARSE_FROM
-from fastopt.rules.table import find_rule
 from fastopt.solvers.state import SolverState
 
 __all__ = ["DIFFERENCES", "Solver", "check_jac", "check_second"]
@@ -164,11 +163,6 @@ class Solver:
             raise refuse_bounds(row)
         row = fit
         settings, controls = read_options(row, options, tol, start.size, data is not None)
-        if data is not None:
-            named = [name for name, value in as_mapping(options).items() if value is not None]
-            if "maxiter" not in named:
-                settings["maxiter"] = UNLIMITED
-            warn_untested([*named, *(["tol"] if tol is not None else [])], controls)
         args = tuple(args) if isinstance(args, tuple) else (args,)
 
         self._row = row
@@ -199,9 +193,6 @@ class Solver:
             data,
         )
         self._epochs = None if data is None else Epochs(data, settings, controls)
-        self._lr = (math.nan, None)
-        if row.rule is not None:
-            self._lr = _step_length(settings)
         if box is not None:
             settings["bounds"] = box.ends
         if hess is not None and row.solver == "newton" and start.size >= SPARSE_FROM:
@@ -528,10 +519,8 @@ class Solver:
         assert epochs is not None
         if not epochs.is_over(state.nit, self._served):
             return going
-        length, schedule = self._lr
-        lr = length * (schedule(max(1, state.nit)) if schedule is not None else 1.0)
         with self._source.turn:
-            status = epochs.close(state, self._served, self._time(), lr)
+            status = epochs.close(state, self._served, self._time())
         if status is not None and (going or state.stopped):
             state.finish(status)
             going = False
@@ -703,14 +692,6 @@ def check_second(
     if hess != "2-point":
         raise ValueError(f"{expected}, got {hess!r}")
     return None, hessp
-
-
-def _step_length(settings: Settings) -> tuple[float, Any]:
-    """A first-order method's step length, NaN if it has none, and its schedule."""
-    rule = find_rule(settings["rule"], settings["flavor"])
-    names = [each.name for each in rule.hyperparameters]
-    length = settings["hyperparameters"][names.index("lr")] if "lr" in names else math.nan
-    return length, settings["schedule"]
 
 
 def _find_row(method: Any, bounds: Any) -> Method:

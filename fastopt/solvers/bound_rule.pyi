@@ -1,9 +1,6 @@
 from typing import Any, Self
 
-SHAPING: tuple[str, ...]
-
 class BoundRule:
-    names: tuple[str, ...]
     def __new__(cls, settings: dict[str, Any], dtype: Any) -> Self: ...
     def get(self, name: str) -> float: ...
     def set(self, name: str, value: float) -> None: ...

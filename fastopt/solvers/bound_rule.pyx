@@ -15,9 +15,6 @@ from fastopt.rules.table import find_rule
 
 cnp.import_array()
 
-# What is done to the gradient; a rule that decays by itself has the last among its own numbers.
-SHAPING = ("clip_norm", "clip_value", "weight_decay")
-
 
 cdef class BoundRule:
     """A compiled rule.
@@ -59,30 +56,20 @@ cdef class BoundRule:
         if settings.get("schedule") is not None:
             self.set_schedule(settings["schedule"])
 
-    @property
-    def names(self):
-        """The numbers that can be had and set: the hyperparameters, and those of the gradient."""
-        own = self.hyperparameters
-        return *own, *[name for name in SHAPING if name not in own]
-
     def get(self, str name not None):
-        """A number by its name."""
+        """A hyperparameter by its name, or the gradient's ``weight_decay``."""
         return self.place(name)[0]
 
     def set(self, str name not None, double value):
-        """Set a number, for the next step."""
+        """Set it, for the next step."""
         self.place(name)[0] = value
 
     cdef double* place(self, str name) except NULL:
         if name in self.hyperparameters:
             return &self.rule.hyperparameters[<Py_ssize_t>self.hyperparameters.index(name)]
-        if name == "clip_norm":
-            return &self.rule.clip_norm
-        if name == "clip_value":
-            return &self.rule.clip_value
         if name == "weight_decay":
             return &self.rule.weight_decay
-        raise AttributeError(f"the rule has no number called {name!r}")
+        raise AttributeError(f"the rule has no hyperparameter called {name!r}")
 
     cdef int set_schedule(self, schedule) except -1:
         from fastopt.schedules.compiled import c_multiplier

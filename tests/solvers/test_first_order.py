@@ -123,7 +123,7 @@ def test_a_function_without_a_bottom_is_called_unbounded(make_state):
 
 def test_gradient_is_clipped_and_decays_before_the_rule_sees_it(make_state, chained_start):
     """Longer than one of the blocks that it is shaped in."""
-    n, scale = 2500, 1e-3
+    n, scale = 10_000, 1e-3
     x = chained_start(n)
     changes = {"clip_norm": 50.0, "clip_value": 1.0, "weight_decay": 0.5}
     state = make_state("gd", x, maxiter=5, hyperparameters=(scale,), gtol=0.0, **changes)
