@@ -3,11 +3,12 @@
 ``python -m benchmarks.minibatches``, from the folder above, prints a table of both. In it, as with
 asv, the logistic loss is the compiled one of `fastopt.losses`, and all is float64 on one core.
 
-Measured on a shared server core (a pass in order over the larger data: 12 GB/s), best of 15:
+Measured on a shared server core (a pass in order over the larger data: 12 GB/s), best of 15 but
+for the last, medians of 5:
 
 * 60 000 x 784: 11 GB/s of rows gathered, in batches of 32 and of 256, as `numpy.take`; so an epoch
   of shuffled evaluations takes 1.5 to 1.8 times one without a copy, in order.
-* Prefetching by instructions, of rows 1 to 16 ahead, whole or their first 2 to 8 lines: between
+* Prefetching by instructions, of rows 1 to 8 ahead, whole or their first 2 to 8 lines: between
   2 % more and 2 % less of that. The next batch's rows, before the present one is evaluated: 5 to
   6 % more time an epoch. A batch's rows sorted by their places in memory: the same within 2 %.
 * 1 000 000 x 30: 6.3 GB/s; with prefetching 4.6 to 5.0, and 12 to 30 % more time an epoch. Sorted:

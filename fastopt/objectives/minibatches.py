@@ -92,7 +92,7 @@ class Minibatches:
 
         Or one iterable of batches, a stream, each batch an array or a tuple of arrays. It is gone
         through once an epoch; if it is an iterator (a generator, say), there is one epoch, and the
-        data end with it.
+        data end with it. A list alone is such an iterable; one of numbers has to be made an array.
     batch_size : int, optional
         The rows of a batch. By default all of them are one batch. 1 is what is called stochastic.
     shuffle : bool, default True
