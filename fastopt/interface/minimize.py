@@ -202,6 +202,10 @@ def minimize(
     the type ``int (double *x, double *value, double *grad, Py_ssize_t n, void *user_data)``, which
     fills ``value`` and ``grad`` and returns 0. :doc:`/how_it_works` has an example.
 
+    **A method of an object** that has two more, ``held()`` and ``commit()``, may be `fun`: its
+    evaluations leave a trace, as those of a network with running statistics do. :class:`Solver`
+    tells which evaluations count.
+
     **Numerical trouble is never an exception.** It ends the solve with a status and a message, and
     the best finite point seen is returned. Status 0 is success, 1 a limit on iterations or
     evaluations, 2 a gradient that does not fit its function or differences too inaccurate to go

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -33,6 +34,7 @@ from fastopt.objectives.objective import BoundObjective
 from fastopt.objectives.python import PythonObjective
 from fastopt.objectives.source import ObjectiveSource, is_c_function
 from fastopt.objectives.sparse import SPARSE_FROM
+from fastopt.objectives.stateful import owner_of
 from fastopt.solvers.state import SolverState
 
 __all__ = ["DIFFERENCES", "Solver", "check_jac", "check_second"]
@@ -108,6 +110,11 @@ class Solver:
 
     What `fun` or `jac` raises comes out of `advance` and `run` unchanged. The solver is then at
     its last accepted iterate, and can be advanced again.
+
+    A method of an object that has two more, ``held()`` and ``commit()``, is taken for a function
+    whose evaluations leave a trace there, as the running statistics of a network. It is evaluated
+    in a ``with held():``, in which no evaluation is to leave one, and ``commit()`` is called after
+    each iteration: the last evaluation is the one that counts.
 
     Examples
     --------
@@ -193,6 +200,7 @@ class Solver:
             data,
         )
         self._epochs = None if data is None else Epochs(data, settings, controls)
+        self._owner = owner_of(fun)  # says which evaluations count, where that matters
         if box is not None:
             settings["bounds"] = box.ends
         if hess is not None and row.solver == "newton" and start.size >= SPARSE_FROM:
@@ -241,11 +249,12 @@ class Solver:
         ticket = object()
         try:
             self._enter(ticket)
-            if self._epochs is not None:
-                return self._advance_by_epochs(k, None, None)
-            if self._history is None:
-                return self._advance_in_slices(k, None)
-            return self._advance_by_steps(k, None, None)
+            with self._held():
+                if self._epochs is not None:
+                    return self._advance_by_epochs(k, None, None)
+                if self._history is None:
+                    return self._advance_in_slices(k, None)
+                return self._advance_by_steps(k, None, None)
         finally:
             self._leave(ticket)
 
@@ -285,12 +294,13 @@ class Solver:
             self._enter(ticket)
             if controls.progress:
                 bar = ProgressBar(self._row.name, self._state.nit, self._maxiter)
-            if self._epochs is not None:
-                self._advance_by_epochs(UNLIMITED, observe, bar)
-            elif observe is None and self._history is None:
-                self._advance_in_slices(UNLIMITED, bar)
-            else:
-                self._advance_by_steps(UNLIMITED, observe, bar)
+            with self._held():
+                if self._epochs is not None:
+                    self._advance_by_epochs(UNLIMITED, observe, bar)
+                elif observe is None and self._history is None:
+                    self._advance_in_slices(UNLIMITED, bar)
+                else:
+                    self._advance_by_steps(UNLIMITED, observe, bar)
         except KeyboardInterrupt:
             if controls.on_interrupt == "raise":
                 raise
@@ -345,7 +355,7 @@ class Solver:
         if self._history is not None:
             self._history.add_to(result)
         if self._epochs is not None:
-            with self._source.turn:
+            with self._source.turn, self._held():
                 self._epochs.add_to(result, state, self._served)
         return result
 
@@ -433,6 +443,10 @@ class Solver:
         self._span_start = None
         del self._running["ticket"]
 
+    def _held(self) -> AbstractContextManager[Any]:
+        """What evaluations happen in."""
+        return nullcontext() if self._owner is None else self._owner.held()
+
     def _time(self) -> float:
         """Seconds that the solve has been running, pauses left out."""
         if self._span_start is None:
@@ -442,8 +456,10 @@ class Solver:
     def _advance_in_slices(self, k: int, bar: ProgressBar | None) -> bool:
         """At most `k` iterations, in slices that take about `SLICE_SECONDS` each."""
         source = self._source
-        going = True if k > 0 and self._controls.maxtime == math.inf else self._slice(0)
+        at_once = k > 0 and self._controls.maxtime == math.inf and self._owner is None
+        going = True if at_once else self._slice(0)
         size = max(1, int(THREAD_SECONDS / source.pace)) if source.pace > 0 else 1
+        growth = SLICE_GROWTH if self._owner is None else 1  # who is told of each iteration
         while going and k > 0:
             size = min(size, k, max(1, self._maxiter - self._state.nit))
             start = perf_counter()
@@ -452,7 +468,7 @@ class Solver:
                 bar.update(self._state)
             k -= size
             pace = SLICE_SECONDS / (perf_counter() - start + 1e-9)
-            size = max(1, int(size * min(pace, SLICE_GROWTH)))
+            size = max(1, int(size * min(pace, growth)))
         return going
 
     def _advance_by_steps(
@@ -555,12 +571,15 @@ class Solver:
         state = self._state
         maxtime = self._controls.maxtime
         going = True
+        nfev = state.nfev
         with self._source.turn:
             if k == 0 or maxtime == math.inf:
                 # At x0 without a deadline: however short the time, there is a point to return.
                 going = self._run_slice(k, math.inf)
             elif (left := maxtime - self._time()) > 0:
                 going = self._run_slice(k, left)
+        if self._owner is not None and state.nfev > nfev:
+            self._owner.commit()
         if going and maxtime < math.inf and self._time() >= maxtime:
             state.finish(Status.MAXTIME)
             return False
