@@ -1,7 +1,7 @@
 """Functions whose evaluations leave a trace, such as networks with running statistics.
 
 A method asks for values at points that it may not go to, and a trace of those would be wrong. So a
-function's owner may offer two methods, which whoever evaluates it calls: in a ``with owner.held():``
+function's owner may offer two methods, which whoever evaluates it calls: in ``with owner.held():``
 evaluations leave no trace, but ``owner.commit()`` makes the last one's count. Knows nothing of
 what the trace is.
 """
