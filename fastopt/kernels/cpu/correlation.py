@@ -107,6 +107,13 @@ def _separate(length: int, stride: int, sweeps: Sweeps) -> _Axis:
     return _Axis(copies, most, 0, 0, {offset: (k, 0) for k, offset in enumerate(offsets)})
 
 
+def _ways(length: int, stride: int, sweeps: Sweeps) -> list[_Axis]:
+    overlapping = _overlapping(length, stride, sweeps)
+    if overlapping.pitch == _most_outputs(sweeps):  # no gaps that the other would save
+        return [overlapping]
+    return [overlapping, _separate(length, stride, sweeps)]
+
+
 def _most_outputs(sweeps: Sweeps) -> int:
     return max(sweep.outputs for sweep in sweeps)
 
@@ -179,17 +186,16 @@ def _cover(places: Table, lanes: int) -> list[int]:
 
 def _best_buffer(
     images: int, x: Operand, y: Operand, stride: tuple[int, int], rows: Sweeps, columns: Sweeps,
-    tile: Tile, item: int, direct: bool,
+    tile: Tile, item: int,
 ) -> _Buffer:  # fmt: skip
     """The one that takes the least time: of multiplying, and of copying an element a cycle."""
-    area = max(1, _most_outputs(rows) * _most_outputs(columns))
+    most = max(1, PLACES // (_most_outputs(rows) * _most_outputs(columns)))
     candidates = []
-    for down, across in itertools.product((_overlapping, _separate), repeat=2):
-        axes = down(x.height, stride[0], rows), across(x.width, stride[1], columns)
-        if direct:
-            candidates.append(_Buffer(x.channels, *axes, 1, tile, item, direct))
-        for together in range(1, 1 + max(1, min(images, PLACES // area))):
-            buffer = _Buffer(x.channels, *axes, together, tile, item)
+    for vertical, horizontal in itertools.product(
+        _ways(x.height, stride[0], rows), _ways(x.width, stride[1], columns)
+    ):
+        for together in range(1, 1 + min(images, most)):
+            buffer = _Buffer(x.channels, vertical, horizontal, together, tile, item)
             if not candidates or buffer.size * item <= CACHE:
                 candidates.append(buffer)
 
@@ -248,15 +254,18 @@ class Correlation:
         item = dtype.itemsize
         self._no_bias = np.zeros(groups * y.channels, dtype)
 
-        direct = False
+        buffer = None
         if stride == (1, 1) and _is_identity(rows, x.height) and _is_identity(columns, x.width):
             # Neighbours in a row mean nothing here: all of an image is one row.
             area = x.height * x.width
             x, y = x._replace(height=1, width=area), y._replace(height=1, width=area)
             rows = (rows[0]._replace(outputs=1),)
             columns = (columns[0]._replace(outputs=area),)
-            direct = area >= tile.lanes
-        buffer = _best_buffer(images, x, y, stride, rows, columns, tile, item, direct)
+            if area >= tile.lanes:
+                axes = _overlapping(1, 1, rows), _overlapping(area, 1, columns)
+                buffer = _Buffer(x.channels, *axes, 1, tile, item, direct=True)
+        if buffer is None:
+            buffer = _best_buffer(images, x, y, stride, rows, columns, tile, item)
 
         groups_of_images = -(-images // buffer.images)
         last_group = images - (groups_of_images - 1) * buffer.images
@@ -289,7 +298,7 @@ class Correlation:
                 )
                 first, vectors = tables.add_places(places.ravel(), targets, buffer.last_place)
                 # So many vectors are gone through for all channels of y before going on.
-                tiles = CACHE // (x.channels * buffer.copies * tile.lanes * tile.vectors * item)
+                tiles = CACHE // (x.channels * max(1, buffer.copies) * tile.lanes * tile.vectors * item)
                 block = vectors if apart else max(1, tiles) * tile.vectors
                 passes.append((first_tap, taps, first, vectors, block, apart, *down[:3], *across[:3]))
                 if count == buffer.images:
