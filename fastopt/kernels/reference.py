@@ -430,18 +430,18 @@ def _pool_places(
 ) -> list[list[tuple[slice, int]]]:
     """For rows and for columns: what each window sees of the image, and its length with padding.
 
-    A window that hangs over the end of the padding (`ceil_mode`) is cut off there, and there is
-    none that would begin behind the image.
+    With `ceil_mode` a last window may hang over the end of the padding, where it is cut off: if the
+    one before did not reach the end, and if it begins before the image ends.
     """
     windows, strides = _pair(kernel_size), _pair(kernel_size if stride is None else stride)
     places = []
     for length, window, step, (before, after) in zip(
         shape[-2:], windows, strides, _pads(padding), strict=True
     ):
-        axis = []
-        begin = -before
-        while begin + window <= length + after or (ceil_mode and begin < length):
-            end = min(begin + window, length + after)
+        axis: list[tuple[slice, int]] = []
+        begin, end, last = -before, -before, length + after
+        while begin + window <= last or (ceil_mode and end < last and begin < length):
+            end = min(begin + window, last)
             axis.append((slice(max(begin, 0), min(end, length)), end - begin))
             begin += step
         places.append(axis)
