@@ -6,6 +6,7 @@ Owns the plan. Forward and the gradient by the input are sums of shifts,
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from fastopt.core._jit import compile_named
 from fastopt.kernels.cpu import threads
 from fastopt.kernels.cpu.correlation import Correlation, Operand, Sweep
+from fastopt.kernels.cpu.microkernel import copy
 from fastopt.kernels.geometry import ConvGeometry
 
 __all__ = ["Convolution"]
@@ -29,7 +31,8 @@ class Convolution:
     @property
     def workspace(self) -> int:
         """Elements of `dtype` that any of the passes needs, with as many threads as now."""
-        return max(self._forward.workspace, self._backward_data.workspace)
+        transposed = math.prod(self.geometry.weight_shape)
+        return max(self._forward.workspace, self._backward_data.workspace + transposed)
 
     def forward(self, x: Any, weight: Any, bias: Any, out: Any, workspace: Any) -> None:
         """out = conv(x, weight) + bias; `bias` may be None."""
@@ -37,7 +40,14 @@ class Convolution:
 
     def backward_data(self, grad: Any, weight: Any, out: Any, workspace: Any) -> None:
         """The gradient by x, of which `grad` is that by the output."""
-        self._backward_data.run(grad, weight, None, out, workspace)
+        g = self.geometry
+        K, C = g.K // g.groups, g.C // g.groups
+        transposed = workspace[: weight.size]
+        parts = g.groups * -(-C // 8)
+        threads.run(
+            _transpose, parts, weight.size, weight.reshape(-1), transposed, K, C, g.R * g.S
+        )
+        self._backward_data.run(grad, transposed, None, out, workspace[weight.size :])
 
     def backward_bias(self, grad: Any, out: Any) -> None:
         """out[k] = sum of grad over images and places."""
@@ -53,11 +63,9 @@ class Convolution:
     def _forward(self) -> Correlation:
         g = self.geometry
         x, y = self._operands
-        window = g.R * g.S
         (top, _), (left, _) = g.padding
         return Correlation(
-            g.N, g.groups, x, y,
-            (y.channels * x.channels * window, x.channels * window, window), g.S, g.stride,
+            g.N, g.groups, x, y, (g.R, g.S), g.stride,
             (_gathered(g.OH, g.R, top, g.dilation[0]),),
             (_gathered(g.OW, g.S, left, g.dilation[1]),),
             self.dtype,
@@ -67,11 +75,9 @@ class Convolution:
     def _backward_data(self) -> Correlation:
         g = self.geometry
         x, y = self._operands
-        window = g.R * g.S
         (top, _), (left, _) = g.padding
         return Correlation(
-            g.N, g.groups, y, x,
-            (y.channels * x.channels * window, window, x.channels * window), g.S, (1, 1),
+            g.N, g.groups, y, x, (g.R, g.S), (1, 1),
             _scattered(g.H, g.R, g.stride[0], top, g.dilation[0]),
             _scattered(g.W, g.S, g.stride[1], left, g.dilation[1]),
             self.dtype,
@@ -101,6 +107,24 @@ def _scattered(
             )
             sweeps.append(Sweep(-(-(length - start) // stride), start, stride, taps))
     return tuple(sweeps)
+
+
+@compile_named
+def _transpose(weight, out, K, C, window, first, last, slot):
+    """out[g, c, k] = weight[g, k, c], each of `window` elements; a part is 8 channels of a group."""
+    blocks = (C + 7) // 8
+    for part in range(first, last):
+        group = part // blocks * K * C
+        low = part % blocks * 8
+        high = min(low + 8, C)
+        for k in range(K):
+            for c in range(low, high):
+                source = (group + k * C + c) * window
+                target = (group + c * K + k) * window
+                if window == 1:
+                    out[target] = weight[source]
+                else:
+                    copy(weight, source, out, target, window)
 
 
 @compile_named
