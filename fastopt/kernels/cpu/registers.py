@@ -21,7 +21,7 @@ def _widest() -> tuple[int, int]:
     has = {name[1:]: name[0] == "+" for name in features.split(",") if name}
     if has.get("avx512f", False):
         return 64, 32
-    if has.get("avx", False):
+    if has.get("avx", False) or has.get("avx2", False):
         return 32, 16
     return 16, 32 if triple.startswith(("aarch64", "arm64")) else 16
 
