@@ -32,7 +32,7 @@ def test_compiled_sums_of_outer_products_are_those_in_python(rows, vectors, fres
     rng = np.random.default_rng(0)
     left, right = (rng.standard_normal(600).astype(dtype) for _ in range(2))
     starts = np.array([99, 0, 30, 17], np.int64)
-    sums = rng.standard_normal(3 + ROWS * VECTORS * registers.lanes(dtype)).astype(dtype)
+    sums = rng.standard_normal(3 + ROWS * VECTORS * registers.lanes_of(dtype)).astype(dtype)
     expected = sums.copy()
     where = (rows, vectors, 3, 4, starts, 1, left, 5, 20, right, 2)
     add_products(*where, expected, 3, fresh)
@@ -43,7 +43,7 @@ def test_compiled_sums_of_outer_products_are_those_in_python(rows, vectors, fres
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_compiled_transposition_is_that_in_python(dtype):
-    lanes = registers.lanes(dtype)
+    lanes = registers.lanes_of(dtype)
     source = np.arange(3 + 20 * lanes, dtype=dtype)
     target, expected = np.zeros((2, 1000), dtype)
     where = (5, lanes + 3, 2, 3, 9)

@@ -12,7 +12,9 @@ PRINT = "from fastopt.kernels.cpu.registers import COUNT, WIDTH; print(WIDTH, CO
 
 
 def test_a_register_holds_twice_as_many_floats_as_doubles():
-    assert registers.lanes("float32") == 2 * registers.lanes("float64") == registers.WIDTH // 4
+    assert (
+        registers.lanes_of("float32") == 2 * registers.lanes_of("float64") == registers.WIDTH // 4
+    )
 
 
 @pytest.mark.parametrize(

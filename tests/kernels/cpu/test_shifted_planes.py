@@ -44,7 +44,7 @@ def compiled_spread_rows(*args):
 
 
 def tables(rng, dtype):
-    lanes = registers.lanes(dtype)
+    lanes = registers.lanes_of(dtype)
     taps = rng.integers(0, 60, (2 * TAPS, 2))
     counts = [lanes, 1, 0, lanes - 1, *rng.integers(0, lanes + 1, 2 * PLACES - 4)]
     places = [(rng.integers(0, 400), k * lanes, count) for k, count in enumerate(counts)]
@@ -70,7 +70,7 @@ def test_compiled_dot_products_are_those_in_python(dtype):
     rng = np.random.default_rng(1)
     taps, places = tables(rng, dtype)
     source, other = (rng.standard_normal(500).astype(dtype) for _ in range(2))
-    sums = rng.standard_normal(TAPS * registers.lanes(dtype) + 4).astype(dtype)
+    sums = rng.standard_normal(TAPS * registers.lanes_of(dtype) + 4).astype(dtype)
     expected = sums.copy()
     where = (taps, TAPS, places, source, 3, other, 1)
     add_dot_products(*where, expected, 4)
