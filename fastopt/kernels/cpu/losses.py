@@ -333,7 +333,7 @@ def subtract_largest(logit: Any, score: Any) -> None:
 
 
 @RULE
-def max_of(a: float, b: float) -> float:
+def max_of(a: Any, b: Any) -> Any:
     """The greater of two numbers, by an instruction; `max` would ask whether one is NaN."""
     return a if a > b else b
 
