@@ -637,9 +637,13 @@ def dropout_mask(shape: Sequence[int], p: float, seed: int, counter: int = 0) ->
 
 
 def dropout(x: Numbers, p: float, seed: int, counter: int = 0) -> Array:
-    """``x * dropout_mask(x.shape, p, seed, counter)``; of a gradient, the derivative by x."""
+    """``x * dropout_mask(x.shape, p, seed, counter)``, 0 even of NaN where the mask is.
+
+    Of a gradient, it is the derivative by x.
+    """
     (x,) = _float64(x)
-    return x * dropout_mask(x.shape, p, seed, counter)
+    mask = dropout_mask(x.shape, p, seed, counter)
+    return np.where(mask == 0, 0, x * mask)
 
 
 # --- arithmetic --------------------------------------------------------------------------------

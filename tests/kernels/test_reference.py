@@ -35,11 +35,12 @@ def test_every_kernel_with_a_reference_is_recorded_or_tested_here():
     assert forward - tested_here == recorded - {"batchnorm"} | {"batchnorm_forward"}
 
 
+# It says that it pads with a copy where an even window has more on one side.
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 def test_recorded_values_are_those_of_the_installed_pytorch():
-    torch = pytest.importorskip("torch", reason="needs PyTorch, whose values are recorded")
+    pytest.importorskip("torch", reason="needs PyTorch, whose values are recorded")
     from .record_pytorch import record_all
 
-    assert torch.__version__
     found = record_all()["cases"]
     assert found.keys() == RECORD["cases"].keys()
     for name, case in RECORD["cases"].items():
