@@ -1,0 +1,332 @@
+"""Eight doubles, or sixteen floats, as one value in compiled code.
+
+Numba does not vectorise sums (their order is the program's) nor runs of like statements. With this
+type a loop says what it wants: so many sums side by side, added up in a fixed order. It is vector
+code wherever it runs, and has the same bits there, however wide the registers are.
+
+What an array is loaded as depends on its dtype: 64 bytes, `lanes_of` of its entries. Sums of floats
+are best kept in doubles: `sums_for` and `widened`.
+
+Knows nothing of what is summed. Called from Python the functions do the same with arrays, so that
+what is built on them runs under NUMBA_DISABLE_JIT=1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel.models import PrimitiveModel
+from numba.extending import intrinsic, overload, register_model
+from numba.np.arrayobj import make_array
+
+__all__ = [
+    "LANES",
+    "add",
+    "add_product",
+    "gated",
+    "lanes_of",
+    "load",
+    "multiply",
+    "scaled",
+    "spread",
+    "store",
+    "subtract",
+    "sums_for",
+    "total",
+    "widened",
+    "zeros",
+]
+
+_BYTES = 64
+LANES = _BYTES // 8  # of doubles
+
+_int32 = ir.IntType(32)
+
+
+class _Lanes(types.Type):  # type: ignore[misc]  # Numba's are not typed
+    """The type of `count` numbers of a Numba type."""
+
+    def __init__(self, dtype: Any, count: int) -> None:
+        self.dtype, self.count = dtype, count
+        super().__init__(name=f"Lanes({dtype} x {count})")
+
+    @property
+    def vector(self) -> Any:
+        number = ir.FloatType() if self.dtype == types.float32 else ir.DoubleType()
+        return ir.VectorType(number, self.count)
+
+
+def _whole(dtype: Any) -> _Lanes:
+    """What an array of this Numba type is loaded as."""
+    return _Lanes(dtype, _BYTES // (dtype.bitwidth // 8))
+
+
+@register_model(_Lanes)
+class _LanesModel(PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, type_: Any) -> None:
+        super().__init__(manager, type_, type_.vector)
+
+
+# --- in Python -------------------------------------------------------------------------------
+
+
+def lanes_of(array: Any) -> int:
+    """How many entries of `array` are loaded at a time."""
+    return _BYTES // int(array.itemsize)
+
+
+def zeros() -> Any:
+    """Eight doubles of zero."""
+    return np.zeros(LANES)
+
+
+def sums_for(array: Any) -> Any:
+    """A double of zero for each entry of `array` that is loaded at a time."""
+    return np.zeros(lanes_of(array))
+
+
+def spread(value: Any) -> Any:
+    """`value` in every lane, as many as its type has."""
+    return np.full(lanes_of(value), value)
+
+
+def load(matrix: Any, row: int, column: int) -> Any:
+    """As many entries of a row of a C-contiguous matrix, from `column` on."""
+    return matrix[row, column : column + lanes_of(matrix)].copy()
+
+
+def store(matrix: Any, row: int, column: int, lanes: Any) -> None:
+    """Write as many entries of a row of a C-contiguous matrix, from `column` on."""
+    matrix[row, column : column + lanes.size] = lanes
+
+
+def add(a: Any, b: Any) -> Any:
+    """a + b."""
+    return a + b
+
+
+def subtract(a: Any, b: Any) -> Any:
+    """a - b."""
+    return a - b
+
+
+def multiply(a: Any, b: Any) -> Any:
+    """a b, lane by lane."""
+    return a * b
+
+
+def scaled(factor: float, a: Any) -> Any:
+    """factor a."""
+    return factor * a
+
+
+def add_product(sums: Any, a: Any, b: Any) -> Any:
+    """sums + a b, rounded twice."""
+    return sums + a * b
+
+
+def gated(gate: Any, a: Any) -> Any:
+    """`a`, and 0 in the lanes in which `gate` is 0 or less."""
+    return np.where(gate <= 0, a.dtype.type(0), a)
+
+
+def widened(a: Any) -> Any:
+    """The same numbers as doubles."""
+    return a.astype(np.float64)
+
+
+def total(a: Any) -> Any:
+    """The sum of all lanes, by halves."""
+    while a.size > 1:
+        a = a[: a.size // 2] + a[a.size // 2 :]
+    return a[0]
+
+
+# --- in compiled code ------------------------------------------------------------------------
+
+
+@overload(lanes_of, strict=False)
+def _compile_lanes_of(array: Any) -> Any:
+    count = _whole(array.dtype).count
+    return lambda array: count
+
+
+@overload(zeros, strict=False)
+def _compile_zeros() -> Any:
+    return lambda: _zeros()
+
+
+@overload(sums_for, strict=False)
+def _compile_sums_for(array: Any) -> Any:
+    return lambda array: _sums_for(array)
+
+
+@overload(spread, strict=False)
+def _compile_spread(value: Any) -> Any:
+    return lambda value: _spread(value)
+
+
+@overload(load, strict=False)
+def _compile_load(matrix: Any, row: Any, column: Any) -> Any:
+    return lambda matrix, row, column: _load(matrix, row, column)
+
+
+@overload(store, strict=False)
+def _compile_store(matrix: Any, row: Any, column: Any, lanes: Any) -> Any:
+    return lambda matrix, row, column, lanes: _store(matrix, row, column, lanes)
+
+
+@overload(add, strict=False)
+def _compile_add(a: Any, b: Any) -> Any:
+    return lambda a, b: _add(a, b)
+
+
+@overload(subtract, strict=False)
+def _compile_subtract(a: Any, b: Any) -> Any:
+    return lambda a, b: _subtract(a, b)
+
+
+@overload(multiply, strict=False)
+def _compile_multiply(a: Any, b: Any) -> Any:
+    return lambda a, b: _multiply(a, b)
+
+
+@overload(scaled, strict=False)
+def _compile_scaled(factor: Any, a: Any) -> Any:
+    return lambda factor, a: _multiply(_spread(factor), a)
+
+
+@overload(add_product, strict=False)
+def _compile_add_product(sums: Any, a: Any, b: Any) -> Any:
+    return lambda sums, a, b: _add(sums, _multiply(a, b))
+
+
+@overload(gated, strict=False)
+def _compile_gated(gate: Any, a: Any) -> Any:
+    return lambda gate, a: _gated(gate, a)
+
+
+@overload(widened, strict=False)
+def _compile_widened(a: Any) -> Any:
+    return lambda a: _widened(a)
+
+
+@overload(total, strict=False)
+def _compile_total(a: Any) -> Any:
+    return lambda a: _total(a)
+
+
+def _address(context: Any, builder: Any, type_: Any, matrix: Any, place: Any) -> Any:
+    view = make_array(type_)(context, builder, matrix)
+    pointer = cgutils.get_item_pointer(context, builder, type_, view, place)
+    return builder.bitcast(pointer, _whole(type_.dtype).vector.as_pointer())
+
+
+def _binary(operation: str) -> Any:
+    """The intrinsic for an instruction on two values of one type."""
+
+    def typed(typing: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return getattr(builder, operation)(*args)
+
+        return (a(a, b) if a == b else None), generate
+
+    return intrinsic(typed)
+
+
+_add, _subtract, _multiply = _binary("fadd"), _binary("fsub"), _binary("fmul")
+
+
+def _no_lanes(type_: _Lanes) -> Any:
+    return ir.Constant(type_.vector, [0.0] * type_.count)
+
+
+@intrinsic
+def _zeros(typing: Any) -> Any:
+    type_ = _whole(types.float64)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _no_lanes(type_)
+
+    return type_(), generate
+
+
+@intrinsic
+def _sums_for(typing: Any, array: Any) -> Any:
+    type_ = _Lanes(types.float64, _whole(array.dtype).count)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _no_lanes(type_)
+
+    return type_(array), generate
+
+
+@intrinsic
+def _spread(typing: Any, value: Any) -> Any:
+    type_ = _whole(value)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        nothing = ir.Constant(type_.vector, ir.Undefined)
+        first = builder.insert_element(nothing, args[0], _int32(0))
+        everywhere = ir.Constant(ir.VectorType(_int32, type_.count), [0] * type_.count)
+        return builder.shuffle_vector(first, nothing, everywhere)
+
+    return type_(value), generate
+
+
+@intrinsic
+def _load(typing: Any, matrix: Any, row: Any, column: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = _address(context, builder, matrix, args[0], args[1:])
+        return builder.load(address, align=matrix.dtype.bitwidth // 8)
+
+    return _whole(matrix.dtype)(matrix, types.intp, types.intp), generate
+
+
+@intrinsic
+def _store(typing: Any, matrix: Any, row: Any, column: Any, lanes: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = _address(context, builder, matrix, args[0], args[1:3])
+        builder.store(args[3], address, align=matrix.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.none(matrix, types.intp, types.intp, _whole(matrix.dtype)), generate
+
+
+@intrinsic
+def _gated(typing: Any, gate: Any, a: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        closed = builder.fcmp_ordered("<=", args[0], _no_lanes(gate))
+        return builder.select(closed, _no_lanes(a), args[1])
+
+    return a(gate, a), generate
+
+
+@intrinsic
+def _widened(typing: Any, a: Any) -> Any:
+    type_ = _Lanes(types.float64, a.count)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return args[0] if a == type_ else builder.fpext(args[0], type_.vector)
+
+    return type_(a), generate
+
+
+@intrinsic
+def _total(typing: Any, a: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes, count = args[0], a.count
+        while count > 1:
+            count //= 2
+            halves = (
+                ir.Constant(ir.VectorType(_int32, count), [*range(start, start + count)])
+                for start in (0, count)
+            )
+            lanes = builder.fadd(*(builder.shuffle_vector(lanes, lanes, half) for half in halves))
+        return builder.extract_element(lanes, _int32(0))
+
+    return a.dtype(a), generate
