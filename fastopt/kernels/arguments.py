@@ -1,0 +1,281 @@
+"""Checks of what a caller passes to a kernel, made before any work is done.
+
+Owns the wording: every error names the argument, what was expected and what came. A value of the
+wrong type is a TypeError, one out of range or of the wrong shape a ValueError. Arrays are never
+converted and never copied. Knows no kernel.
+
+A shape is written as a tuple in which a number stands for itself and a name for any positive
+number: ``("N", 3, "H", "W")``.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt.core.validate import Integer
+from fastopt.kernels.geometry import Pair, same_padding
+
+__all__ = ["array", "output", "padding", "pair", "positive", "scratch", "shape_of", "wrong_shape"]
+
+Array = NDArray[Any]
+Shape = tuple[int | str, ...]
+
+_PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
+_POSITIVE = Integer(low=1)
+_WINDOW_WORDS = ("same", "valid")
+
+
+def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x") -> Array:
+    """`value`, if it is an array that a kernel reads as it is.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    value : object
+        What came.
+    shape : tuple of int or str
+        What is expected, see above.
+    dtype : dtype, optional
+        The one that it must have because the argument `like` has it; either of the two if None.
+    like : str, default "x"
+        The argument that has `dtype`.
+
+    Returns
+    -------
+    ndarray
+        `value` itself: C-contiguous, float32 or float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> array("x", np.zeros((2, 3), np.float32), ("N", "C")).shape
+    (2, 3)
+    >>> array("x", np.zeros((2, 3), np.float32), ("N", 4))
+    Traceback (most recent call last):
+        ...
+    ValueError: `x` must be of shape (N, 4), got shape (2, 3)
+    """
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"`{name}` must be a NumPy array, got {_described(value)}")
+    if value.dtype not in _PRECISIONS:
+        raise TypeError(f"`{name}` must be of dtype float32 or float64, got {value.dtype}")
+    if dtype is not None and value.dtype != dtype:
+        raise TypeError(
+            f"`{name}` must be of dtype {np.dtype(dtype)} as `{like}` is, got {value.dtype}"
+        )
+    if not _fits(value.shape, shape):
+        wrong_shape(name, shape, value.shape)
+    if 0 in value.shape:
+        raise ValueError(f"`{name}` must not be empty, got shape {value.shape}")
+    if not (value.flags.c_contiguous and value.flags.aligned):
+        raise ValueError(
+            f"`{name}` must be C-contiguous, got strides {value.strides} at shape {value.shape}; "
+            f"np.ascontiguousarray({name}) makes a copy that is"
+        )
+    return value
+
+
+def output(
+    name: str, value: Any, shape: tuple[int, ...], dtype: Any, apart: Sequence[tuple[str, Any]] = ()
+) -> Array:
+    """`value` as an array to write to, or a new one if it is None.
+
+    Parameters
+    ----------
+    name, value, shape, dtype : str, object, tuple of int, dtype
+        As in :func:`array`; the shape is made of numbers alone.
+    apart : sequence of (str, ndarray or None), optional
+        Arguments by name that it must not overlap, because they are read after it is written.
+
+    Returns
+    -------
+    ndarray
+
+    Examples
+    --------
+    >>> output("out", None, (2, 3), np.float32).shape
+    (2, 3)
+    """
+    if value is None:
+        return np.empty(shape, dtype)
+    array(name, value, shape, dtype)
+    if not value.flags.writeable:
+        raise ValueError(f"`{name}` must be writeable, got a read-only array")
+    _check_apart(name, value, apart)
+    return value  # type: ignore[no-any-return]
+
+
+def scratch(
+    value: Any,
+    size: int,
+    dtype: Any,
+    apart: Sequence[tuple[str, Any]] = (),
+    name: str = "workspace",
+) -> Array:
+    """`value` as room for intermediate values, or new room if it is None.
+
+    Parameters
+    ----------
+    value : object
+        What came: a one-dimensional array of `size` elements or more, of any content.
+    size : int
+        Elements that are needed.
+    dtype, apart : dtype, sequence of (str, ndarray or None)
+        As in :func:`output`.
+    name : str, default "workspace"
+        Of the argument.
+
+    Returns
+    -------
+    ndarray
+
+    Examples
+    --------
+    >>> scratch(None, 5, np.float64).size
+    5
+    """
+    if value is None:
+        return np.empty(size, dtype)
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.size == size == 0:
+        return value
+    array(name, value, ("n",), dtype)
+    if value.size < size:
+        raise ValueError(f"`{name}` must have at least {size} elements, got {value.size}")
+    if not value.flags.writeable:
+        raise ValueError(f"`{name}` must be writeable, got a read-only array")
+    _check_apart(name, value, apart)
+    return value  # type: ignore[no-any-return]
+
+
+def shape_of(name: str, value: Any, shape: Shape) -> tuple[int, ...]:
+    """A shape passed as an argument, for an array that does not exist yet.
+
+    Examples
+    --------
+    >>> shape_of("input_shape", [2, 3, 8, 8], ("N", 3, "H", "W"))
+    (2, 3, 8, 8)
+    """
+    if not isinstance(value, tuple | list) or len(value) != len(shape):
+        raise TypeError(
+            f"`{name}` must be a tuple {_written(shape)} of positive integers, "
+            f"got {_described(value)}"
+        )
+    sizes = tuple(_POSITIVE(name, size, 0) for size in value)
+    if not _fits(sizes, shape):
+        raise ValueError(f"`{name}` must be {_written(shape)}, got {sizes}")
+    return sizes
+
+
+def positive(name: str, value: Any) -> int:
+    """A positive integer, such as a number of groups."""
+    return _POSITIVE(name, value, 0)
+
+
+def pair(name: str, value: Any, low: int = 1) -> Pair:
+    """One integer for both axes, or two in the order (height, width).
+
+    Examples
+    --------
+    >>> pair("stride", 2), pair("stride", (2, 1))
+    ((2, 2), (2, 1))
+    """
+    check = Integer(low)
+    if isinstance(value, tuple | list) and len(value) == 2:
+        return check(name, value[0], 0), check(name, value[1], 0)
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(
+            f"`{name}` must be {check.expected} or a pair (height, width) of them, "
+            f"got {_described(value)}"
+        )
+    number = check(name, value, 0)
+    return number, number
+
+
+def padding(
+    name: str, value: Any, window: Pair, stride: Pair = (1, 1), dilation: Pair = (1, 1)
+) -> tuple[Pair, Pair]:
+    """Padding as ((top, bottom), (left, right)), however it was spelled.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    value : object
+        One number for all four sides, a pair (height, width), a pair of pairs, "valid" for none,
+        or "same" for what leaves the size as it is, with the greater half behind.
+    window, stride, dilation : (int, int)
+        Of the convolution or pooling, already checked.
+
+    Returns
+    -------
+    ((int, int), (int, int))
+
+    Examples
+    --------
+    >>> padding("padding", (0, 2), (1, 5))
+    ((0, 0), (2, 2))
+    >>> padding("padding", "same", (3, 4))
+    ((1, 1), (1, 2))
+    """
+    if isinstance(value, str):
+        if value not in _WINDOW_WORDS:
+            raise ValueError(f"`{name}` must be 'same' or 'valid' if it is a word, got {value!r}")
+        if value == "valid":
+            return (0, 0), (0, 0)
+        if stride != (1, 1):
+            raise ValueError(f"`{name}` can be 'same' only with stride 1, got stride {stride}")
+        height, width = (same_padding(*axis) for axis in zip(window, dilation, strict=True))
+        return height, width
+    check = Integer(low=0)
+    if isinstance(value, tuple | list) and len(value) == 2:
+        before_after = [
+            tuple(side) if isinstance(side, tuple | list) else (side, side) for side in value
+        ]
+        if all(len(sides) == 2 for sides in before_after):
+            (top, bottom), (left, right) = before_after
+            return (
+                (check(name, top, 0), check(name, bottom, 0)),
+                (check(name, left, 0), check(name, right, 0)),
+            )
+    elif isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        number = check(name, value, 0)
+        return (number, number), (number, number)
+    raise TypeError(
+        f"`{name}` must be a nonnegative integer, (height, width), ((top, bottom), (left, right)), "
+        f"'same' or 'valid', got {value!r}"
+    )
+
+
+def wrong_shape(name: str, expected: Shape, came: tuple[int, ...]) -> NoReturn:
+    raise ValueError(f"`{name}` must be of shape {_written(expected)}, got shape {came}")
+
+
+def _check_apart(name: str, value: Array, others: Sequence[tuple[str, Any]]) -> None:
+    for other, memory in others:
+        if memory is not None and np.may_share_memory(value, memory):
+            raise ValueError(f"`{name}` must not overlap `{other}`, which is still read")
+
+
+def _fits(came: tuple[int, ...], expected: Shape) -> bool:
+    return len(came) == len(expected) and all(
+        isinstance(wanted, str) or size == wanted
+        for size, wanted in zip(came, expected, strict=True)
+    )
+
+
+def _written(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _described(value: object) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, str | numbers.Number | tuple | list) and len(str(value)) < 60:
+        return f"{value!r} ({type(value).__name__})"
+    return f"an object of type {type(value).__name__}"
