@@ -29,7 +29,9 @@ __all__ = [
     "add_product",
     "gated",
     "lanes_of",
+    "largest",
     "load",
+    "maximum",
     "multiply",
     "scaled",
     "spread",
@@ -134,6 +136,18 @@ def gated(gate: Any, a: Any) -> Any:
     return np.where(gate <= 0, a.dtype.type(0), a)
 
 
+def maximum(a: Any, b: Any) -> Any:
+    """The larger of two in each lane; b if one is NaN."""
+    return np.where(a > b, a, b)
+
+
+def largest(a: Any) -> Any:
+    """The largest lane, by halves, if none is NaN."""
+    while a.size > 1:
+        a = maximum(a[: a.size // 2], a[a.size // 2 :])
+    return a[0]
+
+
 def widened(a: Any) -> Any:
     """The same numbers as doubles."""
     return a.astype(np.float64)
@@ -208,6 +222,16 @@ def _compile_add_product(sums: Any, a: Any, b: Any) -> Any:
 @overload(gated, strict=False)
 def _compile_gated(gate: Any, a: Any) -> Any:
     return lambda gate, a: _gated(gate, a)
+
+
+@overload(maximum, strict=False)
+def _compile_maximum(a: Any, b: Any) -> Any:
+    return lambda a, b: _maximum(a, b)
+
+
+@overload(largest, strict=False)
+def _compile_largest(a: Any) -> Any:
+    return lambda a: _largest(a)
 
 
 @overload(widened, strict=False)
@@ -317,16 +341,37 @@ def _widened(typing: Any, a: Any) -> Any:
 
 
 @intrinsic
-def _total(typing: Any, a: Any) -> Any:
+def _maximum(typing: Any, a: Any, b: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        lanes, count = args[0], a.count
-        while count > 1:
-            count //= 2
-            halves = (
-                ir.Constant(ir.VectorType(_int32, count), [*range(start, start + count)])
-                for start in (0, count)
-            )
-            lanes = builder.fadd(*(builder.shuffle_vector(lanes, lanes, half) for half in halves))
-        return builder.extract_element(lanes, _int32(0))
+        return _larger(builder, *args)
 
-    return a.dtype(a), generate
+    return (a(a, b) if a == b else None), generate
+
+
+def _larger(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def _by_halves(combine: Any) -> Any:
+    """The intrinsic that combines the lower half with the upper until one lane is left."""
+
+    def typed(typing: Any, a: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            lanes, count = args[0], a.count
+            while count > 1:
+                count //= 2
+                halves = (
+                    ir.Constant(ir.VectorType(_int32, count), [*range(start, start + count)])
+                    for start in (0, count)
+                )
+                parts = (builder.shuffle_vector(lanes, lanes, half) for half in halves)
+                lanes = combine(builder, *parts)
+            return builder.extract_element(lanes, _int32(0))
+
+        return a.dtype(a), generate
+
+    return intrinsic(typed)
+
+
+_total = _by_halves(lambda builder, a, b: builder.fadd(a, b))
+_largest = _by_halves(_larger)
