@@ -27,12 +27,18 @@ __all__ = [
     "LANES",
     "add",
     "add_product",
+    "chosen",
+    "divide",
+    "every_second",
+    "fetch",
     "gated",
     "lanes_of",
     "largest",
     "load",
+    "load_beside",
     "maximum",
     "multiply",
+    "places",
     "scaled",
     "spread",
     "store",
@@ -47,6 +53,7 @@ _BYTES = 64
 LANES = _BYTES // 8  # of doubles
 
 _int32 = ir.IntType(32)
+_NUMBERS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType(), types.int32: _int32}
 
 
 class _Lanes(types.Type):  # type: ignore[misc]  # Numba's are not typed
@@ -58,8 +65,7 @@ class _Lanes(types.Type):  # type: ignore[misc]  # Numba's are not typed
 
     @property
     def vector(self) -> Any:
-        number = ir.FloatType() if self.dtype == types.float32 else ir.DoubleType()
-        return ir.VectorType(number, self.count)
+        return ir.VectorType(_NUMBERS[self.dtype], self.count)
 
 
 def _whole(dtype: Any) -> _Lanes:
@@ -101,6 +107,27 @@ def load(matrix: Any, row: int, column: int) -> Any:
     return matrix[row, column : column + lanes_of(matrix)].copy()
 
 
+def load_beside(lanes: Any, matrix: Any, row: int, column: int) -> Any:
+    """As `load`, but as many entries as `lanes` has, whatever the dtype of `matrix`."""
+    return matrix[row, column : column + lanes.size].copy()
+
+
+def fetch(matrix: Any, row: int, column: int) -> None:
+    """Ask for the memory of that entry, which is soon to be loaded. It need not be in the matrix.
+
+    For loops that jump: the processor foresees no jumps beyond a page.
+    """
+
+
+def every_second(a: Any, b: Any) -> Any:
+    """Entries 0, 2, ... of a, then 1, 3, ... of b.
+
+    From a load and one that begins one less than `lanes_of` further on, those that stand two apart,
+    with nothing read behind the last.
+    """
+    return np.concatenate((a[::2], b[1::2]))
+
+
 def store(matrix: Any, row: int, column: int, lanes: Any) -> None:
     """Write as many entries of a row of a C-contiguous matrix, from `column` on."""
     matrix[row, column : column + lanes.size] = lanes
@@ -121,6 +148,11 @@ def multiply(a: Any, b: Any) -> Any:
     return a * b
 
 
+def divide(a: Any, b: Any) -> Any:
+    """a / b, lane by lane."""
+    return a / b
+
+
 def scaled(factor: float, a: Any) -> Any:
     """factor a."""
     return factor * a
@@ -134,6 +166,16 @@ def add_product(sums: Any, a: Any, b: Any) -> Any:
 def gated(gate: Any, a: Any) -> Any:
     """`a`, and 0 in the lanes in which `gate` is 0 or less."""
     return np.where(gate <= 0, a.dtype.type(0), a)
+
+
+def places(lanes: Any, start: int, step: int) -> Any:
+    """start, start + step, ...: an int32 for each of `lanes`."""
+    return np.arange(lanes.size, dtype=np.int32) * np.int32(step) + np.int32(start)
+
+
+def chosen(number: Any, best: Any, a: Any, b: Any) -> Any:
+    """`a` in the lanes in which `number` is larger than `best`, or NaN; `b` in the others."""
+    return np.where((number > best) | np.isnan(number), a, b)
 
 
 def maximum(a: Any, b: Any) -> Any:
@@ -209,6 +251,36 @@ def _compile_multiply(a: Any, b: Any) -> Any:
     return lambda a, b: _multiply(a, b)
 
 
+@overload(load_beside, strict=False)
+def _compile_load_beside(lanes: Any, matrix: Any, row: Any, column: Any) -> Any:
+    return lambda lanes, matrix, row, column: _load_beside(lanes, matrix, row, column)
+
+
+@overload(fetch, strict=False)
+def _compile_fetch(matrix: Any, row: Any, column: Any) -> Any:
+    return lambda matrix, row, column: _fetch(matrix, row, column)
+
+
+@overload(every_second, strict=False)
+def _compile_every_second(a: Any, b: Any) -> Any:
+    return lambda a, b: _every_second(a, b)
+
+
+@overload(divide, strict=False)
+def _compile_divide(a: Any, b: Any) -> Any:
+    return lambda a, b: _divide(a, b)
+
+
+@overload(places, strict=False)
+def _compile_places(lanes: Any, start: Any, step: Any) -> Any:
+    return lambda lanes, start, step: _places(lanes, start, step)
+
+
+@overload(chosen, strict=False)
+def _compile_chosen(number: Any, best: Any, a: Any, b: Any) -> Any:
+    return lambda number, best, a, b: _chosen(number, best, a, b)
+
+
 @overload(scaled, strict=False)
 def _compile_scaled(factor: Any, a: Any) -> Any:
     return lambda factor, a: _multiply(_spread(factor), a)
@@ -244,10 +316,10 @@ def _compile_total(a: Any) -> Any:
     return lambda a: _total(a)
 
 
-def _address(context: Any, builder: Any, type_: Any, matrix: Any, place: Any) -> Any:
+def _address(context: Any, builder: Any, type_: Any, matrix: Any, place: Any, lanes: _Lanes) -> Any:
     view = make_array(type_)(context, builder, matrix)
     pointer = cgutils.get_item_pointer(context, builder, type_, view, place)
-    return builder.bitcast(pointer, _whole(type_.dtype).vector.as_pointer())
+    return builder.bitcast(pointer, lanes.vector.as_pointer())
 
 
 def _binary(operation: str) -> Any:
@@ -262,7 +334,8 @@ def _binary(operation: str) -> Any:
     return intrinsic(typed)
 
 
-_add, _subtract, _multiply = _binary("fadd"), _binary("fsub"), _binary("fmul")
+_add, _subtract = _binary("fadd"), _binary("fsub")
+_multiply, _divide = _binary("fmul"), _binary("fdiv")
 
 
 def _no_lanes(type_: _Lanes) -> Any:
@@ -294,31 +367,99 @@ def _spread(typing: Any, value: Any) -> Any:
     type_ = _whole(value)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        nothing = ir.Constant(type_.vector, ir.Undefined)
-        first = builder.insert_element(nothing, args[0], _int32(0))
-        everywhere = ir.Constant(ir.VectorType(_int32, type_.count), [0] * type_.count)
-        return builder.shuffle_vector(first, nothing, everywhere)
+        return _everywhere(builder, type_, args[0])
 
     return type_(value), generate
 
 
+def _everywhere(builder: Any, lanes: _Lanes, number: Any) -> Any:
+    nothing = ir.Constant(lanes.vector, ir.Undefined)
+    first = builder.insert_element(nothing, number, _int32(0))
+    return builder.shuffle_vector(first, nothing, _numbers([0] * lanes.count))
+
+
 @intrinsic
 def _load(typing: Any, matrix: Any, row: Any, column: Any) -> Any:
+    lanes = _whole(matrix.dtype)
+
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _address(context, builder, matrix, args[0], args[1:])
+        address = _address(context, builder, matrix, args[0], args[1:], lanes)
         return builder.load(address, align=matrix.dtype.bitwidth // 8)
 
-    return _whole(matrix.dtype)(matrix, types.intp, types.intp), generate
+    return lanes(matrix, types.intp, types.intp), generate
+
+
+@intrinsic
+def _load_beside(typing: Any, lanes: Any, matrix: Any, row: Any, column: Any) -> Any:
+    loaded = _Lanes(matrix.dtype, lanes.count)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = _address(context, builder, matrix, args[1], args[2:], loaded)
+        return builder.load(address, align=matrix.dtype.bitwidth // 8)
+
+    return loaded(lanes, matrix, types.intp, types.intp), generate
 
 
 @intrinsic
 def _store(typing: Any, matrix: Any, row: Any, column: Any, lanes: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _address(context, builder, matrix, args[0], args[1:3])
+        address = _address(context, builder, matrix, args[0], args[1:3], lanes)
         builder.store(args[3], address, align=matrix.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.none(matrix, types.intp, types.intp, _whole(matrix.dtype)), generate
+    if matrix.dtype != lanes.dtype:
+        return None
+    return types.none(matrix, types.intp, types.intp, lanes), generate
+
+
+@intrinsic
+def _fetch(typing: Any, matrix: Any, row: Any, column: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes = _whole(matrix.dtype)
+        address = _address(context, builder, matrix, args[0], args[1:], lanes)
+        byte = ir.IntType(8).as_pointer()
+        type_ = ir.FunctionType(ir.VoidType(), [byte, _int32, _int32, _int32])
+        prefetch = cgutils.get_or_insert_function(builder.module, type_, "llvm.prefetch.p0")
+        # For reading, into the second-level cache, as data.
+        builder.call(prefetch, [builder.bitcast(address, byte), _int32(0), _int32(2), _int32(1)])
+        return context.get_dummy_value()
+
+    return types.none(matrix, types.intp, types.intp), generate
+
+
+@intrinsic
+def _every_second(typing: Any, a: Any, b: Any) -> Any:
+    numbers = [*range(0, a.count, 2), *range(a.count + 1, 2 * a.count, 2)]
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.shuffle_vector(*args, _numbers(numbers))
+
+    return a(a, b), generate
+
+
+def _numbers(values: list[int]) -> Any:
+    return ir.Constant(ir.VectorType(_int32, len(values)), values)
+
+
+@intrinsic
+def _places(typing: Any, lanes: Any, start: Any, step: Any) -> Any:
+    type_ = _Lanes(types.int32, lanes.count)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        first, apart = (_everywhere(builder, type_, number) for number in args[1:])
+        return builder.add(first, builder.mul(apart, _numbers([*range(type_.count)])))
+
+    return type_(lanes, types.int32, types.int32), generate
+
+
+@intrinsic
+def _chosen(typing: Any, number: Any, best: Any, a: Any, b: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        larger = builder.fcmp_ordered(">", args[0], args[1])
+        nan = builder.fcmp_unordered("uno", args[0], args[0])
+        return builder.select(builder.or_(larger, nan), args[2], args[3])
+
+    return a(number, best, a, b), generate
 
 
 @intrinsic
@@ -360,10 +501,7 @@ def _by_halves(combine: Any) -> Any:
             lanes, count = args[0], a.count
             while count > 1:
                 count //= 2
-                halves = (
-                    ir.Constant(ir.VectorType(_int32, count), [*range(start, start + count)])
-                    for start in (0, count)
-                )
+                halves = (_numbers([*range(start, start + count)]) for start in (0, count))
                 parts = (builder.shuffle_vector(lanes, lanes, half) for half in halves)
                 lanes = combine(builder, *parts)
             return builder.extract_element(lanes, _int32(0))

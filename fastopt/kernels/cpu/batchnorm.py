@@ -22,10 +22,14 @@ from fastopt.core._jit import RULE, compile_named
 from fastopt.core._lanes import (
     add,
     add_product,
+    fetch,
     gated,
     lanes_of,
     load,
+    load_beside,
+    multiply,
     spread,
+    store,
     subtract,
     sums_for,
     total,
@@ -35,9 +39,9 @@ from fastopt.kernels.cpu import threads
 
 __all__ = ["backward", "backward_inference", "forward", "inference", "update_running"]
 
-# Channels of a part where L = 1: a row of them is 512 bytes or more, which come at full speed, and
+# Channels of a part where L = 1: a row of them is 1 KiB or more, which come at full speed, and
 # their sums stay in the first-level cache.
-BLOCK = 128
+BLOCK = 256
 
 
 def forward(x: Any, weight: Any, bias: Any, eps: float, relu: bool, out: Any, saved: Any) -> None:
@@ -69,9 +73,10 @@ def inference(
     out: Any,
 ) -> None:
     """Normalize with given statistics, (C,) each; else as `forward`."""
-    kernel, parts = _cut(x, _inference_rows, _inference)
+    N, C, L = x.shape
+    parts = N if L == 1 else N * C
     threads.run(
-        kernel, parts, 2 * x.size, x, weight, bias, running_mean, running_var, eps, relu, out
+        _inference, parts, 2 * x.size, x, weight, bias, running_mean, running_var, eps, relu, out
     )
 
 
@@ -235,6 +240,7 @@ def _statistics(rows: Any, N: int, C: int, c: int) -> Any:
     rest, rest_squares = 0.0, 0.0
     for r in range(c, N * C, C):
         for i in range(0, whole, step):
+            fetch(rows, r + C, i)
             d = widened(subtract(load(rows, r, i), pivots))
             sums = add(sums, d)
             squares = add_product(squares, d, d)
@@ -251,14 +257,16 @@ def _statistics(rows: Any, N: int, C: int, c: int) -> Any:
 def _normalize(
     rows: Any, r: int, centre: Any, scale: Any, shift: Any, relu: bool, out: Any
 ) -> None:
+    L, step = rows.shape[1], lanes_of(rows)
+    whole = L - L % step
     zero = rows.dtype.type(0)
-    if relu:
-        for i in range(rows.shape[1]):
-            y = (rows[r, i] - centre) * scale + shift
-            out[r, i] = zero if y <= zero else y
-    else:
-        for i in range(rows.shape[1]):
-            out[r, i] = (rows[r, i] - centre) * scale + shift
+    centres, scales, shifts = spread(centre), spread(scale), spread(shift)
+    for i in range(0, whole, step):
+        lanes = add(multiply(subtract(load(rows, r, i), centres), scales), shifts)
+        store(out, r, i, gated(lanes, lanes) if relu else lanes)
+    for i in range(whole, L):
+        y = (rows[r, i] - centre) * scale + shift
+        out[r, i] = zero if relu and y <= zero else y
 
 
 @compile_named
@@ -284,30 +292,6 @@ def _forward(
             _normalize(rows, r, centre, scale, shift, relu, outs)
 
 
-@compile_named
-def _inference(
-    x: Any,
-    weight: Any,
-    bias: Any,
-    running_mean: Any,
-    running_var: Any,
-    eps: float,
-    relu: bool,
-    out: Any,
-    first: int,
-    last: int,
-    slot: int,
-) -> None:
-    N, C, L = x.shape
-    rows, outs = x.reshape(N * C, L), out.reshape(N * C, L)
-    for c in range(first, last):
-        centre, scale, shift = _affine(
-            weight, bias, c, np.float64(running_mean[c]), np.float64(running_var[c]), eps, x.dtype
-        )
-        for r in range(c, N * C, C):
-            _normalize(rows, r, centre, scale, shift, relu, outs)
-
-
 @RULE
 def _gradient_sums(
     grads: Any, rows: Any, N: int, C: int, c: int, centre: Any, scale: Any, shift: Any, relu: bool
@@ -321,10 +305,12 @@ def _gradient_sums(
     rest, rest_products = 0.0, 0.0
     for r in range(c, N * C, C):
         for i in range(0, whole, step):
+            fetch(grads, r + C, i)
+            fetch(rows, r + C, i)
             g = load(grads, r, i)
             d = subtract(load(rows, r, i), centres)
             if relu:
-                g = gated(add_product(shifts, d, scales), g)
+                g = gated(add(multiply(d, scales), shifts), g)
             wide = widened(g)
             sums = add(sums, wide)
             products = add_product(products, wide, widened(d))
@@ -352,15 +338,20 @@ def _spread_gradient(
     out: Any,
 ) -> None:
     """``grad * scale - (x - centre) * slope - level``, where grad is 0 where the ReLU was."""
+    L, step = rows.shape[1], lanes_of(rows)
+    whole = L - L % step
     zero = rows.dtype.type(0)
-    if relu:
-        for i in range(rows.shape[1]):
-            d = rows[r, i] - centre
-            g = zero if d * scale + shift <= zero else grads[r, i]
-            out[r, i] = g * scale - (d * slope + level)
-    else:
-        for i in range(rows.shape[1]):
-            out[r, i] = grads[r, i] * scale - ((rows[r, i] - centre) * slope + level)
+    centres, scales, shifts = spread(centre), spread(scale), spread(shift)
+    slopes, levels = spread(slope), spread(level)
+    for i in range(0, whole, step):
+        d, g = subtract(load(rows, r, i), centres), load(grads, r, i)
+        if relu:
+            g = gated(add(multiply(d, scales), shifts), g)
+        store(out, r, i, subtract(multiply(g, scales), add(multiply(d, slopes), levels)))
+    for i in range(whole, L):
+        e = rows[r, i] - centre
+        h = zero if relu and e * scale + shift <= zero else grads[r, i]
+        out[r, i] = h * scale - (e * slope + level)
 
 
 @RULE
@@ -375,14 +366,19 @@ def _scale_gradient(
     out: Any,
 ) -> None:
     """The same where the statistics do not depend on x."""
+    L, step = rows.shape[1], lanes_of(rows)
+    whole = L - L % step
     zero = rows.dtype.type(0)
-    if relu:
-        for i in range(rows.shape[1]):
-            y = (rows[r, i] - centre) * scale + shift
-            out[r, i] = zero if y <= zero else grads[r, i] * scale
-    else:
-        for i in range(rows.shape[1]):
-            out[r, i] = grads[r, i] * scale
+    centres, scales, shifts = spread(centre), spread(scale), spread(shift)
+    for i in range(0, whole, step):
+        g = load(grads, r, i)
+        if relu:
+            d = subtract(load(rows, r, i), centres)
+            g = gated(add(multiply(d, scales), shifts), g)
+        store(out, r, i, multiply(g, scales))
+    for i in range(whole, L):
+        closed = relu and (rows[r, i] - centre) * scale + shift <= zero
+        out[r, i] = (zero if closed else grads[r, i]) * scale
 
 
 @RULE
@@ -446,7 +442,7 @@ def _backward(
 def _affine_block(
     weight: Any, bias: Any, mean: Any, var: Any, eps: float, begin: int, end: int, factors: Any
 ) -> None:
-    """`_affine` of channels begin to end - 1."""
+    """`_affine` of channels begin to end - 1, to the columns of `factors`."""
     for c in range(begin, end):
         j = c - begin
         factors[0, j], factors[1, j], factors[2, j] = _affine(
@@ -455,17 +451,62 @@ def _affine_block(
 
 
 @RULE
-def _normalize_block(rows: Any, factors: Any, begin: int, end: int, relu: bool, out: Any) -> None:
+def _normalize_block(
+    rows: Any, n: int, factors: Any, begin: int, end: int, relu: bool, out: Any
+) -> None:
+    """Channels begin to end - 1 of one row."""
+    step = lanes_of(rows)
+    whole = end - (end - begin) % step
     zero = rows.dtype.type(0)
-    for n in range(rows.shape[0]):
-        row, to = rows[n, begin:end], out[n, begin:end]
-        if relu:
-            for j in range(row.size):
-                y = (row[j] - factors[0, j]) * factors[1, j] + factors[2, j]
-                to[j] = zero if y <= zero else y
-        else:
-            for j in range(row.size):
-                to[j] = (row[j] - factors[0, j]) * factors[1, j] + factors[2, j]
+    for c in range(begin, whole, step):
+        j = c - begin
+        d = subtract(load(rows, n, c), load(factors, 0, j))
+        y = add(multiply(d, load(factors, 1, j)), load(factors, 2, j))
+        store(out, n, c, gated(y, y) if relu else y)
+    for c in range(whole, end):
+        j = c - begin
+        z = (rows[n, c] - factors[0, j]) * factors[1, j] + factors[2, j]
+        out[n, c] = zero if relu and z <= zero else z
+
+
+@RULE
+def _add_rows(rows: Any, n: int, count: int, begin: int, whole: int, saved: Any) -> None:
+    """Add `count` rows' differences from the first row, and their squares, to `saved`."""
+    for c in range(begin, whole, lanes_of(rows)):
+        pivots = load(rows, 0, c)
+        sums, squares = load_beside(pivots, saved, 0, c), load_beside(pivots, saved, 1, c)
+        for k in range(count):
+            d = widened(subtract(load(rows, n + k, c), pivots))
+            sums = add(sums, d)
+            squares = add_product(squares, d, d)
+        store(saved, 0, c, sums)
+        store(saved, 1, c, squares)
+
+
+@RULE
+def _statistics_block(rows: Any, begin: int, end: int, saved: Any) -> None:
+    """Mean and biased variance of channels begin to end - 1.
+
+    Four rows go together: sums are loaded and stored once for all.
+    """
+    N = rows.shape[0]
+    whole, fours = end - (end - begin) % lanes_of(rows), N - N % 4
+    for c in range(begin, end):
+        saved[0, c], saved[1, c] = 0.0, 0.0
+    for n in range(0, fours, 4):
+        _add_rows(rows, n, 4, begin, whole, saved)
+    for n in range(fours, N):
+        _add_rows(rows, n, 1, begin, whole, saved)
+    for n in range(N):
+        for c in range(whole, end):
+            d = np.float64(rows[n, c] - rows[0, c])
+            saved[0, c] += d
+            saved[1, c] += d * d
+    for c in range(begin, end):
+        offset = saved[0, c] / N
+        var = saved[1, c] / N - offset * offset
+        saved[0, c] = np.float64(rows[0, c]) + offset
+        saved[1, c] = 0.0 if var < 0.0 else var
 
 
 @compile_named
@@ -486,27 +527,14 @@ def _forward_rows(
     factors = np.empty((3, BLOCK), x.dtype)
     for part in range(first, last):
         begin, end = part * BLOCK, min(C, (part + 1) * BLOCK)
-        sums, squares = saved[0, begin:end], saved[1, begin:end]
-        pivots = rows[0, begin:end]
-        sums[:] = 0.0
-        squares[:] = 0.0
-        for n in range(N):
-            row = rows[n, begin:end]
-            for j in range(row.size):
-                d = np.float64(row[j] - pivots[j])
-                sums[j] += d
-                squares[j] += d * d
-        for j in range(end - begin):
-            offset = sums[j] / N
-            var = squares[j] / N - offset * offset
-            sums[j] = np.float64(pivots[j]) + offset
-            squares[j] = 0.0 if var < 0.0 else var
+        _statistics_block(rows, begin, end, saved)
         _affine_block(weight, bias, saved[0], saved[1], eps, begin, end, factors)
-        _normalize_block(rows, factors, begin, end, relu, outs)
+        for n in range(N):
+            _normalize_block(rows, n, factors, begin, end, relu, outs)
 
 
 @compile_named
-def _inference_rows(
+def _inference(
     x: Any,
     weight: Any,
     bias: Any,
@@ -519,12 +547,47 @@ def _inference_rows(
     last: int,
     slot: int,
 ) -> None:
-    N, C, _ = x.shape
-    factors = np.empty((3, BLOCK), x.dtype)
-    for part in range(first, last):
-        begin, end = part * BLOCK, min(C, (part + 1) * BLOCK)
-        _affine_block(weight, bias, running_mean, running_var, eps, begin, end, factors)
-        _normalize_block(x.reshape(N, C), factors, begin, end, relu, out.reshape(N, C))
+    """Parts are rows in the order of memory, whatever L is."""
+    N, C, L = x.shape
+    factors = np.empty((3, C), x.dtype)
+    _affine_block(weight, bias, running_mean, running_var, eps, 0, C, factors)
+    if L == 1:
+        rows, outs = x.reshape(N, C), out.reshape(N, C)
+        for n in range(first, last):
+            _normalize_block(rows, n, factors, 0, C, relu, outs)
+    else:
+        rows, outs = x.reshape(N * C, L), out.reshape(N * C, L)
+        for r in range(first, last):
+            c = r % C
+            _normalize(rows, r, factors[0, c], factors[1, c], factors[2, c], relu, outs)
+
+
+@RULE
+def _add_gradients(
+    grads: Any,
+    rows: Any,
+    n: int,
+    count: int,
+    factors: Any,
+    begin: int,
+    whole: int,
+    relu: bool,
+    sums: Any,
+) -> None:
+    """Add `count` rows of grad, and of grad (x - centre), to the rows of `sums`."""
+    for c in range(begin, whole, lanes_of(rows)):
+        j = c - begin
+        centres, scales, shifts = load(factors, 0, j), load(factors, 1, j), load(factors, 2, j)
+        total_, products = load_beside(centres, sums, 0, j), load_beside(centres, sums, 1, j)
+        for k in range(count):
+            g, d = load(grads, n + k, c), subtract(load(rows, n + k, c), centres)
+            if relu:
+                g = gated(add(multiply(d, scales), shifts), g)
+            wide = widened(g)
+            total_ = add(total_, wide)
+            products = add_product(products, wide, widened(d))
+        store(sums, 0, j, total_)
+        store(sums, 1, j, products)
 
 
 @RULE
@@ -532,16 +595,59 @@ def _gradient_sums_block(
     grads: Any, rows: Any, factors: Any, begin: int, end: int, relu: bool, sums: Any
 ) -> None:
     """`_gradient_sums` of channels begin to end - 1, to the two rows of `sums`."""
+    N = rows.shape[0]
+    whole, fours = end - (end - begin) % lanes_of(rows), N - N % 4
     zero = rows.dtype.type(0)
     sums[:] = 0.0
-    for n in range(rows.shape[0]):
-        grad, row = grads[n, begin:end], rows[n, begin:end]
-        for j in range(row.size):
-            d = row[j] - factors[0, j]
+    for n in range(0, fours, 4):
+        _add_gradients(grads, rows, n, 4, factors, begin, whole, relu, sums)
+    for n in range(fours, N):
+        _add_gradients(grads, rows, n, 1, factors, begin, whole, relu, sums)
+    for n in range(N):
+        for c in range(whole, end):
+            j = c - begin
+            d = rows[n, c] - factors[0, j]
             closed = relu and d * factors[1, j] + factors[2, j] <= zero
-            g = zero if closed else grad[j]
-            sums[0, j] += np.float64(g)
-            sums[1, j] += np.float64(g) * np.float64(d)
+            g = np.float64(zero if closed else grads[n, c])
+            sums[0, j] += g
+            sums[1, j] += g * np.float64(d)
+
+
+@RULE
+def _spread_gradient_block(
+    grads: Any,
+    rows: Any,
+    n: int,
+    factors: Any,
+    begin: int,
+    end: int,
+    relu: bool,
+    training: bool,
+    out: Any,
+) -> None:
+    """`_spread_gradient` or `_scale_gradient` for channels begin to end - 1 of one row."""
+    step = lanes_of(rows)
+    whole = end - (end - begin) % step
+    zero = rows.dtype.type(0)
+    for c in range(begin, whole, step):
+        j = c - begin
+        d, scales, g = (
+            subtract(load(rows, n, c), load(factors, 0, j)),
+            load(factors, 1, j),
+            load(grads, n, c),
+        )
+        if relu:
+            g = gated(add(multiply(d, scales), load(factors, 2, j)), g)
+        y = multiply(g, scales)
+        if training:
+            y = subtract(y, add(multiply(d, load(factors, 3, j)), load(factors, 4, j)))
+        store(out, n, c, y)
+    for c in range(whole, end):
+        j = c - begin
+        e = rows[n, c] - factors[0, j]
+        closed = relu and e * factors[1, j] + factors[2, j] <= zero
+        h = (zero if closed else grads[n, c]) * factors[1, j]
+        out[n, c] = h - (e * factors[3, j] + factors[4, j]) if training else h
 
 
 @compile_named
@@ -565,7 +671,6 @@ def _backward_rows(
     N, C, _ = x.shape
     grads, rows, outs = grad.reshape(N, C), x.reshape(N, C), grad_x.reshape(N, C)
     factors, sums = np.empty((5, BLOCK), x.dtype), np.empty((2, BLOCK))
-    zero = x.dtype.type(0)
     for part in range(first, last):
         begin, end = part * BLOCK, min(C, (part + 1) * BLOCK)
         _affine_block(weight, bias, mean, var, eps, begin, end, factors)
@@ -581,12 +686,4 @@ def _backward_rows(
             if grad_bias is not None:
                 grad_bias[c] = sums[0, j]
         for n in range(N):
-            upper, row, to = grads[n, begin:end], rows[n, begin:end], outs[n, begin:end]
-            for j in range(row.size):
-                d = row[j] - factors[0, j]
-                closed = relu and d * factors[1, j] + factors[2, j] <= zero
-                g = zero if closed else upper[j]
-                if training:
-                    to[j] = g * factors[1, j] - (d * factors[3, j] + factors[4, j])
-                else:
-                    to[j] = g * factors[1, j]
+            _spread_gradient_block(grads, rows, n, factors, begin, end, relu, training, outs)

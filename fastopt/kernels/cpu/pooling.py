@@ -3,19 +3,31 @@
 A part is a plane: what a window takes and gives stays in one, so that windows may overlap. Padding
 is never read: windows are cut to the image.
 
-Forward goes over the places in a window and, inside, along a row of windows, which is vector code;
-for that, strides 1 and 2 are known when the inner loop is compiled.
+Forward takes as many windows of a row at a time as lanes hold, if their stride is 1 or 2 and a row
+has so many within the image; the others, and those over its edges, come one by one.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from fastopt.core._jit import RULE, compile_named
-from fastopt.core._lanes import add, lanes_of, load, sums_for, total, widened
+from fastopt.core._lanes import (
+    add,
+    chosen,
+    divide,
+    every_second,
+    lanes_of,
+    load,
+    places,
+    spread,
+    store,
+    sums_for,
+    total,
+    widened,
+)
 from fastopt.kernels.cpu import threads
 from fastopt.kernels.geometry import PoolGeometry
 
@@ -130,61 +142,91 @@ def _numbers(geometry: PoolGeometry) -> tuple[int, ...]:
 
 
 @RULE
-def _inside(offset: int, stride: int, windows: int, length: int) -> Any:
-    """The first window whose place `offset` is inside the image, and the one behind the last."""
-    first = 0 if offset >= 0 else (-offset + stride - 1) // stride
-    last = 0 if offset >= length else (length - 1 - offset) // stride + 1
-    return first, min(last, windows)
+def _interior(window: int, stride: int, before: int, length: int, windows: int) -> Any:
+    """The first window that lies within the image, and the one behind the last."""
+    first = -(-before // stride)
+    last = (length + before - window) // stride + 1 if length + before >= window else 0
+    last = min(last, windows)
+    return min(first, max(last, 0)), max(last, 0)
 
 
 @RULE
-def _keep_larger(
-    x: Any,
-    p: int,
-    ih: int,
-    offset: int,
-    stride: int,
+def _side_by_side(rows: Any, row: int, column: int, stride: int) -> Any:
+    """Numbers of a row, as many as lanes, 1 or 2 apart."""
+    lanes = load(rows, row, column)
+    if stride == 1:
+        return lanes
+    return every_second(lanes, load(rows, row, column + lanes_of(rows) - 1))
+
+
+@RULE
+def _block_starts(begin: int, end: int, step: int, stride: int) -> Any:
+    """How many blocks of windows side by side there are from `begin` to `end`.
+
+    The last is moved back to end there, over some of the one before.
+    """
+    return (end - begin + step - 1) // step if end - begin >= step and stride <= 2 else 0
+
+
+@RULE
+def _largest_at(
+    rows: Any,
+    top: int,
     begin: int,
     end: int,
-    oh: int,
+    left: int,
+    S: int,
     out: Any,
     where: Any,
+    o: int,
+    ow: int,
 ) -> None:
-    """Compare a row of windows with one number of each."""
-    # From 0, so that no index has to be looked at for its sign.
-    row, best, places = x[p, ih], out[p, oh], where[p, oh]
-    row, best, places = row[begin * stride + offset :], best[begin:end], places[begin:end]
-    place, step = np.int32(ih * x.shape[2] + begin * stride + offset), np.int32(stride)
-    for j in range(best.size):
-        number = row[j * stride]
-        takes = number > best[j] or number != number
-        best[j] = number if takes else best[j]
-        places[j] = place + np.int32(j) * step if takes else places[j]
+    """One window: rows `begin` to `end` - 1 of the plane that starts at row `top`."""
+    W = rows.shape[1]
+    from_, to = max(0, left), min(W, left + S)
+    best, place = rows[top + begin, from_], begin * W + from_
+    for ih in range(begin, end):
+        for iw in range(from_, to):
+            number = rows[top + ih, iw]
+            if number > best or number != number:
+                best, place = number, ih * W + iw
+    out[o, ow], where[o, ow] = best, place
 
 
 @compile_named
 def _max_pool(x: Any, numbers: Any, out: Any, where: Any, first: int, last: int, slot: int) -> None:
-    R, S, down, right, top, _, left, _ = numbers
-    _, H, W = x.shape
+    R, S, down, right, above, _, before, _ = numbers
+    P, H, W = x.shape
     _, OH, OW = out.shape
-    lowest = out.dtype.type(-math.inf)
+    rows, outs, wheres = x.reshape(P * H, W), out.reshape(P * OH, OW), where.reshape(P * OH, OW)
+    step = lanes_of(rows)
+    inner, outer = _interior(S, right, before, W, OW)
+    blocks = _block_starts(inner, outer, step, right)
+    if blocks == 0:
+        inner = outer = OW
     for p in range(first, last):
         for oh in range(OH):
-            begin_row = max(0, top - oh * down)
-            for ow in range(OW):
-                # A window of nothing but -inf has its first place.
-                out[p, oh, ow] = lowest
-                where[p, oh, ow] = (oh * down - top + begin_row) * W + max(0, ow * right - left)
-            for r in range(begin_row, min(R, H + top - oh * down)):
-                ih = oh * down - top + r
-                for s in range(S):
-                    begin, end = _inside(s - left, right, OW, W)
-                    if right == 1:
-                        _keep_larger(x, p, ih, s - left, 1, begin, end, oh, out, where)
-                    elif right == 2:
-                        _keep_larger(x, p, ih, s - left, 2, begin, end, oh, out, where)
-                    else:
-                        _keep_larger(x, p, ih, s - left, right, begin, end, oh, out, where)
+            begin, end = max(0, oh * down - above), min(H, oh * down - above + R)
+            o = p * OH + oh
+            for block in range(blocks):
+                ow = min(inner + block * step, outer - step)
+                left = ow * right - before
+                best = _side_by_side(rows, p * H + begin, left, right)
+                place = places(best, begin * W + left, right)
+                for ih in range(begin, end):
+                    for s in range(S):
+                        number = _side_by_side(rows, p * H + ih, left + s, right)
+                        here = places(best, ih * W + left + s, right)
+                        place = chosen(number, best, here, place)
+                        best = chosen(number, best, number, best)
+                store(outs, o, ow, best)
+                store(wheres, o, ow, place)
+            for ow in range(inner):
+                left = ow * right - before
+                _largest_at(rows, p * H, begin, end, left, S, outs, wheres, o, ow)
+            for ow in range(outer, OW):
+                left = ow * right - before
+                _largest_at(rows, p * H, begin, end, left, S, outs, wheres, o, ow)
 
 
 @compile_named
@@ -196,7 +238,7 @@ def _max_pool_backward(grad: Any, where: Any, out: Any, first: int, last: int, s
 
 
 @RULE
-def _counted(window: int, at: int, size: int, length: int, behind: int, padded: bool) -> int:
+def _counted(at: int, size: int, length: int, behind: int, padded: bool) -> int:
     """How many places along an axis the window at `at` counts."""
     begin, end = at, min(at + size, length + behind)
     if not padded:
@@ -205,57 +247,67 @@ def _counted(window: int, at: int, size: int, length: int, behind: int, padded: 
 
 
 @RULE
-def _add_places(
-    x: Any, p: int, ih: int, offset: int, stride: int, begin: int, end: int, oh: int, out: Any
-) -> None:
-    row, sums = x[p, ih], out[p, oh]
-    row, sums = row[begin * stride + offset :], sums[begin:end]
-    for j in range(sums.size):
-        sums[j] += row[j * stride]
+def _sum_at(rows: Any, top: int, begin: int, end: int, left: int, S: int) -> Any:
+    """The sum of one window, as in `_largest_at`."""
+    from_, to = max(0, left), min(rows.shape[1], left + S)
+    total_ = rows.dtype.type(0)
+    for ih in range(begin, end):
+        for iw in range(from_, to):
+            total_ += rows[top + ih, iw]
+    return total_
 
 
 @compile_named
 def _avg_pool(
     x: Any, numbers: Any, padded: bool, out: Any, first: int, last: int, slot: int
 ) -> None:
-    R, S, down, right, top, bottom, left, behind = numbers
-    _, H, W = x.shape
+    R, S, down, right, above, below, before, behind = numbers
+    P, H, W = x.shape
     _, OH, OW = out.shape
+    rows, outs = x.reshape(P * H, W), out.reshape(P * OH, OW)
+    step = lanes_of(rows)
+    inner, outer = _interior(S, right, before, W, OW)
+    blocks = _block_starts(inner, outer, step, right)
+    if blocks == 0:
+        inner = outer = OW
+    zero = spread(rows.dtype.type(0))
     for p in range(first, last):
         for oh in range(OH):
-            out[p, oh] = 0.0
-            for r in range(max(0, top - oh * down), min(R, H + top - oh * down)):
-                ih = oh * down - top + r
-                for s in range(S):
-                    begin, end = _inside(s - left, right, OW, W)
-                    if right == 1:
-                        _add_places(x, p, ih, s - left, 1, begin, end, oh, out)
-                    elif right == 2:
-                        _add_places(x, p, ih, s - left, 2, begin, end, oh, out)
-                    else:
-                        _add_places(x, p, ih, s - left, right, begin, end, oh, out)
-            rows = _counted(oh, oh * down - top, R, H, bottom, padded)
-            for ow in range(OW):
-                count = rows * _counted(ow, ow * right - left, S, W, behind, padded)
-                out[p, oh, ow] /= out.dtype.type(count)
+            begin, end = max(0, oh * down - above), min(H, oh * down - above + R)
+            o, height = p * OH + oh, _counted(oh * down - above, R, H, below, padded)
+            for block in range(blocks):
+                ow = min(inner + block * step, outer - step)
+                left, sums = ow * right - before, zero
+                for ih in range(begin, end):
+                    for s in range(S):
+                        sums = add(sums, _side_by_side(rows, p * H + ih, left + s, right))
+                store(outs, o, ow, divide(sums, spread(rows.dtype.type(height * S))))
+            for side in range(2):
+                for ow in range(outer if side else 0, OW if side else inner):
+                    left = ow * right - before
+                    count = height * _counted(left, S, W, behind, padded)
+                    outs[o, ow] = _sum_at(rows, p * H, begin, end, left, S) / rows.dtype.type(count)
 
 
 @compile_named
 def _avg_pool_backward(
     grad: Any, numbers: Any, padded: bool, out: Any, first: int, last: int, slot: int
 ) -> None:
-    R, S, down, right, top, bottom, left, behind = numbers
+    R, S, down, right, above, below, before, behind = numbers
     _, H, W = out.shape
     _, OH, OW = grad.shape
     for p in range(first, last):
         out[p] = 0.0
         for oh in range(OH):
-            rows = _counted(oh, oh * down - top, R, H, bottom, padded)
+            begin, end = max(0, oh * down - above), min(H, oh * down - above + R)
+            height = _counted(oh * down - above, R, H, below, padded)
             for ow in range(OW):
-                count = rows * _counted(ow, ow * right - left, S, W, behind, padded)
+                left = ow * right - before
+                from_, to = max(0, left), min(W, left + S)
+                count = height * _counted(left, S, W, behind, padded)
                 share = grad[p, oh, ow] / out.dtype.type(count)
-                for ih in range(max(0, oh * down - top), min(H, oh * down - top + R)):
-                    for iw in range(max(0, ow * right - left), min(W, ow * right - left + S)):
+                for ih in range(begin, end):
+                    for iw in range(from_, to):
                         out[p, ih, iw] += share
 
 
