@@ -289,26 +289,58 @@ def _avg_pool(
                     outs[o, ow] = _sum_at(rows, p * H, begin, end, left, S) / rows.dtype.type(count)
 
 
+@RULE
+def _share_row(
+    grads: Any,
+    o: int,
+    count: Any,
+    offset: int,
+    window: int,
+    stride: int,
+    inner: int,
+    outer: int,
+    rows: Any,
+    row: int,
+) -> None:
+    """Give windows `inner` to `outer` - 1, which lie within the image, to one row of it."""
+    upper, to = grads[o, inner:outer], rows[row, inner * stride + offset :]
+    for j in range(upper.size):
+        share = upper[j] / count
+        for s in range(window):
+            # Unsigned, or each would be looked at for its sign.
+            to[np.uint64(j * stride + s)] += share
+
+
 @compile_named
 def _avg_pool_backward(
     grad: Any, numbers: Any, padded: bool, out: Any, first: int, last: int, slot: int
 ) -> None:
     R, S, down, right, above, below, before, behind = numbers
-    _, H, W = out.shape
+    P, H, W = out.shape
     _, OH, OW = grad.shape
+    grads, rows = grad.reshape(P * OH, OW), out.reshape(P * H, W)
+    inner, outer = _interior(S, right, before, W, OW)
     for p in range(first, last):
         out[p] = 0.0
         for oh in range(OH):
             begin, end = max(0, oh * down - above), min(H, oh * down - above + R)
-            height = _counted(oh * down - above, R, H, below, padded)
-            for ow in range(OW):
-                left = ow * right - before
-                from_, to = max(0, left), min(W, left + S)
-                count = height * _counted(left, S, W, behind, padded)
-                share = grad[p, oh, ow] / out.dtype.type(count)
-                for ih in range(begin, end):
-                    for iw in range(from_, to):
-                        out[p, ih, iw] += share
+            o, height = p * OH + oh, _counted(oh * down - above, R, H, below, padded)
+            count = out.dtype.type(height * S)
+            for row in range(p * H + begin, p * H + end):
+                # The usual windows, so that their loops are unrolled.
+                if S == 2 and right == 2:
+                    _share_row(grads, o, count, -before, 2, 2, inner, outer, rows, row)
+                elif S == 3 and right == 2:
+                    _share_row(grads, o, count, -before, 3, 2, inner, outer, rows, row)
+                else:
+                    _share_row(grads, o, count, -before, S, right, inner, outer, rows, row)
+            for side in range(2):
+                for ow in range(outer if side else 0, OW if side else inner):
+                    left = ow * right - before
+                    narrow = out.dtype.type(height * _counted(left, S, W, behind, padded))
+                    for row in range(p * H + begin, p * H + end):
+                        for iw in range(max(0, left), min(W, left + S)):
+                            rows[row, iw] += grads[o, ow] / narrow
 
 
 @compile_named
