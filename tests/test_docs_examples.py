@@ -8,6 +8,7 @@ import pytest
 
 import fastopt
 import fastopt.adapters
+import fastopt.kernels
 import fastopt.losses
 import fastopt.schedules
 import fastopt.testing
@@ -38,7 +39,7 @@ PUBLIC = {
     },
     **{
         f"{module.__name__.removeprefix('fastopt.')}.{name}": getattr(module, name)
-        for module in (fastopt.losses, fastopt.schedules, fastopt.adapters)
+        for module in (fastopt.kernels, fastopt.losses, fastopt.schedules, fastopt.adapters)
         for name in module.__all__
     },
 }

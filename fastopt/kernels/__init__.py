@@ -6,5 +6,34 @@ each of them again, naive and in float64.
 """
 
 from fastopt.kernels.cpu.threads import get_num_threads, set_num_threads
+from fastopt.kernels.dropout import dropout
+from fastopt.kernels.linear import (
+    linear,
+    linear_backward_bias,
+    linear_backward_data,
+    linear_backward_weight,
+)
+from fastopt.kernels.losses import (
+    binary_cross_entropy,
+    l1_loss,
+    mse_loss,
+    multilabel,
+    smooth_l1_loss,
+    softmax_cross_entropy,
+)
 
-__all__ = ["get_num_threads", "set_num_threads"]
+__all__ = [
+    "binary_cross_entropy",
+    "dropout",
+    "get_num_threads",
+    "l1_loss",
+    "linear",
+    "linear_backward_bias",
+    "linear_backward_data",
+    "linear_backward_weight",
+    "mse_loss",
+    "multilabel",
+    "set_num_threads",
+    "smooth_l1_loss",
+    "softmax_cross_entropy",
+]

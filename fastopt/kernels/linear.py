@@ -1,0 +1,188 @@
+"""The linear layer: a product with a matrix of weights, and its derivatives.
+
+Owns the arguments; the work is done by :mod:`fastopt.kernels.cpu.linear`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fastopt.kernels import arguments
+from fastopt.kernels.cpu import linear as cpu
+
+__all__ = ["linear", "linear_backward_bias", "linear_backward_data", "linear_backward_weight"]
+
+Array = NDArray[Any]
+
+
+def linear(
+    x: Array, weight: Array, bias: Array | None = None, *, out: Array | None = None
+) -> Array:
+    """Weighted sums of features, ``out = x weight' + bias``.
+
+    The product is BLAS's, whose threads are its own: `set_num_threads` does not reach them.
+
+    Parameters
+    ----------
+    x : (N, C) ndarray
+        float32 or float64.
+    weight : (K, C) ndarray
+        Of x's dtype, as the others.
+    bias : (K,) ndarray, optional
+        None adds nothing.
+    out : (N, K) ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    (N, K) ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is of another shape or dtype, empty or not C-contiguous.
+
+    See Also
+    --------
+    linear_backward_data, linear_backward_weight, linear_backward_bias
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import kernels
+    >>> x, weight = np.array([[1.0, 2.0]]), np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> kernels.linear(x, weight, np.array([0.0, 0.0, 10.0]))
+    array([[ 1.,  2., 13.]])
+    """
+    N, C = arguments.array("x", x, ("N", "C")).shape
+    K = arguments.array("weight", weight, ("K", C), x.dtype).shape[0]
+    if bias is not None:
+        arguments.array("bias", bias, (K,), x.dtype)
+    apart = [("x", x), ("weight", weight), ("bias", bias)]
+    out = arguments.output("out", out, (N, K), x.dtype, apart)
+    cpu.forward(x, weight, bias, out)
+    return out
+
+
+def linear_backward_data(grad: Array, weight: Array, *, out: Array | None = None) -> Array:
+    """The derivative by x of a loss whose derivative by `linear`'s output is `grad`.
+
+    It is ``grad weight``.
+
+    Parameters
+    ----------
+    grad : (N, K) ndarray
+        float32 or float64.
+    weight : (K, C) ndarray
+        Of the same dtype.
+    out : (N, C) ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    (N, C) ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is of another shape or dtype, empty or not C-contiguous.
+
+    See Also
+    --------
+    linear
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import kernels
+    >>> kernels.linear_backward_data(np.array([[1.0, 2.0]]), np.array([[1.0, 0.0], [0.0, 3.0]]))
+    array([[1., 6.]])
+    """
+    N, K = arguments.array("grad", grad, ("N", "K")).shape
+    C = arguments.array("weight", weight, (K, "C"), grad.dtype, like="grad").shape[1]
+    apart = [("grad", grad), ("weight", weight)]
+    out = arguments.output("out", out, (N, C), grad.dtype, apart)
+    cpu.backward_data(grad, weight, out)
+    return out
+
+
+def linear_backward_weight(x: Array, grad: Array, *, out: Array | None = None) -> Array:
+    """The derivative by weight of a loss whose derivative by `linear`'s output is `grad`.
+
+    It is ``grad' x``.
+
+    Parameters
+    ----------
+    x : (N, C) ndarray
+        float32 or float64.
+    grad : (N, K) ndarray
+        Of x's dtype.
+    out : (K, C) ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    (K, C) ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is of another shape or dtype, empty or not C-contiguous.
+
+    See Also
+    --------
+    linear
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import kernels
+    >>> kernels.linear_backward_weight(np.array([[1.0, 2.0]]), np.array([[10.0, 0.0]]))
+    array([[10., 20.],
+           [ 0.,  0.]])
+    """
+    N, C = arguments.array("x", x, ("N", "C")).shape
+    K = arguments.array("grad", grad, (N, "K"), x.dtype).shape[1]
+    out = arguments.output("out", out, (K, C), x.dtype, [("x", x), ("grad", grad)])
+    cpu.backward_weight(x, grad, out)
+    return out
+
+
+def linear_backward_bias(grad: Array, *, out: Array | None = None) -> Array:
+    """The derivative by bias of a loss whose derivative by `linear`'s output is `grad`.
+
+    It is the sum over the examples.
+
+    Parameters
+    ----------
+    grad : (N, K) ndarray
+        float32 or float64.
+    out : (K,) ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    (K,) ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is of another shape or dtype, empty or not C-contiguous.
+
+    See Also
+    --------
+    linear
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import kernels
+    >>> kernels.linear_backward_bias(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([4., 6.])
+    """
+    _, K = arguments.array("grad", grad, ("N", "K")).shape
+    out = arguments.output("out", out, (K,), grad.dtype, [("grad", grad)])
+    cpu.backward_bias(grad, out)
+    return out
