@@ -5,6 +5,17 @@ function returns new arrays, or fills those given as ``out``. :mod:`fastopt.kern
 each of them again, naive and in float64.
 """
 
+from fastopt.kernels.convolution import (
+    conv1d,
+    conv1d_backward_bias,
+    conv1d_backward_data,
+    conv1d_backward_weight,
+    conv2d,
+    conv2d_backward_bias,
+    conv2d_backward_data,
+    conv2d_backward_weight,
+    conv2d_workspace,
+)
 from fastopt.kernels.cpu.threads import get_num_threads, set_num_threads
 from fastopt.kernels.dropout import dropout
 from fastopt.kernels.linear import (
@@ -24,6 +35,15 @@ from fastopt.kernels.losses import (
 
 __all__ = [
     "binary_cross_entropy",
+    "conv1d",
+    "conv1d_backward_bias",
+    "conv1d_backward_data",
+    "conv1d_backward_weight",
+    "conv2d",
+    "conv2d_backward_bias",
+    "conv2d_backward_data",
+    "conv2d_backward_weight",
+    "conv2d_workspace",
     "dropout",
     "get_num_threads",
     "l1_loss",
