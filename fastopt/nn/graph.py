@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Buffer", "Graph", "Node", "Parameter", "Shape", "Value", "describe"]
+__all__ = ["Buffer", "Graph", "Node", "Parameter", "Row", "Shape", "Value", "describe"]
 
 Shape = tuple[int, ...]
 
@@ -76,6 +76,17 @@ class Node:
     flops: int = 0
 
 
+@dataclass(frozen=True)
+class Row:
+    """A layer that computes something, for the summary; `label` is how it is written."""
+
+    layer: str
+    label: str
+    shape: Shape
+    n: int
+    flops: int
+
+
 class Graph:
     """Operations in the order in which they are computed, and what they need.
 
@@ -90,6 +101,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.parameters: list[Parameter] = []
         self.buffers: list[Buffer] = []
+        self.rows: list[Row] = []
         self.n = 0  # elements of all parameters
         self._path: list[str] = []
         self._label = ""
@@ -106,10 +118,14 @@ class Graph:
     @contextmanager
     def within(self, name: str, label: str) -> Iterator[None]:
         """What is added meanwhile belongs to the layer `name`; `label` says what kind it is."""
-        outer = self._label
+        outer, first = self._label, len(self.nodes)
         self._path.append(name)
         self._label = label
         yield
+        own = [node for node in self.nodes[first:] if node.layer == self.layer]
+        for node in own:
+            n = sum(each.size for each in node.parameters)
+            self.rows.append(Row(self.layer, label, node.output.shape, n, node.flops))
         self._path.pop()
         self._label = outer
 

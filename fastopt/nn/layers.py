@@ -994,10 +994,12 @@ def _pair(value: Any) -> Any:
 
 def _short(value: Any) -> str:
     """As one would write it: 3 for (3, 3) and for ((3, 3), (3, 3))."""
-    while isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
+    if isinstance(value, tuple) and all(isinstance(each, tuple) for each in value):
+        if any(before != after for before, after in value):
+            return repr(value)
+        value = tuple(before for before, _ in value)
+    if isinstance(value, tuple) and value[0] == value[1]:
         value = value[0]
-    if isinstance(value, tuple) and all(isinstance(x, tuple) and x[0] == x[1] for x in value):
-        value = tuple(x[0] for x in value)
     return repr(value)
 
 
