@@ -12,7 +12,9 @@ from fastopt._version import __version__
 
 if TYPE_CHECKING:
     from fastopt import adapters as adapters
+    from fastopt import kernels as kernels
     from fastopt import losses as losses
+    from fastopt import nn as nn
     from fastopt import schedules as schedules
     from fastopt.interface.minimize import minimize
     from fastopt.interface.minimize_many import BatchResult, minimize_many
@@ -109,7 +111,7 @@ _HOMES = {
 }
 
 # Those that load more than most programs need.
-_MODULES = ("adapters", "losses", "schedules")
+_MODULES = ("adapters", "kernels", "losses", "nn", "schedules")
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ import fastopt
 import fastopt.adapters
 import fastopt.kernels
 import fastopt.losses
+import fastopt.nn
 import fastopt.schedules
 import fastopt.testing
 from fastopt.core.result import ENDINGS
@@ -39,7 +40,13 @@ PUBLIC = {
     },
     **{
         f"{module.__name__.removeprefix('fastopt.')}.{name}": getattr(module, name)
-        for module in (fastopt.kernels, fastopt.losses, fastopt.schedules, fastopt.adapters)
+        for module in (
+            fastopt.kernels,
+            fastopt.losses,
+            fastopt.nn,
+            fastopt.schedules,
+            fastopt.adapters,
+        )
         for name in module.__all__
     },
 }
@@ -48,7 +55,8 @@ MEMBERS = {
     for name, owner in PUBLIC.items()
     if isinstance(owner, type)
     for attribute, value in vars(owner).items()
-    if not attribute.startswith("_")
+    # The fields of a dataclass are its parameters.
+    if not attribute.startswith("_") and attribute not in getattr(owner, "__dataclass_fields__", ())
 }
 # What examples need besides the test extra.
 NEEDS = {"adapters.from_jax": "jax", "adapters.from_torch": "torch"}

@@ -34,7 +34,7 @@ from numba import types
 from numba.extending import overload
 
 from fastopt.core._jit import RULE
-from fastopt.losses._lanes import LANES, add, add_product, load, scaled, store, total, zeros
+from fastopt.core._lanes import LANES, add, add_product, load, scaled, store, total, zeros
 
 __all__ = [
     "MOST_ROWS",

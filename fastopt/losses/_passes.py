@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.core._jit import RULE
-from fastopt.losses._lanes import LANES, add, load, total, zeros
+from fastopt.core._lanes import LANES, add, load, total, zeros
 from fastopt.losses._matrices import (
     MOST_ROWS,
     OUTER_ROWS,

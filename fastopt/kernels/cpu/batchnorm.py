@@ -1,0 +1,689 @@
+"""Batch normalization of x (N, C, L), forth and back, with a ReLU behind it if wanted.
+
+Statistics are float64 sums of differences: from the mean of the first image forth, from the mean
+back, so that nothing cancels however far from zero the numbers are. With L = 1 rows are read as
+they lie, many channels side by side; otherwise a part is a channel, whose numbers are still in the
+second-level cache when they are read again.
+
+The ReLU is no pass of its own and saves nothing: backward computes its argument once more from x,
+with the same roundings. `weight` and `bias` may be None, for 1 and 0, and so may their gradients.
+
+(Numbers are widened by `np.float64`: `float` leaves a float32 as it is in compiled code.)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastopt.core._jit import RULE, compile_named
+from fastopt.core._lanes import (
+    add,
+    add_product,
+    fetch,
+    gated,
+    lanes_of,
+    load,
+    load_beside,
+    multiply,
+    spread,
+    store,
+    subtract,
+    sums_for,
+    total,
+    widened,
+)
+from fastopt.kernels.cpu import threads
+
+__all__ = ["backward", "backward_inference", "forward", "inference", "update_running"]
+
+# Channels of a part where L = 1: a row of them is 1 KiB or more, which come at full speed, and
+# their sums stay in the first-level cache.
+BLOCK = 256
+
+
+def forward(x: Any, weight: Any, bias: Any, eps: float, relu: bool, out: Any, saved: Any) -> None:
+    """Normalize with the batch's own statistics, and leave these in `saved`.
+
+    Parameters
+    ----------
+    x, out : (N, C, L) array
+    weight, bias : (C,) array or None
+    eps : float
+        Added to the variance.
+    relu : bool
+        Whether negative results become 0.
+    saved : (2, C) array of float64
+        Becomes mean and biased variance of each channel.
+    """
+    kernel, parts = _cut(x, _forward_rows, _forward)
+    threads.run(kernel, parts, 3 * x.size, x, weight, bias, eps, relu, out, saved)
+
+
+def inference(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    eps: float,
+    relu: bool,
+    out: Any,
+) -> None:
+    """Normalize with given statistics, (C,) each; else as `forward`."""
+    N, C, L = x.shape
+    parts = N if L == 1 else N * C
+    threads.run(
+        _inference, parts, 2 * x.size, x, weight, bias, running_mean, running_var, eps, relu, out
+    )
+
+
+def backward(
+    grad: Any,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    saved: Any,
+    eps: float,
+    relu: bool,
+    grad_x: Any,
+    grad_weight: Any,
+    grad_bias: Any,
+) -> None:
+    """The gradients of x, weight and bias from that of `forward`'s result.
+
+    Parameters
+    ----------
+    grad, x, grad_x : (N, C, L) array
+        `grad_x` may be `grad`.
+    weight, bias, eps, relu
+        As `forward` had them.
+    saved : (2, C) array of float64
+        What `forward` left there.
+    grad_weight, grad_bias : (C,) array or None
+    """
+    kernel, parts = _cut(x, _backward_rows, _backward)
+    threads.run(
+        kernel,
+        parts,
+        5 * x.size,
+        grad,
+        x,
+        weight,
+        bias,
+        saved[0],
+        saved[1],
+        eps,
+        relu,
+        True,
+        grad_x,
+        grad_weight,
+        grad_bias,
+    )
+
+
+def backward_inference(
+    grad: Any,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    eps: float,
+    relu: bool,
+    grad_x: Any,
+    grad_weight: Any,
+    grad_bias: Any,
+) -> None:
+    """As `backward`, for `inference`, whose statistics do not depend on x."""
+    kernel, parts = _cut(x, _backward_rows, _backward)
+    threads.run(
+        kernel,
+        parts,
+        5 * x.size,
+        grad,
+        x,
+        weight,
+        bias,
+        running_mean,
+        running_var,
+        eps,
+        relu,
+        False,
+        grad_x,
+        grad_weight,
+        grad_bias,
+    )
+
+
+def update_running(
+    saved: Any, count: int, momentum: float, running_mean: Any, running_var: Any
+) -> None:
+    """Move running statistics towards those of a batch, `momentum` of the way, as PyTorch does.
+
+    Parameters
+    ----------
+    saved : (2, C) array of float64
+        What `forward` left there.
+    count : int
+        N L, above 1: the running variance is that of a population, ``count / (count - 1)`` times
+        the batch's.
+    momentum : float
+    running_mean, running_var : (C,) array
+    """
+    _update_running(saved, count, momentum, running_mean, running_var)
+
+
+def _cut(x: Any, by_rows: Any, by_channels: Any) -> Any:
+    """The kernel for this shape, and the number of its parts."""
+    _, C, L = x.shape
+    return (by_rows, -(-C // BLOCK)) if L == 1 else (by_channels, C)
+
+
+@compile_named
+def _update_running(
+    saved: Any, count: int, momentum: float, running_mean: Any, running_var: Any
+) -> None:
+    unbiased = count / (count - 1)
+    for c in range(running_mean.size):
+        running_mean[c] = (1.0 - momentum) * running_mean[c] + momentum * saved[0, c]
+        running_var[c] = (1.0 - momentum) * running_var[c] + momentum * unbiased * saved[1, c]
+
+
+@RULE
+def _factors(weight: Any, bias: Any, c: int, var: float, eps: float) -> Any:
+    """1 / the standard deviation, weight and bias of a channel."""
+    inverse = 1.0 / math.sqrt(var + eps)
+    w = 1.0 if weight is None else np.float64(weight[c])
+    b = 0.0 if bias is None else np.float64(bias[c])
+    return inverse, w, b
+
+
+@RULE
+def _affine(weight: Any, bias: Any, c: int, mean: float, var: float, eps: float, dtype: Any) -> Any:
+    """What one entry needs: ``(x - centre) * scale + shift``, in x's precision.
+
+    The centre is the mean in that precision, and the shift takes up what is left of it.
+    """
+    inverse, w, b = _factors(weight, bias, c, var, eps)
+    centre, scale = dtype.type(mean), w * inverse
+    return centre, dtype.type(scale), dtype.type(b - (mean - np.float64(centre)) * scale)
+
+
+# --- a part is a channel ---------------------------------------------------------------------
+
+
+@RULE
+def _row_sum(rows: Any, r: int) -> Any:
+    L, step = rows.shape[1], lanes_of(rows)
+    sums = sums_for(rows)
+    whole = L - L % step
+    for i in range(0, whole, step):
+        sums = add(sums, widened(load(rows, r, i)))
+    rest = 0.0
+    for i in range(whole, L):
+        rest += rows[r, i]
+    return total(sums) + rest
+
+
+@RULE
+def _statistics(rows: Any, N: int, C: int, c: int) -> Any:
+    """Mean and biased variance of channel c: of rows c, C + c, ..."""
+    L, step = rows.shape[1], lanes_of(rows)
+    whole = L - L % step
+    # A number of the first row would do as well, were it not for outliers.
+    pivot = rows.dtype.type(_row_sum(rows, c) / L)
+    pivots = spread(pivot)
+    sums, squares = sums_for(rows), sums_for(rows)
+    rest, rest_squares = 0.0, 0.0
+    for r in range(c, N * C, C):
+        for i in range(0, whole, step):
+            fetch(rows, r + C, i)
+            d = widened(subtract(load(rows, r, i), pivots))
+            sums = add(sums, d)
+            squares = add_product(squares, d, d)
+        for i in range(whole, L):
+            e = np.float64(rows[r, i] - pivot)
+            rest += e
+            rest_squares += e * e
+    offset = (total(sums) + rest) / (N * L)
+    var = (total(squares) + rest_squares) / (N * L) - offset * offset
+    return np.float64(pivot) + offset, max(var, 0.0) if var == var else var
+
+
+@RULE
+def _normalize(
+    rows: Any, r: int, centre: Any, scale: Any, shift: Any, relu: bool, out: Any
+) -> None:
+    L, step = rows.shape[1], lanes_of(rows)
+    whole = L - L % step
+    zero = rows.dtype.type(0)
+    centres, scales, shifts = spread(centre), spread(scale), spread(shift)
+    for i in range(0, whole, step):
+        lanes = add(multiply(subtract(load(rows, r, i), centres), scales), shifts)
+        store(out, r, i, gated(lanes, lanes) if relu else lanes)
+    for i in range(whole, L):
+        y = (rows[r, i] - centre) * scale + shift
+        out[r, i] = zero if relu and y <= zero else y
+
+
+@compile_named
+def _forward(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    eps: float,
+    relu: bool,
+    out: Any,
+    saved: Any,
+    first: int,
+    last: int,
+    slot: int,
+) -> None:
+    N, C, L = x.shape
+    rows, outs = x.reshape(N * C, L), out.reshape(N * C, L)
+    for c in range(first, last):
+        mean, var = _statistics(rows, N, C, c)
+        saved[0, c], saved[1, c] = mean, var
+        centre, scale, shift = _affine(weight, bias, c, mean, var, eps, x.dtype)
+        for r in range(c, N * C, C):
+            _normalize(rows, r, centre, scale, shift, relu, outs)
+
+
+@RULE
+def _gradient_sums(
+    grads: Any, rows: Any, N: int, C: int, c: int, centre: Any, scale: Any, shift: Any, relu: bool
+) -> Any:
+    """The sums over channel c of grad, and of grad (x - centre)."""
+    L, step = rows.shape[1], lanes_of(rows)
+    whole = L - L % step
+    zero = rows.dtype.type(0)
+    centres, scales, shifts = spread(centre), spread(scale), spread(shift)
+    sums, products = sums_for(rows), sums_for(rows)
+    rest, rest_products = 0.0, 0.0
+    for r in range(c, N * C, C):
+        for i in range(0, whole, step):
+            fetch(grads, r + C, i)
+            fetch(rows, r + C, i)
+            g = load(grads, r, i)
+            d = subtract(load(rows, r, i), centres)
+            if relu:
+                g = gated(add(multiply(d, scales), shifts), g)
+            wide = widened(g)
+            sums = add(sums, wide)
+            products = add_product(products, wide, widened(d))
+        for i in range(whole, L):
+            g0 = grads[r, i]
+            d0 = rows[r, i] - centre
+            if relu and d0 * scale + shift <= zero:
+                g0 = zero
+            rest += np.float64(g0)
+            rest_products += np.float64(g0) * np.float64(d0)
+    return total(sums) + rest, total(products) + rest_products
+
+
+@RULE
+def _spread_gradient(
+    grads: Any,
+    rows: Any,
+    r: int,
+    centre: Any,
+    scale: Any,
+    shift: Any,
+    slope: Any,
+    level: Any,
+    relu: bool,
+    out: Any,
+) -> None:
+    """``grad * scale - (x - centre) * slope - level``, where grad is 0 where the ReLU was."""
+    L, step = rows.shape[1], lanes_of(rows)
+    whole = L - L % step
+    zero = rows.dtype.type(0)
+    centres, scales, shifts = spread(centre), spread(scale), spread(shift)
+    slopes, levels = spread(slope), spread(level)
+    for i in range(0, whole, step):
+        d, g = subtract(load(rows, r, i), centres), load(grads, r, i)
+        if relu:
+            g = gated(add(multiply(d, scales), shifts), g)
+        store(out, r, i, subtract(multiply(g, scales), add(multiply(d, slopes), levels)))
+    for i in range(whole, L):
+        e = rows[r, i] - centre
+        h = zero if relu and e * scale + shift <= zero else grads[r, i]
+        out[r, i] = h * scale - (e * slope + level)
+
+
+@RULE
+def _scale_gradient(
+    grads: Any,
+    rows: Any,
+    r: int,
+    centre: Any,
+    scale: Any,
+    shift: Any,
+    relu: bool,
+    out: Any,
+) -> None:
+    """The same where the statistics do not depend on x."""
+    L, step = rows.shape[1], lanes_of(rows)
+    whole = L - L % step
+    zero = rows.dtype.type(0)
+    centres, scales, shifts = spread(centre), spread(scale), spread(shift)
+    for i in range(0, whole, step):
+        g = load(grads, r, i)
+        if relu:
+            d = subtract(load(rows, r, i), centres)
+            g = gated(add(multiply(d, scales), shifts), g)
+        store(out, r, i, multiply(g, scales))
+    for i in range(whole, L):
+        closed = relu and (rows[r, i] - centre) * scale + shift <= zero
+        out[r, i] = (zero if closed else grads[r, i]) * scale
+
+
+@RULE
+def _spread_factors(
+    sums: float, products: float, mean: float, centre: Any, inverse: float, w: float, count: int
+) -> Any:
+    """Slope and level of `_spread_gradient`, and the gradient of the weight.
+
+    With the mean m, 1/std = t, and sums over the channel of grad, s, and of grad (x - m), q, the
+    gradient of x is ``w t (grad - s/M - (x - m) t**2 q/M)`` (Ioffe & Szegedy 2015, section 3).
+    """
+    left = mean - np.float64(centre)
+    q = products - left * sums
+    slope = w * inverse * inverse * inverse * q / count
+    return slope, w * inverse * sums / count - left * slope, q * inverse
+
+
+@compile_named
+def _backward(
+    grad: Any,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    mean: Any,
+    var: Any,
+    eps: float,
+    relu: bool,
+    training: bool,
+    grad_x: Any,
+    grad_weight: Any,
+    grad_bias: Any,
+    first: int,
+    last: int,
+    slot: int,
+) -> None:
+    N, C, L = x.shape
+    grads, rows = grad.reshape(N * C, L), x.reshape(N * C, L)
+    outs = grad_x.reshape(N * C, L)
+    for c in range(first, last):
+        m, v = np.float64(mean[c]), np.float64(var[c])
+        inverse, w, _ = _factors(weight, bias, c, v, eps)
+        centre, scale, shift = _affine(weight, bias, c, m, v, eps, x.dtype)
+        sums, products = _gradient_sums(grads, rows, N, C, c, centre, scale, shift, relu)
+        slope, level, steepness = _spread_factors(sums, products, m, centre, inverse, w, N * L)
+        if grad_weight is not None:
+            grad_weight[c] = steepness
+        if grad_bias is not None:
+            grad_bias[c] = sums
+        slope, level = x.dtype.type(slope), x.dtype.type(level)
+        for r in range(c, N * C, C):
+            if training:
+                _spread_gradient(grads, rows, r, centre, scale, shift, slope, level, relu, outs)
+            else:
+                _scale_gradient(grads, rows, r, centre, scale, shift, relu, outs)
+
+
+# --- a part is a block of channels, of which each row has one number -------------------------
+
+
+@RULE
+def _affine_block(
+    weight: Any, bias: Any, mean: Any, var: Any, eps: float, begin: int, end: int, factors: Any
+) -> None:
+    """`_affine` of channels begin to end - 1, to the columns of `factors`."""
+    for c in range(begin, end):
+        j = c - begin
+        factors[0, j], factors[1, j], factors[2, j] = _affine(
+            weight, bias, c, np.float64(mean[c]), np.float64(var[c]), eps, factors.dtype
+        )
+
+
+@RULE
+def _normalize_block(
+    rows: Any, n: int, factors: Any, begin: int, end: int, relu: bool, out: Any
+) -> None:
+    """Channels begin to end - 1 of one row."""
+    step = lanes_of(rows)
+    whole = end - (end - begin) % step
+    zero = rows.dtype.type(0)
+    for c in range(begin, whole, step):
+        j = c - begin
+        d = subtract(load(rows, n, c), load(factors, 0, j))
+        y = add(multiply(d, load(factors, 1, j)), load(factors, 2, j))
+        store(out, n, c, gated(y, y) if relu else y)
+    for c in range(whole, end):
+        j = c - begin
+        z = (rows[n, c] - factors[0, j]) * factors[1, j] + factors[2, j]
+        out[n, c] = zero if relu and z <= zero else z
+
+
+@RULE
+def _add_rows(rows: Any, n: int, count: int, begin: int, whole: int, saved: Any) -> None:
+    """Add `count` rows' differences from the first row, and their squares, to `saved`."""
+    for c in range(begin, whole, lanes_of(rows)):
+        pivots = load(rows, 0, c)
+        sums, squares = load_beside(pivots, saved, 0, c), load_beside(pivots, saved, 1, c)
+        for k in range(count):
+            d = widened(subtract(load(rows, n + k, c), pivots))
+            sums = add(sums, d)
+            squares = add_product(squares, d, d)
+        store(saved, 0, c, sums)
+        store(saved, 1, c, squares)
+
+
+@RULE
+def _statistics_block(rows: Any, begin: int, end: int, saved: Any) -> None:
+    """Mean and biased variance of channels begin to end - 1.
+
+    Four rows go together: sums are loaded and stored once for all.
+    """
+    N = rows.shape[0]
+    whole, fours = end - (end - begin) % lanes_of(rows), N - N % 4
+    for c in range(begin, end):
+        saved[0, c], saved[1, c] = 0.0, 0.0
+    for n in range(0, fours, 4):
+        _add_rows(rows, n, 4, begin, whole, saved)
+    for n in range(fours, N):
+        _add_rows(rows, n, 1, begin, whole, saved)
+    for n in range(N):
+        for c in range(whole, end):
+            d = np.float64(rows[n, c] - rows[0, c])
+            saved[0, c] += d
+            saved[1, c] += d * d
+    for c in range(begin, end):
+        offset = saved[0, c] / N
+        var = saved[1, c] / N - offset * offset
+        saved[0, c] = np.float64(rows[0, c]) + offset
+        saved[1, c] = 0.0 if var < 0.0 else var
+
+
+@compile_named
+def _forward_rows(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    eps: float,
+    relu: bool,
+    out: Any,
+    saved: Any,
+    first: int,
+    last: int,
+    slot: int,
+) -> None:
+    N, C, _ = x.shape
+    rows, outs = x.reshape(N, C), out.reshape(N, C)
+    factors = np.empty((3, BLOCK), x.dtype)
+    for part in range(first, last):
+        begin, end = part * BLOCK, min(C, (part + 1) * BLOCK)
+        _statistics_block(rows, begin, end, saved)
+        _affine_block(weight, bias, saved[0], saved[1], eps, begin, end, factors)
+        for n in range(N):
+            _normalize_block(rows, n, factors, begin, end, relu, outs)
+
+
+@compile_named
+def _inference(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    eps: float,
+    relu: bool,
+    out: Any,
+    first: int,
+    last: int,
+    slot: int,
+) -> None:
+    """Parts are rows in the order of memory, whatever L is."""
+    N, C, L = x.shape
+    factors = np.empty((3, C), x.dtype)
+    _affine_block(weight, bias, running_mean, running_var, eps, 0, C, factors)
+    if L == 1:
+        rows, outs = x.reshape(N, C), out.reshape(N, C)
+        for n in range(first, last):
+            _normalize_block(rows, n, factors, 0, C, relu, outs)
+    else:
+        rows, outs = x.reshape(N * C, L), out.reshape(N * C, L)
+        for r in range(first, last):
+            c = r % C
+            _normalize(rows, r, factors[0, c], factors[1, c], factors[2, c], relu, outs)
+
+
+@RULE
+def _add_gradients(
+    grads: Any,
+    rows: Any,
+    n: int,
+    count: int,
+    factors: Any,
+    begin: int,
+    whole: int,
+    relu: bool,
+    sums: Any,
+) -> None:
+    """Add `count` rows of grad, and of grad (x - centre), to the rows of `sums`."""
+    for c in range(begin, whole, lanes_of(rows)):
+        j = c - begin
+        centres, scales, shifts = load(factors, 0, j), load(factors, 1, j), load(factors, 2, j)
+        total_, products = load_beside(centres, sums, 0, j), load_beside(centres, sums, 1, j)
+        for k in range(count):
+            g, d = load(grads, n + k, c), subtract(load(rows, n + k, c), centres)
+            if relu:
+                g = gated(add(multiply(d, scales), shifts), g)
+            wide = widened(g)
+            total_ = add(total_, wide)
+            products = add_product(products, wide, widened(d))
+        store(sums, 0, j, total_)
+        store(sums, 1, j, products)
+
+
+@RULE
+def _gradient_sums_block(
+    grads: Any, rows: Any, factors: Any, begin: int, end: int, relu: bool, sums: Any
+) -> None:
+    """`_gradient_sums` of channels begin to end - 1, to the two rows of `sums`."""
+    N = rows.shape[0]
+    whole, fours = end - (end - begin) % lanes_of(rows), N - N % 4
+    zero = rows.dtype.type(0)
+    sums[:] = 0.0
+    for n in range(0, fours, 4):
+        _add_gradients(grads, rows, n, 4, factors, begin, whole, relu, sums)
+    for n in range(fours, N):
+        _add_gradients(grads, rows, n, 1, factors, begin, whole, relu, sums)
+    for n in range(N):
+        for c in range(whole, end):
+            j = c - begin
+            d = rows[n, c] - factors[0, j]
+            closed = relu and d * factors[1, j] + factors[2, j] <= zero
+            g = np.float64(zero if closed else grads[n, c])
+            sums[0, j] += g
+            sums[1, j] += g * np.float64(d)
+
+
+@RULE
+def _spread_gradient_block(
+    grads: Any,
+    rows: Any,
+    n: int,
+    factors: Any,
+    begin: int,
+    end: int,
+    relu: bool,
+    training: bool,
+    out: Any,
+) -> None:
+    """`_spread_gradient` or `_scale_gradient` for channels begin to end - 1 of one row."""
+    step = lanes_of(rows)
+    whole = end - (end - begin) % step
+    zero = rows.dtype.type(0)
+    for c in range(begin, whole, step):
+        j = c - begin
+        d, scales, g = (
+            subtract(load(rows, n, c), load(factors, 0, j)),
+            load(factors, 1, j),
+            load(grads, n, c),
+        )
+        if relu:
+            g = gated(add(multiply(d, scales), load(factors, 2, j)), g)
+        y = multiply(g, scales)
+        if training:
+            y = subtract(y, add(multiply(d, load(factors, 3, j)), load(factors, 4, j)))
+        store(out, n, c, y)
+    for c in range(whole, end):
+        j = c - begin
+        e = rows[n, c] - factors[0, j]
+        closed = relu and e * factors[1, j] + factors[2, j] <= zero
+        h = (zero if closed else grads[n, c]) * factors[1, j]
+        out[n, c] = h - (e * factors[3, j] + factors[4, j]) if training else h
+
+
+@compile_named
+def _backward_rows(
+    grad: Any,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    mean: Any,
+    var: Any,
+    eps: float,
+    relu: bool,
+    training: bool,
+    grad_x: Any,
+    grad_weight: Any,
+    grad_bias: Any,
+    first: int,
+    last: int,
+    slot: int,
+) -> None:
+    N, C, _ = x.shape
+    grads, rows, outs = grad.reshape(N, C), x.reshape(N, C), grad_x.reshape(N, C)
+    factors, sums = np.empty((5, BLOCK), x.dtype), np.empty((2, BLOCK))
+    for part in range(first, last):
+        begin, end = part * BLOCK, min(C, (part + 1) * BLOCK)
+        _affine_block(weight, bias, mean, var, eps, begin, end, factors)
+        _gradient_sums_block(grads, rows, factors, begin, end, relu, sums)
+        for c in range(begin, end):
+            j = c - begin
+            inverse, w, _ = _factors(weight, bias, c, np.float64(var[c]), eps)
+            factors[3, j], factors[4, j], steepness = _spread_factors(
+                sums[0, j], sums[1, j], np.float64(mean[c]), factors[0, j], inverse, w, N
+            )
+            if grad_weight is not None:
+                grad_weight[c] = steepness
+            if grad_bias is not None:
+                grad_bias[c] = sums[0, j]
+        for n in range(N):
+            _spread_gradient_block(grads, rows, n, factors, begin, end, relu, training, outs)

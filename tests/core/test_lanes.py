@@ -1,0 +1,85 @@
+"""Numbers side by side as one value: the same in compiled code and in Python, and vectors there."""
+
+import re
+
+import numpy as np
+import pytest
+from numba import njit
+
+from fastopt.core._lanes import (
+    LANES,
+    add,
+    add_product,
+    gated,
+    lanes_of,
+    load,
+    multiply,
+    scaled,
+    spread,
+    store,
+    subtract,
+    sums_for,
+    total,
+    widened,
+    zeros,
+)
+
+
+def combine(a, b, factor, out):
+    """Every operation once."""
+    sums = add_product(load(a, 0, 1), load(a, 1, 2), load(b, 1, 0))
+    sums = subtract(add(sums, scaled(factor, load(a, 1, 2))), spread(factor))
+    store(out, 1, 1, multiply(sums, gated(load(b, 0, 1), sums)))
+    return total(add(sums_for(a), widened(sums))), lanes_of(a)
+
+
+def arrays(dtype, rng):
+    wide = 64 // np.dtype(dtype).itemsize
+    return rng.normal(size=(2, wide + 3)).astype(dtype), rng.normal(size=(2, wide + 1)).astype(
+        dtype
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_compiled_lanes_have_the_bits_of_python(dtype):
+    a, b = arrays(dtype, np.random.default_rng(0))
+    factor = dtype(0.1)
+    outs = np.zeros((2, 2, a.shape[1]), dtype)
+    sums = [
+        function(a, b, factor, out)
+        for function, out in zip((combine, njit(combine)), outs, strict=True)
+    ]
+    wide = 64 // np.dtype(dtype).itemsize
+    assert sums[0] == sums[1]
+    assert sums[0][1] == wide
+    np.testing.assert_array_equal(*outs)
+    expected = a[0, 1 : wide + 1] + a[1, 2 : wide + 2] * b[1, :wide]
+    expected = expected + factor * a[1, 2 : wide + 2] - factor
+    assert sums[0][0] == pytest.approx(expected.sum(dtype=float), rel=8 * np.finfo(float).eps)
+    squares = np.where(b[0, 1 : wide + 1] > 0, expected * expected, 0)
+    np.testing.assert_array_equal(outs[0][1, 1 : wide + 1], squares)
+    outs[0][1, 1 : wide + 1] = 0
+    assert not outs[0].any()
+
+
+def test_zeros_are_eight_doubles():
+    compiled = njit(lambda matrix: total(add(zeros(), load(matrix, 0, 0))))
+    matrix = np.arange(8.0)[None]
+    assert LANES == 8
+    assert compiled(matrix) == total(add(zeros(), load(matrix, 0, 0))) == 28.0
+
+
+def test_gate_that_is_not_a_number_is_open():
+    gate, a = np.full((1, 8), np.nan), np.ones((1, 8))
+    compiled = njit(lambda gate, a: total(gated(load(gate, 0, 0), load(a, 0, 0))))
+    assert compiled(gate, a) == 8.0 == gated(gate, a).sum()
+
+
+@pytest.mark.parametrize(("dtype", "type_"), [(np.float32, "16 x float"), (float, "8 x double")])
+def test_lanes_are_vectors_and_products_are_rounded(dtype, type_):
+    compiled = njit(combine)
+    a, b = arrays(dtype, np.random.default_rng(0))
+    compiled(a, b, np.dtype(dtype).type(1), np.ones_like(a))
+    (code,) = compiled.inspect_llvm().values()
+    assert re.search(rf"fmul <{type_}>", code)
+    assert not re.search(r"fmuladd|llvm\.fma|contract|reassoc", code)
