@@ -10,6 +10,7 @@ import fastopt
 import fastopt.adapters
 import fastopt.kernels
 import fastopt.losses
+import fastopt.nn.models
 import fastopt.schedules
 import fastopt.testing
 from fastopt.core.result import ENDINGS
@@ -39,7 +40,13 @@ PUBLIC = {
     },
     **{
         f"{module.__name__.removeprefix('fastopt.')}.{name}": getattr(module, name)
-        for module in (fastopt.kernels, fastopt.losses, fastopt.schedules, fastopt.adapters)
+        for module in (
+            fastopt.kernels,
+            fastopt.losses,
+            fastopt.nn.models,
+            fastopt.schedules,
+            fastopt.adapters,
+        )
         for name in module.__all__
     },
 }
