@@ -5,6 +5,7 @@ objective for :func:`fastopt.minimize` and for training loops. It holds no param
 vector, and belong to the caller.
 """
 
+from fastopt.nn import models as models
 from fastopt.nn.layers import (
     AvgPool2d,
     BatchNorm1d,
