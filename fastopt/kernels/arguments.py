@@ -20,14 +20,29 @@ from numpy.typing import NDArray
 from fastopt.core.validate import Integer
 from fastopt.kernels.geometry import Pair, same_padding
 
-__all__ = ["array", "output", "padding", "pair", "positive", "scratch", "shape_of", "wrong_shape"]
+__all__ = [
+    "array",
+    "output",
+    "padding",
+    "pair",
+    "positive",
+    "precision",
+    "scratch",
+    "shape_of",
+    "sides",
+    "wrong_shape",
+]
 
 Array = NDArray[Any]
 Shape = tuple[int | str, ...]
 
 _PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 _POSITIVE = Integer(low=1)
-_WINDOW_WORDS = ("same", "valid")
+_NONNEGATIVE = Integer(low=0)
+_PADDING_1D = "a nonnegative integer, (before, after), 'same' or 'valid'"
+_PADDING_2D = (
+    "a nonnegative integer, (height, width), ((top, bottom), (left, right)), 'same' or 'valid'"
+)
 
 
 def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x") -> Array:
@@ -79,6 +94,23 @@ def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x
             f"np.ascontiguousarray({name}) makes a copy that is"
         )
     return value
+
+
+def precision(name: str, value: Any) -> np.dtype[Any]:
+    """A dtype passed as an argument.
+
+    Examples
+    --------
+    >>> precision("dtype", "float32")
+    dtype('float32')
+    """
+    try:
+        dtype: np.dtype[Any] = np.dtype(value)
+    except TypeError:
+        dtype = np.dtype(object)
+    if value is None or dtype not in _PRECISIONS:
+        raise TypeError(f"`{name}` must be float32 or float64, got {value!r}")
+    return dtype
 
 
 def output(
@@ -224,32 +256,47 @@ def padding(
     ((1, 1), (1, 2))
     """
     if isinstance(value, str):
-        if value not in _WINDOW_WORDS:
-            raise ValueError(f"`{name}` must be 'same' or 'valid' if it is a word, got {value!r}")
-        if value == "valid":
-            return (0, 0), (0, 0)
-        if stride != (1, 1):
-            raise ValueError(f"`{name}` can be 'same' only with stride 1, got stride {stride}")
-        height, width = (same_padding(*axis) for axis in zip(window, dilation, strict=True))
+        height, width = (
+            _sides_by_word(name, value, *axis)
+            for axis in zip(window, stride, dilation, strict=True)
+        )
         return height, width
-    check = Integer(low=0)
-    if isinstance(value, tuple | list) and len(value) == 2:
-        before_after = [
-            tuple(side) if isinstance(side, tuple | list) else (side, side) for side in value
-        ]
-        if all(len(sides) == 2 for sides in before_after):
-            (top, bottom), (left, right) = before_after
-            return (
-                (check(name, top, 0), check(name, bottom, 0)),
-                (check(name, left, 0), check(name, right, 0)),
-            )
-    elif isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        number = check(name, value, 0)
-        return (number, number), (number, number)
-    raise TypeError(
-        f"`{name}` must be a nonnegative integer, (height, width), ((top, bottom), (left, right)), "
-        f"'same' or 'valid', got {value!r}"
-    )
+    axes = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
+    height, width = (_sides(name, axis, value, _PADDING_2D) for axis in axes)
+    return height, width
+
+
+def sides(name: str, value: Any, window: int, stride: int = 1, dilation: int = 1) -> Pair:
+    """Padding along one axis as (before, after): as `padding`, of one number or one pair.
+
+    Examples
+    --------
+    >>> sides("padding", 2, 5), sides("padding", (1, 0), 5), sides("padding", "same", 4)
+    ((2, 2), (1, 0), (1, 2))
+    """
+    if isinstance(value, str):
+        return _sides_by_word(name, value, window, stride, dilation)
+    return _sides(name, value, value, _PADDING_1D)
+
+
+def _sides_by_word(name: str, value: str, window: int, stride: int, dilation: int) -> Pair:
+    if value not in ("same", "valid"):
+        raise ValueError(f"`{name}` must be 'same' or 'valid' if it is a word, got {value!r}")
+    if value == "valid":
+        return 0, 0
+    if stride != 1:
+        raise ValueError(f"`{name}` can be 'same' only with stride 1, got a stride of {stride}")
+    return same_padding(window, dilation)
+
+
+def _sides(name: str, sides: Any, value: Any, spellings: str) -> Pair:
+    """One axis of a padding `value`."""
+    both = tuple(sides) if isinstance(sides, tuple | list) else (sides, sides)
+    if len(both) != 2 or any(
+        isinstance(side, bool) or not isinstance(side, numbers.Integral) for side in both
+    ):
+        raise TypeError(f"`{name}` must be {spellings}, got {value!r}")
+    return _NONNEGATIVE(name, both[0], 0), _NONNEGATIVE(name, both[1], 0)
 
 
 def wrong_shape(name: str, expected: Shape, came: tuple[int, ...]) -> NoReturn:

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from fastopt.kernels import arguments
-from fastopt.kernels.arguments import array, output, padding, pair, positive, scratch, shape_of
+from fastopt.kernels.arguments import (
+    array,
+    output,
+    padding,
+    pair,
+    positive,
+    scratch,
+    shape_of,
+    sides,
+)
 
 X = np.zeros((2, 3, 4, 5), np.float32)
 
@@ -147,7 +156,7 @@ def test_padding_is_spelled_in_several_ways(value, expected):
         (-1, ValueError, "`padding` must be a nonnegative integer, got -1"),
         ((0, (1, -2)), ValueError, "`padding` must be a nonnegative integer, got -2"),
         ("full", ValueError, "`padding` must be 'same' or 'valid' if it is a word, got 'full'"),
-        ("same", ValueError, r"can be 'same' only with stride 1, got stride \(2, 1\)"),
+        ("same", ValueError, "can be 'same' only with stride 1, got a stride of 2"),
         (None, TypeError, r"\(\(top, bottom\), \(left, right\)\), 'same' or 'valid', got None"),
         ((1, (2, 3, 4)), TypeError, r"got \(1, \(2, 3, 4\)\)"),
         (0.5, TypeError, "got 0.5"),
@@ -156,3 +165,15 @@ def test_padding_is_spelled_in_several_ways(value, expected):
 def test_padding_that_means_nothing_is_refused(value, error, message):
     with pytest.raises(error, match=message):
         padding("padding", value, (3, 3), stride=(2, 1))
+
+
+def test_padding_along_one_axis_is_a_number_a_pair_or_a_word():
+    assert sides("padding", [1, 2], 3) == (1, 2)
+    assert sides("padding", "same", 3, dilation=2) == (2, 2)
+    message = (
+        r"`padding` must be a nonnegative integer, \(before, after\), 'same' or 'valid', got 1.5"
+    )
+    with pytest.raises(TypeError, match=message):
+        sides("padding", 1.5, 3)
+    with pytest.raises(ValueError, match="`padding` must be a nonnegative integer, got -1"):
+        sides("padding", (0, -1), 3)

@@ -1,0 +1,137 @@
+"""Convolution: the passes of one layer, planned once.
+
+Owns the plan. Forward and the gradient by the input are sums of shifts,
+:mod:`fastopt.kernels.cpu.correlation`.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fastopt.core._jit import compile_named
+from fastopt.kernels.cpu import threads
+from fastopt.kernels.cpu.correlation import Correlation, Operand, Sweep
+from fastopt.kernels.cpu.microkernel import copy
+from fastopt.kernels.geometry import ConvGeometry
+
+__all__ = ["Convolution"]
+
+
+class Convolution:
+    """The plan of a convolution of one shape and dtype."""
+
+    def __init__(self, geometry: ConvGeometry, dtype: Any) -> None:
+        self.geometry = geometry
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def workspace(self) -> int:
+        """Elements of `dtype` that any of the passes needs, with as many threads as now."""
+        transposed = math.prod(self.geometry.weight_shape)
+        return max(self._forward.workspace, self._backward_data.workspace + transposed)
+
+    def forward(self, x: Any, weight: Any, bias: Any, out: Any, workspace: Any) -> None:
+        """out = conv(x, weight) + bias; `bias` may be None."""
+        self._forward.run(x, weight, bias, out, workspace)
+
+    def backward_data(self, grad: Any, weight: Any, out: Any, workspace: Any) -> None:
+        """The gradient by x, of which `grad` is that by the output."""
+        g = self.geometry
+        K, C = g.K // g.groups, g.C // g.groups
+        transposed = workspace[: weight.size]
+        parts = g.groups * -(-C // 8)
+        threads.run(
+            _transpose, parts, weight.size, weight.reshape(-1), transposed, K, C, g.R * g.S
+        )
+        self._backward_data.run(grad, transposed, None, out, workspace[weight.size :])
+
+    def backward_bias(self, grad: Any, out: Any) -> None:
+        """out[k] = sum of grad over images and places."""
+        N, K, OH, OW = self.geometry.output_shape
+        threads.run(_sum_channels, K, grad.size, grad.reshape(N, K, OH * OW), out)
+
+    @cached_property
+    def _operands(self) -> tuple[Operand, Operand]:
+        g = self.geometry
+        return Operand(g.C // g.groups, g.H, g.W), Operand(g.K // g.groups, g.OH, g.OW)
+
+    @cached_property
+    def _forward(self) -> Correlation:
+        g = self.geometry
+        x, y = self._operands
+        (top, _), (left, _) = g.padding
+        return Correlation(
+            g.N, g.groups, x, y, (g.R, g.S), g.stride,
+            (_gathered(g.OH, g.R, top, g.dilation[0]),),
+            (_gathered(g.OW, g.S, left, g.dilation[1]),),
+            self.dtype,
+        )  # fmt: skip
+
+    @cached_property
+    def _backward_data(self) -> Correlation:
+        g = self.geometry
+        x, y = self._operands
+        (top, _), (left, _) = g.padding
+        return Correlation(
+            g.N, g.groups, y, x, (g.R, g.S), (1, 1),
+            _scattered(g.H, g.R, g.stride[0], top, g.dilation[0]),
+            _scattered(g.W, g.S, g.stride[1], left, g.dilation[1]),
+            self.dtype,
+        )  # fmt: skip
+
+
+def _gathered(outputs: int, window: int, pad: int, dilation: int) -> Sweep:
+    """Output o sees x[o stride + r dilation - pad]."""
+    return Sweep(outputs, 0, 1, tuple((r, r * dilation - pad) for r in range(window)))
+
+
+def _scattered(
+    length: int, window: int, stride: int, pad: int, dilation: int
+) -> tuple[Sweep, ...]:
+    """x[i] is seen as r by output (i + pad - r dilation) / stride, if that is an integer.
+
+    Which r these are depends on the remainder of i + pad: a sweep for each.
+    """
+    sweeps = []
+    for remainder in range(stride):
+        start = (remainder - pad) % stride
+        if start < length:
+            taps = tuple(
+                (r, (start + pad - r * dilation) // stride)
+                for r in range(window)
+                if r * dilation % stride == remainder
+            )
+            sweeps.append(Sweep(-(-(length - start) // stride), start, stride, taps))
+    return tuple(sweeps)
+
+
+@compile_named
+def _transpose(weight, out, K, C, window, first, last, slot):
+    """out[g, c, k] = weight[g, k, c], each of `window` elements; a part is 8 channels of a group."""
+    blocks = (C + 7) // 8
+    for part in range(first, last):
+        group = part // blocks * K * C
+        low = part % blocks * 8
+        high = min(low + 8, C)
+        for k in range(K):
+            for c in range(low, high):
+                source = (group + k * C + c) * window
+                target = (group + c * K + k) * window
+                if window == 1:
+                    out[target] = weight[source]
+                else:
+                    copy(weight, source, out, target, window)
+
+
+@compile_named
+def _sum_channels(grad, out, first, last, slot):
+    for k in range(first, last):
+        total = 0.0
+        for n in range(grad.shape[0]):
+            for p in range(grad.shape[2]):
+                total += grad[n, k, p]
+        out[k] = total
