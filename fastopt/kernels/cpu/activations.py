@@ -101,7 +101,7 @@ def softmax_backward(grad: Any, y: Any, out: Any) -> None:
 
 def _apply(kernels: Any, work: int, x: Any, out: Any, *constants: Any) -> None:
     flat, parts = out.reshape(-1), pieces(out)
-    if x is out:
+    if _is_same(x, out):
         threads.run(kernels[1], parts, work * out.size, constants, flat)
     else:
         threads.run(kernels[0], parts, work * out.size, x.reshape(-1), constants, flat)
@@ -109,11 +109,15 @@ def _apply(kernels: Any, work: int, x: Any, out: Any, *constants: Any) -> None:
 
 def _apply_backward(kernels: Any, grad: Any, y: Any, out: Any, *constants: Any) -> None:
     flat, parts = out.reshape(-1), pieces(out)
-    if grad is out:
+    if _is_same(grad, out):
         threads.run(kernels[1], parts, 3 * out.size, y.reshape(-1), constants, flat)
     else:
         arrays = grad.reshape(-1), y.reshape(-1)
         threads.run(kernels[0], parts, 3 * out.size, *arrays, constants, flat)
+
+
+def _is_same(a: Any, out: Any) -> bool:
+    return a is out or a.ctypes.data == out.ctypes.data
 
 
 def _forward_kernels(function: Callable[..., Any]) -> Any:

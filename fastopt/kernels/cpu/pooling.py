@@ -72,13 +72,12 @@ def max_pool2d_backward(grad: Any, where: Any, geometry: PoolGeometry, out: Any)
     grad, where : (N, C, OH, OW) array
         `where` as `max_pool2d` left it.
     geometry : PoolGeometry
+        Of which windows do not matter here.
     out : (N, C, H, W) array
     """
-    planes = geometry.N * geometry.C
-    shape = planes, geometry.OH * geometry.OW
-    to = out.reshape(planes, geometry.H * geometry.W)
-    work = 3 * grad.size + out.size
-    threads.run(_max_pool_backward, planes, work, grad.reshape(shape), where.reshape(shape), to)
+    planes, size = geometry.N * geometry.C, geometry.H * geometry.W
+    arrays = grad.reshape(planes, -1), where.reshape(planes, -1), out.reshape(planes, size)
+    threads.run(_max_pool_backward, planes, 3 * grad.size + out.size, *arrays)
 
 
 def avg_pool2d(x: Any, geometry: PoolGeometry, count_include_pad: bool, out: Any) -> None:
