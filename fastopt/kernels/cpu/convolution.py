@@ -16,6 +16,8 @@ from fastopt.core._jit import compile_named
 from fastopt.kernels.cpu import threads
 from fastopt.kernels.cpu.correlation import Correlation, Operand, Sweep
 from fastopt.kernels.cpu.microkernel import copy
+from fastopt.kernels.cpu.depthwise import Depthwise
+from fastopt.kernels.cpu.weight_gradient import WeightGradient
 from fastopt.kernels.geometry import ConvGeometry
 
 __all__ = ["Convolution"]
@@ -31,15 +33,27 @@ class Convolution:
     @property
     def workspace(self) -> int:
         """Elements of `dtype` that any of the passes needs, with as many threads as now."""
+        if self._depthwise:
+            return self._depthwise.workspace
         transposed = math.prod(self.geometry.weight_shape)
-        return max(self._forward.workspace, self._backward_data.workspace + transposed)
+        return max(
+            self._forward.workspace,
+            self._backward_data.workspace + transposed,
+            self._weight_gradient.workspace,
+        )
 
     def forward(self, x: Any, weight: Any, bias: Any, out: Any, workspace: Any) -> None:
         """out = conv(x, weight) + bias; `bias` may be None."""
+        if self._depthwise:
+            self._depthwise.forward(x, weight, bias, out, workspace)
+            return
         self._forward.run(x, weight, bias, out, workspace)
 
     def backward_data(self, grad: Any, weight: Any, out: Any, workspace: Any) -> None:
         """The gradient by x, of which `grad` is that by the output."""
+        if self._depthwise:
+            self._depthwise.backward_data(grad, weight, out, workspace)
+            return
         g = self.geometry
         K, C = g.K // g.groups, g.C // g.groups
         transposed = workspace[: weight.size]
@@ -49,10 +63,26 @@ class Convolution:
         )
         self._backward_data.run(grad, transposed, None, out, workspace[weight.size :])
 
+    def backward_weight(self, x: Any, grad: Any, out: Any, workspace: Any) -> None:
+        """The gradient by the weight."""
+        if self._depthwise:
+            self._depthwise.backward_weight(x, grad, out, workspace)
+        else:
+            self._weight_gradient.run(x, grad, out, workspace)
+
     def backward_bias(self, grad: Any, out: Any) -> None:
         """out[k] = sum of grad over images and places."""
         N, K, OH, OW = self.geometry.output_shape
         threads.run(_sum_channels, K, grad.size, grad.reshape(N, K, OH * OW), out)
+
+    @cached_property
+    def _depthwise(self) -> Depthwise | None:
+        g = self.geometry
+        return Depthwise(g, self.dtype) if g.groups == g.C > 1 else None
+
+    @cached_property
+    def _weight_gradient(self) -> WeightGradient:
+        return WeightGradient(self.geometry, self.dtype)
 
     @cached_property
     def _operands(self) -> tuple[Operand, Operand]:

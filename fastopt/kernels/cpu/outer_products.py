@@ -19,14 +19,14 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
-from fastopt.kernels.cpu import registers
+from fastopt.kernels.cpu.registers import COUNT, WIDTH, lanes_of
 
 __all__ = ["FEW_ROWS", "ROWS", "VECTORS", "add_products", "transpose"]
 
 # A tile: rows by registers, so that the sums, a panel's lanes and one factor fit. A tile of few
 # rows takes what is left over.
 VECTORS = 2
-ROWS = 12 if registers.COUNT == 32 else 4
+ROWS = 12 if COUNT == 32 else 4
 FEW_ROWS = 4
 
 _int32 = ir.IntType(32)
@@ -64,7 +64,7 @@ def add_products(
     is added to the tile at ``sums[sums_at]``, or written there if `fresh`; a row of that is
     VECTORS registers. All arrays are flat. `rows` is ROWS or FEW_ROWS, `vectors` 1 to VECTORS.
     """
-    lanes = registers.lanes(right.dtype)
+    lanes = lanes_of(right.dtype)
     width = vectors * lanes
     total = np.zeros((rows, width), right.dtype)
     for place in range(lines * columns):
@@ -93,7 +93,7 @@ def transpose(
     ``target[target_at]``, the others follow `target_step` apart, and `jump` more whenever `columns`
     of them are complete. Both arrays are flat.
     """
-    lanes = registers.lanes(source.dtype)
+    lanes = lanes_of(source.dtype)
     for lane in range(lanes):
         values = source[source_at + lane :][: source_step * (lanes - 1) + 1 : source_step]
         target[target_at : target_at + lanes] = values
@@ -193,7 +193,7 @@ def _add_products(
 def _sums_of_products(module: Any, number: Any, rows: int, vectors: int) -> Any:
     """The LLVM function that does what `add_products` says for one size of tile."""
     align = _number_size(number)
-    lanes = registers.WIDTH // align
+    lanes = WIDTH // align
     vector, pointer = ir.VectorType(number, lanes), number.as_pointer()
     name = f"fastopt_outer_products_{number.intrinsic_name}_{rows}_{vectors}"
     if name in module.globals:
@@ -278,7 +278,7 @@ def _transpose(
 def _transposition(module: Any, number: Any) -> Any:
     """The LLVM function that does what `transpose` says."""
     align = _number_size(number)
-    lanes = registers.WIDTH // align
+    lanes = WIDTH // align
     vector, pointer = ir.VectorType(number, lanes), number.as_pointer()
     name = f"fastopt_transpose_{number.intrinsic_name}"
     if name in module.globals:

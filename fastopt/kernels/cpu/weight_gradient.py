@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.core._jit import RULE, compile_named
-from fastopt.kernels.cpu import registers, threads
+from fastopt.kernels.cpu import threads
 from fastopt.kernels.cpu.outer_products import (
     FEW_ROWS,
     ROWS,
@@ -31,6 +31,7 @@ from fastopt.kernels.cpu.outer_products import (
     add_products,
     transpose,
 )
+from fastopt.kernels.cpu.registers import lanes_of
 from fastopt.kernels.geometry import ConvGeometry
 
 __all__ = ["WeightGradient"]
@@ -60,7 +61,7 @@ class WeightGradient:
 
     def __init__(self, geometry: ConvGeometry, dtype: Any) -> None:
         g = geometry
-        channels, kernels, lanes = g.C // g.groups, g.K // g.groups, registers.lanes(dtype)
+        channels, kernels, lanes = g.C // g.groups, g.K // g.groups, lanes_of(dtype)
         top, left = g.padding[0][0], g.padding[1][0]
         (stride, step), dilation = g.stride, g.dilation
         columns = max((g.OW - 1) * step + (g.S - 1) * dilation[1] + 1, left + g.W)
