@@ -5,6 +5,7 @@ objective for :func:`fastopt.minimize` and for training loops. It holds no param
 vector, and belong to the caller.
 """
 
+from fastopt.nn import models
 from fastopt.nn.layers import (
     AvgPool2d,
     BatchNorm1d,
@@ -63,4 +64,5 @@ __all__ = [
     "SmoothL1",
     "SoftmaxCrossEntropy",
     "Tanh",
+    "models",
 ]
