@@ -49,7 +49,7 @@ html_title = f"fastopt {release}"
 html_static_path = ["_static"]
 html_css_files = ["fastopt.css"]
 html_show_sourcelink = False
-# Only the reference, the rules and the decisions have pages below them to list.
+# Only the reference, the rules, the networks and the decisions have pages below them to list.
 html_sidebars = {
     page: []
     for page in (

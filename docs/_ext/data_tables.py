@@ -1,4 +1,4 @@
-"""Directives that print fastopt's data: METHODS, its options, the rules, and ENDINGS.
+"""Directives that print fastopt's data: METHODS, its options, the rules, networks, and ENDINGS.
 
 The pages cannot fall behind the code, because they are made from what the code itself reads.
 """
@@ -16,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from fastopt.core.result import ENDINGS
 from fastopt.core.validate import UNLIMITED
 from fastopt.interface.methods import METHODS, Method, Option, PerVariable
+from fastopt.nn import models
 from fastopt.rules.table import FLAVORS, RULES, Hyperparameter, Rule
 
 
@@ -213,6 +214,24 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\*`|_])", r"\\\1", text)
 
 
+class NetworksTable(GeneratedTable):
+    """A row for each line ``name: source``: a network of fastopt.nn.models at its full width."""
+
+    has_content = True
+
+    def text(self) -> str:
+        rows = []
+        for line in self.content:
+            name, _, source = line.partition(": ")
+            model = getattr(models, name)()
+            parameters, flops = model.summary().split()[-2:]
+            image = " x ".join(map(str, model.input_shape))
+            rows.append((f":func:`~fastopt.nn.models.{name}`", image, parameters, flops, source))
+        return list_table(
+            ("Network", "Image", "Parameters", "FLOPs", "Source"), rows, "24 14 15 17 30"
+        )
+
+
 class EndingsTable(GeneratedTable):
     """A row for each way in which a solve can end: the successes, or the others."""
 
@@ -233,6 +252,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("fastopt-methods", MethodsTable)
     app.add_directive("fastopt-options", OptionsTables)
     app.add_directive("fastopt-endings", EndingsTable)
+    app.add_directive("fastopt-networks", NetworksTable)
     app.add_directive("fastopt-rules", RulesTable)
     app.add_directive("fastopt-rule", RuleFacts)
     app.add_directive("fastopt-rule-pages", RulePages)
