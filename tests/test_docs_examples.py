@@ -11,6 +11,7 @@ import fastopt.adapters
 import fastopt.kernels
 import fastopt.losses
 import fastopt.nn
+import fastopt.nn.models
 import fastopt.schedules
 import fastopt.testing
 from fastopt.core.result import ENDINGS
@@ -44,6 +45,7 @@ PUBLIC = {
             fastopt.kernels,
             fastopt.losses,
             fastopt.nn,
+            fastopt.nn.models,
             fastopt.schedules,
             fastopt.adapters,
         )

@@ -5,7 +5,7 @@ objective for :func:`fastopt.minimize` and for training loops. It holds no param
 vector, and belong to the caller.
 """
 
-from fastopt.nn import models
+from fastopt.nn import models as models
 from fastopt.nn.layers import (
     AvgPool2d,
     BatchNorm1d,
@@ -64,5 +64,4 @@ __all__ = [
     "SmoothL1",
     "SoftmaxCrossEntropy",
     "Tanh",
-    "models",
 ]
