@@ -16,8 +16,8 @@ import numpy as np
 from fastopt.core._jit import compile_named
 from fastopt.kernels.cpu import threads
 from fastopt.kernels.cpu.correlation import Correlation, Operand, Sweep
-from fastopt.kernels.cpu.microkernel import copy
 from fastopt.kernels.cpu.depthwise import Depthwise
+from fastopt.kernels.cpu.microkernel import copy
 from fastopt.kernels.cpu.weight_gradient import WeightGradient
 from fastopt.kernels.geometry import ConvGeometry
 
@@ -97,6 +97,7 @@ class Convolution:
     def _weight_gradient(self) -> WeightGradient:
         return WeightGradient(self.geometry, self.dtype)
 
+    @cached_property
     def _transposed(self) -> int:
         """Elements of workspace for the weight with its channels exchanged, whole cache lines."""
         return -(-math.prod(self.geometry.weight_shape) // 16) * 16
