@@ -329,9 +329,7 @@ _gather_second = _copying("_gather_second", 2, 1)
 _scatter_second = _copying("_scatter_second", 1, 2)
 
 
-def _copy_function(
-    module: Any, number: Any, lanes: int, source_step: int, target_step: int
-) -> Any:
+def _copy_function(module: Any, number: Any, lanes: int, source_step: int, target_step: int) -> Any:
     """The LLVM function of `copy` and its kind: whole vectors, and a last one under a mask.
 
     For rows of an image, which are too short for `memcpy`.
@@ -383,7 +381,7 @@ class _Memory:
         ]
         if step == 1:
             return pieces[0]
-        return self._shuffle(*pieces, [2 * k for k in range(self.lanes)])
+        return self._shuffle(pieces[0], pieces[1], [2 * k for k in range(self.lanes)])
 
     def store(self, value: Any, base: Any, index: Any, step: int, count: Any = None) -> None:
         if step == 1 and count is None:
