@@ -107,9 +107,9 @@ def conv2d(
     >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
     >>> weight = np.array([[[[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]]])
     >>> kernels.conv2d(x, weight, padding="same")[0, 0]
-    array([[  4.,   3.,  -2.],
-           [ -3.,   0.,  -7.],
-           [-16., -11., -22.]])
+    array([[  4.,   2.,  -2.],
+           [ -2.,   0.,  -6.],
+           [-14., -10., -20.]])
     """
     return _forward(
         _IMAGES, _WINDOWS, x, weight, bias, (stride, padding, dilation, groups), out, workspace

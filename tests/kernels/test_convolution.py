@@ -1,5 +1,7 @@
 """Convolution and its gradients, as users call them."""
 
+import doctest
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,7 @@ CASES = {
     "valid": ((2, 3, 7, 8), (4, 3, 4, 5), {"padding": "valid"}),
     "large window": ((2, 3, 31, 29), (16, 3, 11, 11), {"stride": 4, "padding": 2}),
     "one channel": ((4, 1, 14, 14), (6, 1, 5, 5), {"padding": 2}),
+    "one channel, many kernels": ((2, 1, 12, 13), (37, 1, 5, 5), {"stride": 2}),
     "many channels": ((3, 40, 9, 9), (70, 40, 3, 3), {"padding": 1}),
     "groups": ((2, 12, 9, 9), (8, 6, 3, 3), {"groups": 2, "padding": 1}),
     "many groups": ((2, 32, 7, 7), (64, 4, 3, 3), {"groups": 8, "padding": 1, "stride": 2}),
@@ -142,6 +145,10 @@ def test_gradients_are_adjoint_to_the_convolution(case):
     tolerance = 1e-13 * np.linalg.norm(grad) * np.linalg.norm(in_weight) * np.linalg.norm(weight)
     assert abs(np.vdot(in_x, x) - product) <= tolerance
     assert abs(np.vdot(in_weight, weight) - product) <= tolerance
+
+
+def test_examples_in_docstrings_hold():
+    assert doctest.testmod(convolution).failed == 0
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from fastopt.kernels.cpu import threads
 from fastopt.kernels.cpu.correlation import Correlation, Operand, Sweep
 from fastopt.kernels.cpu.depthwise import Depthwise
 from fastopt.kernels.cpu.microkernel import copy
+from fastopt.kernels.cpu.registers import lanes_of
 from fastopt.kernels.cpu.weight_gradient import WeightGradient
 from fastopt.kernels.geometry import ConvGeometry
 
@@ -49,12 +50,11 @@ class Convolution:
     @property
     def workspace(self) -> int:
         """Elements of `dtype` that any of the passes needs, with as many threads as now."""
+        gradient = self._gradient_in_weight.workspace
         if self._depthwise:
-            return self._depthwise.workspace
+            return gradient
         return max(
-            self._forward.workspace,
-            self._transposed + self._backward_data.workspace,
-            self._weight_gradient.workspace,
+            self._forward.workspace, self._transposed + self._backward_data.workspace, gradient
         )
 
     def forward(self, x: Any, weight: Any, bias: Any, out: Any, workspace: Any) -> None:
@@ -78,10 +78,7 @@ class Convolution:
 
     def backward_weight(self, x: Any, grad: Any, out: Any, workspace: Any) -> None:
         """The gradient by the weight."""
-        if self._depthwise:
-            self._depthwise.backward_weight(x, grad, out, workspace)
-        else:
-            self._weight_gradient.run(x, grad, out, workspace)
+        self._gradient_in_weight.backward_weight(x, grad, out, workspace)
 
     def backward_bias(self, grad: Any, out: Any) -> None:
         """out[k] = sum of grad over images and places."""
@@ -94,8 +91,12 @@ class Convolution:
         return Depthwise(g, self.dtype) if g.groups == g.C > 1 else None
 
     @cached_property
-    def _weight_gradient(self) -> WeightGradient:
-        return WeightGradient(self.geometry, self.dtype)
+    def _gradient_in_weight(self) -> Depthwise | WeightGradient:
+        g = self.geometry
+        # A few kernels of one channel fill no registers, where planes do.
+        if g.C == 1 and lanes_of(self.dtype) > g.K:
+            return Depthwise(g, self.dtype)
+        return self._depthwise or WeightGradient(g, self.dtype)
 
     @cached_property
     def _transposed(self) -> int:

@@ -54,7 +54,7 @@ class WeightGradient:
     Attributes
     ----------
     workspace : int
-        How many elements `run` needs.
+        How many elements `backward_weight` needs.
     """
 
     def __init__(self, geometry: ConvGeometry, dtype: Any) -> None:
@@ -83,7 +83,7 @@ class WeightGradient:
         for r in range(g.R):
             for s in range(0, g.S, taps):
                 start = (r * dilation[0] * columns + s * dilation[1]) * channels
-                for row, rows in _cut(taps * channels):
+                for row, rows in _cut(taps * channels, min(slabs, VECTORS)):
                     for i in range(row, min(row + rows, taps * channels)):
                         place = (len(tiles) * ROWS + i - row) * VECTORS * lanes
                         sources[i % channels, r, s + i // channels] = place
@@ -109,7 +109,7 @@ class WeightGradient:
         self._geometry = g
         self._lanes = lanes
 
-    def run(self, x: Any, grad: Any, out: Any, workspace: Any) -> None:
+    def backward_weight(self, x: Any, grad: Any, out: Any, workspace: Any) -> None:
         """Fill `out` with the gradient in the weight.
 
         Parameters
@@ -136,12 +136,13 @@ def _round_up(size: int, unit: int) -> int:
     return -(-size // unit) * unit
 
 
-def _cut(length: int) -> list[tuple[int, int]]:
+def _cut(length: int, vectors: int) -> list[tuple[int, int]]:
     """A run cut into tiles: first row and number of rows of each; the last may hang over."""
     cuts, first = [], 0
     while first < length:
-        # Two small tiles are as fast as one large one that is not full.
-        rows = ROWS if length - first > 2 * FEW_ROWS else FEW_ROWS
+        # Two small tiles are as fast as a large one that is not full, if there are sums enough in
+        # one to hide the time that an addition takes.
+        rows = ROWS if length - first > vectors * FEW_ROWS else FEW_ROWS
         cuts.append((first, rows))
         first += rows
     return cuts

@@ -27,7 +27,7 @@ def relative_error(geometry, dtype):
     grad = rng.standard_normal(geometry.output_shape).astype(dtype)
     plan = WeightGradient(geometry, dtype)
     out = np.full(geometry.weight_shape, np.nan, dtype)
-    plan.run(x, grad, out, np.full(plan.workspace, np.nan, dtype))
+    plan.backward_weight(x, grad, out, np.full(plan.workspace, np.nan, dtype))
     options = {
         "stride": geometry.stride,
         "padding": geometry.padding,
@@ -53,7 +53,7 @@ def test_infinite_pixels_spoil_only_what_sees_them():
     plan = WeightGradient(geometry, np.float32)
     out = np.empty(geometry.weight_shape, np.float32)
     grad = np.ones(geometry.output_shape, np.float32)
-    plan.run(x, grad, out, np.empty(plan.workspace, np.float32))
+    plan.backward_weight(x, grad, out, np.empty(plan.workspace, np.float32))
     spoilt = np.zeros(geometry.weight_shape, bool)
     spoilt[:, 2, 0, 0] = True
     np.testing.assert_array_equal(~np.isfinite(out), spoilt)
