@@ -10,10 +10,18 @@ from fastopt.core._lanes import (
     LANES,
     add,
     add_product,
+    chosen,
+    divide,
+    every_second,
+    fetch,
     gated,
     lanes_of,
+    largest,
     load,
+    load_beside,
+    maximum,
     multiply,
+    places,
     scaled,
     spread,
     store,
@@ -60,6 +68,41 @@ def test_compiled_lanes_have_the_bits_of_python(dtype):
     np.testing.assert_array_equal(outs[0][1, 1 : wide + 1], squares)
     outs[0][1, 1 : wide + 1] = 0
     assert not outs[0].any()
+
+
+def choose(a, b, wide, numbers, out):
+    """Every operation but those on sums."""
+    fetch(a, 5, 0)
+    first, second = load(a, 0, 0), load(a, 0, lanes_of(a) - 1)
+    apart = every_second(first, second)
+    here = places(first, 3, 2)
+    best = chosen(apart, load(b, 0, 0), apart, load(b, 0, 0))
+    store(out, 0, 0, maximum(best, divide(load(b, 1, 0), first)))
+    store(numbers, 0, 1, chosen(apart, load(b, 0, 0), here, load_beside(first, numbers, 0, 1)))
+    store(wide, 0, 2, widened(apart))
+    return largest(load(b, 1, 0)), total(load_beside(first, wide, 0, 1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_choices_and_places_have_the_bits_of_python(dtype):
+    rng, count = np.random.default_rng(0), 64 // np.dtype(dtype).itemsize
+    a, b = rng.normal(size=(2, 2, 2 * count)).astype(dtype)
+    a[0, 4] = np.nan
+    results = []
+    for function in (choose, njit(choose)):
+        wide, numbers = np.ones((1, count + 3)), np.full((1, count + 1), -1, np.int32)
+        out = np.zeros((1, count), dtype)
+        found = function(a, b, wide, numbers, out)
+        results.append((*found, wide, numbers, out))
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    apart = a[0, : 2 * count : 2]
+    takes = (apart > b[0, :count]) | np.isnan(apart)
+    assert takes[2]
+    largest_, _, wide, numbers, _ = results[0]
+    np.testing.assert_array_equal(wide[0, 2 : count + 2], apart)
+    np.testing.assert_array_equal(numbers[0, 1:], np.where(takes, 3 + 2 * np.arange(count), -1))
+    assert largest_ == b[1, :count].max()
 
 
 def test_zeros_are_eight_doubles():

@@ -235,17 +235,17 @@ def _statistics(rows: Any, N: int, C: int, c: int) -> Any:
     whole = L - L % step
     # A number of the first row would do as well, were it not for outliers.
     pivot = rows.dtype.type(_row_sum(rows, c) / L)
-    pivots = spread(pivot)
+    pivots = widened(spread(pivot))
     sums, squares = sums_for(rows), sums_for(rows)
     rest, rest_squares = 0.0, 0.0
     for r in range(c, N * C, C):
         for i in range(0, whole, step):
             fetch(rows, r + C, i)
-            d = widened(subtract(load(rows, r, i), pivots))
+            d = subtract(widened(load(rows, r, i)), pivots)
             sums = add(sums, d)
             squares = add_product(squares, d, d)
         for i in range(whole, L):
-            e = np.float64(rows[r, i] - pivot)
+            e = np.float64(rows[r, i]) - np.float64(pivot)
             rest += e
             rest_squares += e * e
     offset = (total(sums) + rest) / (N * L)
@@ -473,10 +473,10 @@ def _normalize_block(
 def _add_rows(rows: Any, n: int, count: int, begin: int, whole: int, saved: Any) -> None:
     """Add `count` rows' differences from the first row, and their squares, to `saved`."""
     for c in range(begin, whole, lanes_of(rows)):
-        pivots = load(rows, 0, c)
+        pivots = widened(load(rows, 0, c))
         sums, squares = load_beside(pivots, saved, 0, c), load_beside(pivots, saved, 1, c)
         for k in range(count):
-            d = widened(subtract(load(rows, n + k, c), pivots))
+            d = subtract(widened(load(rows, n + k, c)), pivots)
             sums = add(sums, d)
             squares = add_product(squares, d, d)
         store(saved, 0, c, sums)
@@ -499,7 +499,7 @@ def _statistics_block(rows: Any, begin: int, end: int, saved: Any) -> None:
         _add_rows(rows, n, 1, begin, whole, saved)
     for n in range(N):
         for c in range(whole, end):
-            d = np.float64(rows[n, c] - rows[0, c])
+            d = np.float64(rows[n, c]) - np.float64(rows[0, c])
             saved[0, c] += d
             saved[1, c] += d * d
     for c in range(begin, end):
