@@ -1,9 +1,7 @@
 """A small tile of a product with a convolution's patches, held in vector registers.
 
-The inner loop of :mod:`fastopt.kernels.cpu.correlation` and the one place where the processor's
-vectors are spelled out: their width and number come from the processor that Numba compiles for,
-a tile from how many registers there are. Knows nothing of images: what a tap of a window is, and
-where an output goes, is read from tables.
+The inner loop of :mod:`fastopt.kernels.cpu.correlation`. Knows nothing of images: what a tap of a
+window is, and where an output goes, is read from tables.
 
 Numba vectorises no sums and keeps no tile of them in registers, so this is LLVM's language. Called
 from Python the functions do the same with NumPy, so that what is built on them runs under
@@ -21,6 +19,8 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
+
+from fastopt.kernels.cpu.registers import COUNT, FUSES, lanes_of
 
 __all__ = ["Tile", "copy", "gather_second", "multiply", "scatter_second", "tile"]
 
@@ -52,18 +52,10 @@ def tile(dtype: Any) -> Tile:
     >>> large.lanes == 2 * small.lanes and large.rows == small.rows
     True
     """
-    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
-    # "+avx2,-avx512f": of a feature that is named twice the last holds.
-    has = {name[1:]: name[0] == "+" for name in features.split(",") if name}
-    fuses = has.get("fma", False)
-    width, rows, vectors = 16, 4, 2
-    if has.get("avx512f", False):
-        width, rows, vectors = 64, 8, 3
-    elif has.get("avx2", False):
-        width, rows, vectors = 32, 4, 3 if fuses else 2
-    elif triple.startswith(("aarch64", "arm64")):
-        rows, vectors = 8, 3
-    return Tile(width // np.dtype(dtype).itemsize, rows, vectors)
+    # The sums, the vectors that are loaded and a factor fill the registers; without an instruction
+    # for both, a product needs one as well.
+    rows, vectors = (8, 3) if COUNT == 32 else (4, 3 if FUSES else 2)
+    return Tile(lanes_of(dtype), rows, vectors)
 
 
 # --- in Python -------------------------------------------------------------------------------

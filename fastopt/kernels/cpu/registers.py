@@ -12,22 +12,35 @@ from typing import Any
 import numpy as np
 from numba.core.registry import cpu_target
 
-__all__ = ["COUNT", "WIDTH", "lanes_of"]
+__all__ = ["COUNT", "FUSES", "WIDTH", "described", "lanes_of"]
 
 
-def _widest() -> tuple[int, int]:
-    """Bytes in a register, and how many registers there are."""
-    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+def described(triple: str, features: str) -> tuple[int, int, bool]:
+    """Bytes in a register, how many there are, and whether one instruction multiplies and adds.
+
+    Parameters
+    ----------
+    triple, features : str
+        A target in LLVM's words.
+
+    Examples
+    --------
+    >>> described("x86_64-unknown-linux-gnu", "+fma,+avx,+avx2")
+    (32, 16, True)
+    """
     # "+avx2,-avx512f": of a feature that is named twice the last holds.
     has = {name[1:]: name[0] == "+" for name in features.split(",") if name}
     if has.get("avx512f", False):
-        return 64, 32
+        return 64, 32, True
     if has.get("avx", False) or has.get("avx2", False):
-        return 32, 16
-    return 16, 32 if triple.startswith(("aarch64", "arm64")) else 16
+        return 32, 16, has.get("fma", False)
+    if triple.startswith(("aarch64", "arm64")):
+        return 16, 32, True
+    return 16, 16, False
 
 
-WIDTH, COUNT = _widest()
+_TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
+WIDTH, COUNT, FUSES = described(_TRIPLE, _FEATURES)
 
 
 def lanes_of(dtype: Any) -> int:

@@ -300,22 +300,3 @@ def test_a_second_process_compiles_nothing(tmp_path):
     assert again[2] == "0"
     for dtype in DTYPES:
         np.testing.assert_array_equal(same[dtype]["out"], arrays[dtype]["out"])
-
-
-def test_a_tile_fits_the_features_that_are_switched_on(monkeypatch):
-    class Codegen:
-        triple, features = "x86_64-unknown-linux-gnu", ""
-
-        def magic_tuple(self):
-            return self.triple, "name", self.features
-
-    codegen = Codegen()
-    monkeypatch.setattr(microkernel.cpu_target.target_context, "codegen", lambda: codegen)
-    assert microkernel.tile("float32") == (4, 4, 2)
-    codegen.features = "+fma,+avx2,+avx512f"
-    assert microkernel.tile("float32") == (16, 8, 3)
-    assert microkernel.tile("float64") == (8, 8, 3)
-    codegen.features += ",-avx512f"
-    assert microkernel.tile("float32") == (8, 4, 3)
-    codegen.triple, codegen.features = "arm64-apple-darwin", "+neon"
-    assert microkernel.tile("float32") == (4, 8, 3)

@@ -33,3 +33,12 @@ def test_numbas_features_decide(features, expected):
     )
     # The narrowest registers are the processor family's own.
     assert run.stdout.strip() in ([expected] if expected else ["16 16", "16 32"])
+
+
+def test_processors_are_described_by_their_registers():
+    linux, mac = "x86_64-unknown-linux-gnu", "arm64-apple-darwin"
+    assert registers.described(linux, "") == (16, 16, False)
+    assert registers.described(linux, "+avx,+avx2") == (32, 16, False)
+    assert registers.described(linux, "+fma,+avx2") == (32, 16, True)
+    assert registers.described(linux, "+fma,+avx2,+avx512f") == (64, 32, True)
+    assert registers.described(mac, "+neon") == (16, 32, True)
