@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from fastopt.kernels import get_num_threads, set_num_threads
-from fastopt.kernels.cpu import microkernel
 from fastopt.kernels.cpu.convolution import Convolution
 from fastopt.kernels.geometry import ConvGeometry
 
