@@ -6,6 +6,7 @@ Owns how buffers move: all at once, or not at all. Knows nothing of layers and p
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,7 @@ class State:
     """
 
     def __init__(self, graph: Graph, dtype: np.dtype[Any]) -> None:
-        self.theta, self.grad = np.empty(graph.n, dtype), np.empty(graph.n, dtype)
-        self.parameters, self.grads = (
-            {each.name: vector[each.place].reshape(each.shape) for each in graph.parameters}
-            for vector in (self.theta, self.grad)
-        )
+        self._graph, self._dtype = graph, dtype
         self._bytes, self.buffers = _buffers(graph, dtype)
         self._next_bytes, following = _buffers(graph, dtype)
         for buffer in graph.buffers:
@@ -65,6 +62,30 @@ class State:
             if node.op == "batchnorm"
         ]
         self._counters = [following[each.name] for each in graph.buffers if each.is_count]
+
+    # Vectors have no memory before the first evaluation: a network may be described, and its
+    # parameters counted, that would not fit this machine.
+
+    @cached_property
+    def theta(self) -> Array:
+        return np.empty(self._graph.n, self._dtype)
+
+    @cached_property
+    def grad(self) -> Array:
+        return np.empty(self._graph.n, self._dtype)
+
+    @cached_property
+    def parameters(self) -> dict[str, Array]:
+        return self._parts(self.theta)
+
+    @cached_property
+    def grads(self) -> dict[str, Array]:
+        return self._parts(self.grad)
+
+    def _parts(self, vector: Array) -> dict[str, Array]:
+        return {
+            each.name: vector[each.place].reshape(each.shape) for each in self._graph.parameters
+        }
 
     def move(self, N: int) -> None:
         """Take the moments of N samples into the running statistics, and count the evaluation."""
