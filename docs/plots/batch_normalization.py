@@ -7,7 +7,7 @@ from fastopt import nn
 
 images, labels = load_digits(return_X_y=True)
 images = (images.reshape(-1, 1, 8, 8) / 16).astype(np.float32)
-depth, width, steps, seeds = 6, 8, 150, 3
+depth, width, steps, seeds = 6, 8, 130, 2
 rates = {0.01: "#009E73", 0.1: "#0072B2", 1.0: "#D55E00"}
 
 

@@ -7,7 +7,7 @@ from fastopt import nn
 
 images, labels = load_digits(return_X_y=True)
 images = (images.reshape(-1, 1, 8, 8) / 16).astype(np.float32)
-width, steps = 8, 120
+width, steps = 8, 100
 colors = {8: "#009E73", 20: "#0072B2", 56: "#D55E00"}
 
 
@@ -37,7 +37,7 @@ def network(depth, shortcuts):
 def gradient_norms(model):
     """Of each 3 x 3 convolution's weights at the start, first layer first."""
     theta = model.init(seed=0)
-    _, gradient = model.value_and_grad(theta, images[:512], labels[:512])
+    _, gradient = model.value_and_grad(theta, images[:256], labels[:256])
     parts = model.parameters(gradient).values()
     return [np.linalg.norm(part) for part in parts if part.ndim == 4]
 

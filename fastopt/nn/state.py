@@ -63,7 +63,8 @@ class State:
         ]
         self._counters = [following[each.name] for each in graph.buffers if each.is_count]
 
-    # A model may be made to be looked at: its vectors, when they are first written to.
+    # Vectors have no memory before the first evaluation: a network may be described, and its
+    # parameters counted, that would not fit this machine.
 
     @cached_property
     def theta(self) -> Array:

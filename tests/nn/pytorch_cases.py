@@ -35,7 +35,7 @@ CASES = {
     "vgg16_batchnorm": Case(
         "vgg16", (3, 64, 64), 4, {"width": 3, "hidden": 16, "batchnorm": True} | NONE
     ),
-    "googlenet": Case("googlenet", IMAGE, 4, {"width": 8} | NONE),
+    "googlenet": Case("googlenet", IMAGE, 8, {"width": 8} | NONE),
     "inception_v3": Case("inception_v3", LARGE, 8, {"width": 4} | NONE),
     "inception_v4": Case("inception_v4", LARGE, 8, {"width": 4} | NONE),
     "inception_resnet_v2": Case(
