@@ -155,9 +155,9 @@ def test_examples_in_docstrings_hold():
 def any_work_is_worth_a_thread(monkeypatch):
     before = threads.get_num_threads()
     monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
-    convolution._plan.cache_clear()
+    convolution._kept_plan.cache_clear()
     yield
-    convolution._plan.cache_clear()
+    convolution._kept_plan.cache_clear()
     threads.set_num_threads(before)
 
 
@@ -197,6 +197,13 @@ def test_more_threads_than_a_plan_was_made_for_do_not_leave_its_workspace():
     plan.backward_weight(x, grad, out, workspace[:size])
     assert np.isnan(workspace[size:]).all()
     assert_close(out, reference.conv2d_backward_weight, x, grad, weight_shape, **options)
+
+
+def test_lists_serve_as_tuples():
+    x, weight, _, _ = arrays(CASES["uneven padding"], np.float64)
+    expected = kernels.conv2d(x, weight, stride=(2, 1), padding=((2, 0), (1, 3)))
+    got = kernels.conv2d(x, weight, stride=[2, 1], padding=[[2, 0], [1, 3]])
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_what_is_read_is_not_written():
@@ -247,6 +254,7 @@ GRAD = np.zeros((2, 6, 3, 4), np.float32)
         (lambda: kernels.conv2d(X, WEIGHT, groups=0), ValueError, "`groups` must be a positive"),
         (lambda: kernels.conv2d(X, WEIGHT, stride=0), ValueError, "`stride` must be a positive"),
         (lambda: kernels.conv2d(X, WEIGHT, dilation="1"), TypeError, "`dilation` must be a pos"),
+        (lambda: kernels.conv2d(X, WEIGHT, stride={2}), TypeError, "`stride` must be a positive"),
         (lambda: kernels.conv2d(X, WEIGHT, padding="full"), ValueError, "`padding` must be 'same'"),
         (
             lambda: kernels.conv2d(X, WEIGHT, dilation=(1, 3)),
