@@ -42,8 +42,8 @@ __all__ = ["backward", "backward_inference", "forward", "inference", "update_run
 # From this L on a part is a channel. Below, its pieces are short and often a power of two apart, so
 # that few fit into a cache at once.
 LONG = 32
-# Columns of a part below: as long a row comes at full speed, and what there is for each column stays
-# in the first-level cache.
+# Columns of a part below: as long a row comes at full speed, and what is kept for each column is
+# still in the first-level cache for the next row.
 BLOCK = 1024
 
 
