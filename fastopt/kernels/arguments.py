@@ -310,10 +310,13 @@ def _check_apart(name: str, value: Array, others: Sequence[tuple[str, Any]]) -> 
 
 
 def _fits(came: tuple[int, ...], expected: Shape) -> bool:
-    return len(came) == len(expected) and all(
-        isinstance(wanted, str) or size == wanted
-        for size, wanted in zip(came, expected, strict=True)
-    )
+    if len(came) != len(expected):
+        return False
+    # A loop, which takes half the time of `all`: kernels on small arrays take no longer.
+    for size, wanted in zip(came, expected, strict=True):
+        if size != wanted and not isinstance(wanted, str):
+            return False
+    return True
 
 
 def _written(shape: Shape) -> str:

@@ -107,9 +107,9 @@ def conv2d(
     >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
     >>> weight = np.array([[[[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]]])
     >>> kernels.conv2d(x, weight, padding="same")[0, 0]
-    array([[  4.,   3.,  -2.],
-           [ -3.,   0.,  -7.],
-           [-16., -11., -22.]])
+    array([[  4.,   2.,  -2.],
+           [ -2.,   0.,  -6.],
+           [-14., -10., -20.]])
     """
     return _forward(
         _IMAGES, _WINDOWS, x, weight, bias, (stride, padding, dilation, groups), out, workspace
@@ -300,8 +300,7 @@ def conv2d_workspace(
     input_shape = arguments.shape_of("input_shape", input_shape, ("N", "C", *_IMAGES))
     expected = _weight_shape(input_shape[1], groups, _WINDOWS)
     weight_shape = arguments.shape_of("weight_shape", weight_shape, expected)
-    geometry = _geometry(input_shape, weight_shape, (stride, padding, dilation, groups))
-    return _plan(geometry, dtype, get_num_threads()).workspace
+    return _plan(input_shape, weight_shape, (stride, padding, dilation, groups), dtype).workspace
 
 
 def conv1d(
@@ -507,12 +506,11 @@ def _forward(
     arguments.array("x", x, ("N", "C", *axes))
     expected = _weight_shape(x.shape[1], options[-1], window)
     arguments.array("weight", weight, expected, x.dtype)
-    geometry = _geometry(x.shape, weight.shape, options)
+    plan = _plan(x.shape, weight.shape, options, x.dtype)
     if bias is not None:
-        arguments.array("bias", bias, (geometry.K,), x.dtype)
-    plan = _plan(geometry, x.dtype, get_num_threads())
+        arguments.array("bias", bias, (plan.geometry.K,), x.dtype)
     read = [("x", x), ("weight", weight), ("bias", bias)]
-    shape = _output_shape(geometry, axes)
+    shape = _output_shape(plan.geometry, axes)
     result = arguments.output("out", out, shape, x.dtype, read)
     workspace = arguments.scratch(workspace, plan.workspace, x.dtype, [*read, ("out", result)])
     plan.forward(_as_images(x), _as_images(weight), bias, _as_images(result), workspace)
@@ -527,9 +525,8 @@ def _backward_data(
     arguments.array("grad", grad, ("N", "K", *(f"O{axis}" for axis in axes)))
     expected = _weight_shape(shape[1], options[-1], window)
     arguments.array("weight", weight, expected, grad.dtype, like="grad")
-    geometry = _geometry(shape, weight.shape, options)
-    arguments.array("grad", grad, _output_shape(geometry, axes))
-    plan = _plan(geometry, grad.dtype, get_num_threads())
+    plan = _plan(shape, weight.shape, options, grad.dtype)
+    arguments.array("grad", grad, _output_shape(plan.geometry, axes))
     read = [("grad", grad), ("weight", weight)]
     result = arguments.output("out", out, shape, grad.dtype, read)
     workspace = arguments.scratch(workspace, plan.workspace, grad.dtype, [*read, ("out", result)])
@@ -544,9 +541,8 @@ def _backward_weight(
     arguments.array("x", x, ("N", "C", *axes))
     expected = _weight_shape(x.shape[1], options[-1], window)
     shape = arguments.shape_of("weight_shape", weight_shape, expected)
-    geometry = _geometry(x.shape, shape, options)
-    arguments.array("grad", grad, _output_shape(geometry, axes), x.dtype)
-    plan = _plan(geometry, x.dtype, get_num_threads())
+    plan = _plan(x.shape, shape, options, x.dtype)
+    arguments.array("grad", grad, _output_shape(plan.geometry, axes), x.dtype)
     read = [("x", x), ("grad", grad)]
     result = arguments.output("out", out, shape, x.dtype, read)
     workspace = arguments.scratch(workspace, plan.workspace, x.dtype, [*read, ("out", result)])
@@ -560,15 +556,34 @@ def _backward_bias(axes: tuple[str, ...], grad: Any, out: Any) -> Array:
     N, K, OH, OW = images.shape
     result = arguments.output("out", out, (K,), grad.dtype, [("grad", grad)])
     # The sums depend on the result's shape alone: that of any convolution which has it will do.
-    geometry = ConvGeometry(N, 1, OH, OW, K, 1, 1)
-    _plan(geometry, grad.dtype, get_num_threads()).backward_bias(images, result)
+    plan = _plan((N, 1, OH, OW), (K, 1, 1, 1), (1, 0, 1, 1), grad.dtype)
+    plan.backward_bias(images, result)
     return result
 
 
-@lru_cache(maxsize=256)
-def _plan(geometry: ConvGeometry, dtype: np.dtype[Any], threads: int) -> Convolution:
+def _plan(input_shape: Any, weight_shape: Any, options: Any, dtype: Any) -> Convolution:
+    """The plan of these shapes, which are known to agree, if the options do."""
+    options = _frozen(options)
+    try:
+        hash(options)
+    except TypeError:  # none that is valid; this says which
+        _geometry(input_shape, weight_shape, options)
+    return _kept_plan(input_shape, weight_shape, *options, dtype, get_num_threads())
+
+
+@lru_cache(maxsize=256, typed=True)
+def _kept_plan(
+    input_shape: Any, weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
+    dtype: Any, threads: int,
+) -> Convolution:  # fmt: skip
     """`threads` decides on how much workspace there is."""
+    geometry = _geometry(input_shape, weight_shape, (stride, padding, dilation, groups))
     return Convolution(geometry, dtype)
+
+
+def _frozen(option: Any) -> Any:
+    """Something to be looked up by, of what may be spelled as a list."""
+    return tuple(map(_frozen, option)) if isinstance(option, list | tuple) else option
 
 
 def _weight_shape(channels: int, groups: Any, window: tuple[str, ...]) -> tuple[int | str, ...]:

@@ -12,6 +12,7 @@ from fastopt.kernels.arguments import (
     padding,
     pair,
     positive,
+    precision,
     scratch,
     shape_of,
     sides,
@@ -177,3 +178,10 @@ def test_padding_along_one_axis_is_a_number_a_pair_or_a_word():
         sides("padding", 1.5, 3)
     with pytest.raises(ValueError, match="`padding` must be a nonnegative integer, got -1"):
         sides("padding", (0, -1), 3)
+
+
+@pytest.mark.parametrize("value", [np.float16, "int", None, "nothing"])
+def test_a_precision_is_one_of_two(value):
+    assert precision("dtype", np.float32) == np.dtype("float32")
+    with pytest.raises(TypeError, match="`dtype` must be float32 or float64, got "):
+        precision("dtype", value)

@@ -1,7 +1,8 @@
 """Convolution: the passes of one layer, planned once.
 
-Owns the plan. Forward and the gradient by the input are sums of shifts,
-:mod:`fastopt.kernels.cpu.correlation`.
+Owns what forward and backward mean in terms of :mod:`fastopt.kernels.cpu.correlation`. The
+gradient by the input is a convolution of the gradient by the output, with the window turned round
+and the channels exchanged; with a stride, one for each remainder of an input's row and column.
 """
 
 from __future__ import annotations
@@ -15,14 +16,32 @@ import numpy as np
 from fastopt.core._jit import compile_named
 from fastopt.kernels.cpu import threads
 from fastopt.kernels.cpu.correlation import Correlation, Operand, Sweep
+from fastopt.kernels.cpu.depthwise import Depthwise
 from fastopt.kernels.cpu.microkernel import copy
+from fastopt.kernels.cpu.registers import lanes_of
+from fastopt.kernels.cpu.weight_gradient import WeightGradient
 from fastopt.kernels.geometry import ConvGeometry
 
 __all__ = ["Convolution"]
 
 
 class Convolution:
-    """The plan of a convolution of one shape and dtype."""
+    """The plan of a convolution of one shape and dtype; arrays and workspace are its caller's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plan = Convolution(ConvGeometry(N=1, C=1, H=1, W=4, K=1, R=1, S=2), np.float64)
+    >>> x, weight = np.array([[[[1.0, 2.0, 4.0, 8.0]]]]), np.array([[[[-1.0, 1.0]]]])
+    >>> workspace = np.empty(plan.workspace)
+    >>> out, grad = np.empty((1, 1, 1, 3)), np.empty((1, 1, 1, 4))
+    >>> plan.forward(x, weight, None, out, workspace)
+    >>> out.ravel()
+    array([1., 2., 4.])
+    >>> plan.backward_data(out, weight, grad, workspace)
+    >>> grad.ravel()
+    array([-1., -1., -2.,  4.])
+    """
 
     def __init__(self, geometry: ConvGeometry, dtype: Any) -> None:
         self.geometry = geometry
@@ -31,28 +50,58 @@ class Convolution:
     @property
     def workspace(self) -> int:
         """Elements of `dtype` that any of the passes needs, with as many threads as now."""
-        transposed = math.prod(self.geometry.weight_shape)
-        return max(self._forward.workspace, self._backward_data.workspace + transposed)
+        gradient = self._gradient_in_weight.workspace
+        if self._depthwise:
+            return gradient
+        return max(
+            self._forward.workspace, self._transposed + self._backward_data.workspace, gradient
+        )
 
     def forward(self, x: Any, weight: Any, bias: Any, out: Any, workspace: Any) -> None:
         """out = conv(x, weight) + bias; `bias` may be None."""
+        if self._depthwise:
+            self._depthwise.forward(x, weight, bias, out, workspace)
+            return
         self._forward.run(x, weight, bias, out, workspace)
 
     def backward_data(self, grad: Any, weight: Any, out: Any, workspace: Any) -> None:
         """The gradient by x, of which `grad` is that by the output."""
+        if self._depthwise:
+            self._depthwise.backward_data(grad, weight, out, workspace)
+            return
         g = self.geometry
         K, C = g.K // g.groups, g.C // g.groups
-        transposed = workspace[: weight.size]
+        transposed, rest = workspace[: weight.size], workspace[self._transposed :]
         parts = g.groups * -(-C // 8)
-        threads.run(
-            _transpose, parts, weight.size, weight.reshape(-1), transposed, K, C, g.R * g.S
-        )
-        self._backward_data.run(grad, transposed, None, out, workspace[weight.size :])
+        threads.run(_transpose, parts, weight.size, weight.reshape(-1), transposed, K, C, g.R * g.S)
+        self._backward_data.run(grad, transposed, None, out, rest)
+
+    def backward_weight(self, x: Any, grad: Any, out: Any, workspace: Any) -> None:
+        """The gradient by the weight."""
+        self._gradient_in_weight.backward_weight(x, grad, out, workspace)
 
     def backward_bias(self, grad: Any, out: Any) -> None:
         """out[k] = sum of grad over images and places."""
         N, K, OH, OW = self.geometry.output_shape
         threads.run(_sum_channels, K, grad.size, grad.reshape(N, K, OH * OW), out)
+
+    @cached_property
+    def _depthwise(self) -> Depthwise | None:
+        g = self.geometry
+        return Depthwise(g, self.dtype) if g.groups == g.C > 1 else None
+
+    @cached_property
+    def _gradient_in_weight(self) -> Depthwise | WeightGradient:
+        g = self.geometry
+        # A few kernels of one channel fill no registers, where planes do.
+        if g.C == 1 and lanes_of(self.dtype) > g.K:
+            return Depthwise(g, self.dtype)
+        return self._depthwise or WeightGradient(g, self.dtype)
+
+    @cached_property
+    def _transposed(self) -> int:
+        """Elements of workspace for the weight with its channels exchanged, whole cache lines."""
+        return -(-math.prod(self.geometry.weight_shape) // 16) * 16
 
     @cached_property
     def _operands(self) -> tuple[Operand, Operand]:
@@ -89,9 +138,7 @@ def _gathered(outputs: int, window: int, pad: int, dilation: int) -> Sweep:
     return Sweep(outputs, 0, 1, tuple((r, r * dilation - pad) for r in range(window)))
 
 
-def _scattered(
-    length: int, window: int, stride: int, pad: int, dilation: int
-) -> tuple[Sweep, ...]:
+def _scattered(length: int, window: int, stride: int, pad: int, dilation: int) -> tuple[Sweep, ...]:
     """x[i] is seen as r by output (i + pad - r dilation) / stride, if that is an integer.
 
     Which r these are depends on the remainder of i + pad: a sweep for each.
@@ -111,7 +158,7 @@ def _scattered(
 
 @compile_named
 def _transpose(weight, out, K, C, window, first, last, slot):
-    """out[g, c, k] = weight[g, k, c], each of `window` elements; a part is 8 channels of a group."""
+    """out[g, c, k] = weight[g, k, c], each of `window` elements; a part is 8 channels c."""
     blocks = (C + 7) // 8
     for part in range(first, last):
         group = part // blocks * K * C
@@ -129,9 +176,16 @@ def _transpose(weight, out, K, C, window, first, last, slot):
 
 @compile_named
 def _sum_channels(grad, out, first, last, slot):
+    """A part is a channel; in double, in four sums side by side."""
+    N, area = grad.shape[0], grad.shape[2]
     for k in range(first, last):
-        total = 0.0
-        for n in range(grad.shape[0]):
-            for p in range(grad.shape[2]):
-                total += grad[n, k, p]
-        out[k] = total
+        a = b = c = d = 0.0
+        for n in range(N):
+            for p in range(0, area - 3, 4):
+                a += grad[n, k, p]
+                b += grad[n, k, p + 1]
+                c += grad[n, k, p + 2]
+                d += grad[n, k, p + 3]
+            for p in range(area - area % 4, area):
+                a += grad[n, k, p]
+        out[k] = (a + b) + (c + d)

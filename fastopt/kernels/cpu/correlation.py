@@ -42,13 +42,30 @@ __all__ = ["Correlation", "Operand", "Sweep"]
 
 Table = NDArray[np.intp]
 
-# Half of a small second-level cache: the buffer of one group of images, and as much of it as is
+# Part of a second-level cache, in bytes: the buffer of one group of images, and as much of it as is
 # gone through for all channels of the output before going on.
-CACHE = 1 << 20
+CACHE = 3 << 18
 # Into at least so many parts the work is cut, if it can be: enough to occupy threads evenly.
 PARTS = 16
 # Images are taken together, so that vectors are full, up to so many places.
 PLACES = 640
+
+
+def _integers(names: str) -> np.dtype[Any]:
+    return np.dtype([(name, np.intp) for name in names.split()])
+
+
+# What compiled code is told; the sizes of x and y are those of one group of channels.
+LAYOUT = _integers(
+    "images groups together channels height width row_stride column_stride "
+    "direct slot_size size plane image pitch origin "
+    "out_channels out_height out_width chunks chunk weight_step tile_rows tile_vectors passes"
+)
+COPY = _integers("row to_row rows column to_column columns")
+PASS = _integers(
+    "first_tap taps first_vector vectors block apart "
+    "rows row_start row_step columns column_start column_step"
+)
 
 
 class Sweep(NamedTuple):
@@ -107,6 +124,13 @@ def _separate(length: int, stride: int, sweeps: Sweeps) -> _Axis:
     return _Axis(copies, most, 0, 0, {offset: (k, 0) for k, offset in enumerate(offsets)})
 
 
+def _ways(length: int, stride: int, sweeps: Sweeps) -> list[_Axis]:
+    overlapping = _overlapping(length, stride, sweeps)
+    if overlapping.pitch == _most_outputs(sweeps):  # no gaps that the other would save
+        return [overlapping]
+    return [overlapping, _separate(length, stride, sweeps)]
+
+
 def _most_outputs(sweeps: Sweeps) -> int:
     return max(sweep.outputs for sweep in sweeps)
 
@@ -155,11 +179,9 @@ class _Buffer:
         copy = row_copy * len(self.columns.copies) + column_copy
         return copy * self.plane + self.origin + row * self.pitch + column
 
-    def table_of_copies(self) -> Table:
-        return np.array(
-            [(*row, *column) for row in self.rows.copies for column in self.columns.copies],
-            np.intp,
-        ).reshape(-1, 6)
+    def table_of_copies(self) -> NDArray[Any]:
+        copies = itertools.product(self.rows.copies, self.columns.copies)
+        return np.array([(*row, *column) for row, column in copies], COPY)
 
 
 def _grid(images: Table, rows: Table, columns: Table) -> Table:
@@ -179,17 +201,16 @@ def _cover(places: Table, lanes: int) -> list[int]:
 
 def _best_buffer(
     images: int, x: Operand, y: Operand, stride: tuple[int, int], rows: Sweeps, columns: Sweeps,
-    tile: Tile, item: int, direct: bool,
+    tile: Tile, item: int,
 ) -> _Buffer:  # fmt: skip
     """The one that takes the least time: of multiplying, and of copying an element a cycle."""
-    area = max(1, _most_outputs(rows) * _most_outputs(columns))
-    candidates = []
-    for down, across in itertools.product((_overlapping, _separate), repeat=2):
-        axes = down(x.height, stride[0], rows), across(x.width, stride[1], columns)
-        if direct:
-            candidates.append(_Buffer(x.channels, *axes, 1, tile, item, direct))
-        for together in range(1, 1 + max(1, min(images, PLACES // area))):
-            buffer = _Buffer(x.channels, *axes, together, tile, item)
+    most = max(1, PLACES // (_most_outputs(rows) * _most_outputs(columns)))
+    candidates: list[_Buffer] = []
+    for vertical, horizontal in itertools.product(
+        _ways(x.height, stride[0], rows), _ways(x.width, stride[1], columns)
+    ):
+        for together in range(1, 1 + min(images, most)):
+            buffer = _Buffer(x.channels, vertical, horizontal, together, tile, item)
             if not candidates or buffer.size * item <= CACHE:
                 candidates.append(buffer)
 
@@ -248,34 +269,29 @@ class Correlation:
         item = dtype.itemsize
         self._no_bias = np.zeros(groups * y.channels, dtype)
 
-        direct = False
+        buffer = None
         if stride == (1, 1) and _is_identity(rows, x.height) and _is_identity(columns, x.width):
             # Neighbours in a row mean nothing here: all of an image is one row.
             area = x.height * x.width
             x, y = x._replace(height=1, width=area), y._replace(height=1, width=area)
             rows = (rows[0]._replace(outputs=1),)
             columns = (columns[0]._replace(outputs=area),)
-            direct = area >= tile.lanes
-        buffer = _best_buffer(images, x, y, stride, rows, columns, tile, item, direct)
+            if area >= tile.lanes:
+                axes = _overlapping(1, 1, rows), _overlapping(area, 1, columns)
+                buffer = _Buffer(x.channels, *axes, 1, tile, item, direct=True)
+        if buffer is None:
+            buffer = _best_buffer(images, x, y, stride, rows, columns, tile, item)
 
-        groups_of_images = -(-images // buffer.images)
-        last_group = images - (groups_of_images - 1) * buffer.images
         tables = _Tables(tile.lanes)
         passes = []
-        self._work = images * groups * x.channels * x.height * x.width
-        # The same for a last group of fewer images.
+        groups_of_images = -(-images // buffer.images)
+        last_group = images - (groups_of_images - 1) * buffer.images
+        # So many vectors are gone through for all channels of y before going on.
+        tile_size = x.channels * max(1, buffer.copies) * tile.lanes * tile.vectors * item
+        block = max(1, CACHE // tile_size) * tile.vectors
+        # The same again for a last group of fewer images.
         for count in dict.fromkeys((buffer.images, last_group)):
             for down, across in itertools.product(rows, columns):
-                apart = down.step != 1 or across.step != 1
-                places = buffer.places(count, down, across)
-                if apart:  # first to scratch, dense
-                    targets = np.arange(places.size)
-                else:
-                    targets = _grid(
-                        np.arange(count) * (groups * y.channels * y.height * y.width),
-                        (down.start + np.arange(down.outputs)) * y.width,
-                        across.start + np.arange(across.outputs),
-                    ).ravel()
                 first_tap, taps = tables.add_taps(
                     [
                         (
@@ -287,15 +303,24 @@ class Correlation:
                         )
                     ]
                 )
+                places = buffer.places(count, down, across)
+                apart = down.step != 1 or across.step != 1
+                if apart:  # first to scratch, dense
+                    targets = np.arange(places.size)
+                else:
+                    targets = _grid(
+                        np.arange(count) * (groups * y.channels * y.height * y.width),
+                        (down.start + np.arange(down.outputs)) * y.width,
+                        across.start + np.arange(across.outputs),
+                    ).ravel()
                 first, vectors = tables.add_places(places.ravel(), targets, buffer.last_place)
-                # So many vectors are gone through for all channels of y before going on.
-                tiles = CACHE // (x.channels * buffer.copies * tile.lanes * tile.vectors * item)
-                block = vectors if apart else max(1, tiles) * tile.vectors
-                passes.append((first_tap, taps, first, vectors, block, apart, *down[:3], *across[:3]))
-                if count == buffer.images:
-                    products = groups_of_images * groups * y.channels * vectors * taps
-                    self._work += products // 4
-        self._passes = np.array(passes, np.intp)
+                passes.append(
+                    (
+                        first_tap, taps, first, vectors, vectors if apart else block, apart,
+                        *down[:3], *across[:3],
+                    )
+                )  # fmt: skip
+        self._passes = np.array(passes, PASS)
         self._offsets, self._places, self._segments = tables.arrays()
         self._copies = buffer.table_of_copies()
 
@@ -305,17 +330,22 @@ class Correlation:
         chunk = -(-panels // chunks) * tile.rows
         chunks = -(-y.channels // chunk)
         self._parts = groups_of_images * groups * chunks
-        scratch = max((row[6] * row[9] for row in passes if row[5]), default=0)
-        scratch *= buffer.images * tile.rows
+        once = self._passes[: len(rows) * len(columns)]
+        products = groups_of_images * groups * y.channels * np.dot(once["vectors"], once["taps"])
+        self._work = int(products) // 2 + images * groups * x.channels * x.height * x.width
+        outputs = self._passes["rows"] * self._passes["columns"] * self._passes["apart"]
+        scratch = buffer.images * tile.rows * int(outputs.max())
         self._slot_size = -(-(buffer.size + scratch) // 64) * 64
         self._layout = np.array(
             [
-                images, groups, buffer.images, buffer.direct, self._slot_size, buffer.size,
-                x.channels, x.height, x.width, *stride, buffer.plane, buffer.image, buffer.pitch,
-                buffer.origin, y.channels, y.height, y.width, chunks, chunk,
-                x.channels * window[0] * window[1], tile.rows, tile.vectors, len(rows) * len(columns),
+                (
+                    images, groups, buffer.images, x.channels, x.height, x.width, *stride,
+                    buffer.direct, self._slot_size, buffer.size, buffer.plane, buffer.image,
+                    buffer.pitch, buffer.origin, y.channels, y.height, y.width, chunks, chunk,
+                    x.channels * window[0] * window[1], tile.rows, tile.vectors, len(once),
+                )
             ],
-            np.intp,
+            LAYOUT,
         )  # fmt: skip
 
     @property
@@ -367,7 +397,7 @@ class _Tables:
         return first, len(offsets)
 
     def add_places(self, places: Table, targets: Table, last: int) -> tuple[int, int]:
-        """Vectors that cover ascending `places`, and where their lanes go; none begins behind `last`.
+        """Vectors that cover ascending `places`, none beginning behind `last`; where lanes go.
 
         Returns (the first's number, how many).
         """
@@ -406,114 +436,103 @@ class _Tables:
 
 @compile_named
 def _correlate(
-    x, weight, bias, y, work, layout, copies, passes, offsets, places, segments,
-    first, last, slot,
-):  # fmt: skip
+    x, weight, bias, y, work, layout, copies, passes, offsets, places, segments, first, last, slot
+):
     """A part: a group of images, a group of channels, and a chunk of those of y."""
-    images, groups, together = layout[0], layout[1], layout[2]
-    direct, slot_size, size = layout[3], layout[4], layout[5]
-    channels, height, width, down, across = layout[6], layout[7], layout[8], layout[9], layout[10]
-    plane, image, pitch, origin = layout[11], layout[12], layout[13], layout[14]
-    out_channels, out_height, out_width = layout[15], layout[16], layout[17]
-    chunks, chunk, weight_step, tile_rows, tile_vectors, pass_count = (
-        layout[18], layout[19], layout[20], layout[21], layout[22], layout[23]
-    )  # fmt: skip
-    out_area = out_height * out_width
-    begin = slot * slot_size
-    if not direct:
-        work[begin : begin + size] = 0  # what is padding stays so
-    source = x if direct else work
+    plan = layout[0]
+    groups, together, chunks = plan["groups"], plan["together"], plan["chunks"]
+    x_size = plan["channels"] * plan["height"] * plan["width"]
+    out_channels, out_area = plan["out_channels"], plan["out_height"] * plan["out_width"]
+    begin = slot * plan["slot_size"]
+    scratch = begin + plan["size"]
+    work[begin:scratch] = 0  # what is padding stays so
+    source = x if plan["direct"] else work
     held = -1
     for part in range(first, last):
         number = part // chunks
         group = number % groups
         n = number // groups * together
-        count = min(together, images - n)
-        source_at = begin
-        if direct:
-            source_at = number * channels * height * width
-        elif number != held:
+        count = min(together, plan["images"] - n)
+        source_at = number * x_size if plan["direct"] else begin
+        if not plan["direct"] and number != held:
             held = number
             for m in range(count):
-                _fill(
-                    x, ((n + m) * groups + group) * channels * height * width,
-                    channels, height, width, down, across, copies,
-                    work, begin + origin + m * image, plane, pitch,
-                )  # fmt: skip
-        low = part % chunks * chunk
-        high = min(low + chunk, out_channels)
-        row = 0 if count == together else pass_count
-        for row in range(row, row + pass_count):
-            first_tap, taps, start, vectors, block, apart = (
-                passes[row, 0], passes[row, 1], passes[row, 2], passes[row, 3], passes[row, 4],
-                passes[row, 5],
-            )  # fmt: skip
+                x_at = ((n + m) * groups + group) * x_size
+                _fill(x, x_at, work, begin + plan["origin"] + m * plan["image"], plan, copies)
+        low = part % chunks * plan["chunk"]
+        high = min(low + plan["chunk"], out_channels)
+        variant = 0 if count == together else plan["passes"]
+        for index in range(variant, variant + plan["passes"]):
+            this = passes[index]
+            apart = this["apart"]
             target = work if apart else y
-            step = count * passes[row, 6] * passes[row, 9] if apart else out_area
-            for left in range(start, start + vectors, block):
-                right = min(left + block, start + vectors)
+            dense = this["rows"] * this["columns"]
+            step = count * dense if apart else out_area
+            end = this["first_vector"] + this["vectors"]
+            for left in range(this["first_vector"], end, this["block"]):
+                right = min(left + this["block"], end)
                 k = low
                 while k < high:
-                    rows = tile_rows
+                    rows = plan["tile_rows"]
                     while rows > high - k:
                         rows //= 2
                     channel = group * out_channels + k
                     y_at = (n * groups * out_channels + channel) * out_area
-                    target_at = begin + size if apart else y_at
                     vector = left
                     while vector < right:
-                        wide = min(tile_vectors, right - vector)
+                        wide = min(plan["tile_vectors"], right - vector)
                         # Two and two rather than three and one: one waits for its own sums.
-                        if right - vector == tile_vectors + 1 > 3:
+                        if right - vector == plan["tile_vectors"] + 1 > 3:
                             wide -= 1
                         multiply(
-                            rows, wide, taps, offsets, first_tap,
-                            weight, channel * weight_step, weight_step,
+                            rows, wide, this["taps"], offsets, this["first_tap"],
+                            weight, channel * plan["weight_step"], plan["weight_step"],
                             source, source_at, places, vector, segments,
-                            bias, channel, target, target_at, step,
+                            bias, channel, target, scratch if apart else y_at, step,
                         )  # fmt: skip
                         vector += wide
                     if apart:
                         for i in range(rows):
                             for m in range(count):
-                                _scatter(
-                                    work, target_at + i * step + m * (step // count), passes[row],
-                                    y, y_at + (m * groups * out_channels + i) * out_area, out_width,
-                                )  # fmt: skip
+                                at = y_at + (m * groups * out_channels + i) * out_area
+                                dense_at = scratch + i * step + m * dense
+                                _scatter(work, dense_at, y, at, plan["out_width"], this)
                     k += rows
 
 
 @compile_named
-def _fill(x, x_at, channels, height, width, down, across, copies, work, at, plane, pitch):
-    """Copy an image to its place in the buffer, once for each row of `copies`."""
-    for c in range(channels):
+def _fill(x, x_at, work, at, plan, copies):
+    """Copy the channels of an image to their places in the buffer."""
+    width, across = plan["width"], plan["column_stride"]
+    for c in range(plan["channels"]):
         for f in range(len(copies)):
-            source = x_at + (c * height + copies[f, 0]) * width + copies[f, 3]
-            target = at + copies[f, 1] * pitch + copies[f, 4]
-            columns = copies[f, 5]
-            for _ in range(copies[f, 2]):
+            one = copies[f]
+            source = x_at + (c * plan["height"] + one["row"]) * width + one["column"]
+            target = at + one["to_row"] * plan["pitch"] + one["to_column"]
+            for _ in range(one["rows"]):
                 if across == 1:
-                    copy(x, source, work, target, columns)
+                    copy(x, source, work, target, one["columns"])
                 elif across == 2:
-                    gather_second(x, source, work, target, columns)
+                    gather_second(x, source, work, target, one["columns"])
                 else:
-                    for q in range(columns):
+                    for q in range(one["columns"]):
                         work[target + q] = x[source + q * across]
-                source += down * width
-                target += pitch
-            at += plane
+                source += plan["row_stride"] * width
+                target += plan["pitch"]
+            at += plan["plane"]
 
 
 @compile_named
-def _scatter(work, at, sweeps, y, y_at, out_width):
+def _scatter(work, at, y, y_at, out_width, this):
     """Outputs of one channel and image from dense scratch to where they stand apart."""
-    for q in range(sweeps[6]):
-        to = y_at + (sweeps[7] + q * sweeps[8]) * out_width + sweeps[10]
-        if sweeps[11] == 1:
-            copy(work, at, y, to, sweeps[9])
-        elif sweeps[11] == 2:
-            scatter_second(work, at, y, to, sweeps[9])
+    columns, step = this["columns"], this["column_step"]
+    for q in range(this["rows"]):
+        to = y_at + (this["row_start"] + q * this["row_step"]) * out_width + this["column_start"]
+        if step == 1:
+            copy(work, at, y, to, columns)
+        elif step == 2:
+            scatter_second(work, at, y, to, columns)
         else:
-            for p in range(sweeps[9]):
-                y[to + p * sweeps[11]] = work[at + p]
-        at += sweeps[9]
+            for p in range(columns):
+                y[to + p * step] = work[at + p]
+        at += columns

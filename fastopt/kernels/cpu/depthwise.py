@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.core._jit import RULE, compile_named
-from fastopt.kernels.cpu import registers, threads
+from fastopt.kernels.cpu import threads
+from fastopt.kernels.cpu.registers import lanes_of
 from fastopt.kernels.cpu.shifted_planes import (
     PLACES,
     TAPS,
@@ -52,7 +53,7 @@ class Depthwise:
 
     def __init__(self, geometry: ConvGeometry, dtype: Any) -> None:
         self._geometry = g = geometry
-        self._lanes = registers.lanes(dtype)
+        self._lanes = lanes_of(dtype)
         copied = g.N * (g.C * g.H * g.W + g.K * g.OH * g.OW)
         self._work = g.flops // 2 + copied
         self._threads = threads.slots(g.K, self._work)

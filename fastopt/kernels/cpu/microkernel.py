@@ -31,6 +31,9 @@ _intp = ir.IntType(types.intp.bitwidth)
 # it. (The intrinsic `llvm.fma` asks for it everywhere, and calls a function elsewhere.)
 _CONTRACT = ("contract",)
 
+# A call would pass each field of each array.
+_INLINE = {"forceinline": True}
+
 
 class Tile(NamedTuple):
     """What fits in the registers: `rows` times `vectors` sums, each of `lanes` numbers."""
@@ -131,7 +134,7 @@ def scatter_second(source: Any, source_at: int, target: Any, target_at: int, cou
 # --- in compiled code ------------------------------------------------------------------------
 
 
-@overload(multiply, strict=False)
+@overload(multiply, strict=False, jit_options=_INLINE)
 def _compile_multiply(
     rows: Any, vectors: Any, taps: Any, offsets: Any, first_tap: Any, weight: Any, weight_at: Any,
     weight_step: Any, x: Any, x_at: Any, places: Any, place: Any, segments: Any,
@@ -149,21 +152,21 @@ def _compile_multiply(
     return compiled
 
 
-@overload(copy, strict=False)
+@overload(copy, strict=False, jit_options=_INLINE)
 def _compile_copy(source: Any, source_at: Any, target: Any, target_at: Any, count: Any) -> Any:
     return lambda source, source_at, target, target_at, count: _copy(
         source, source_at, target, target_at, count
     )
 
 
-@overload(gather_second, strict=False)
+@overload(gather_second, strict=False, jit_options=_INLINE)
 def _compile_gather(source: Any, source_at: Any, target: Any, target_at: Any, count: Any) -> Any:
     return lambda source, source_at, target, target_at, count: _gather_second(
         source, source_at, target, target_at, count
     )
 
 
-@overload(scatter_second, strict=False)
+@overload(scatter_second, strict=False, jit_options=_INLINE)
 def _compile_scatter(source: Any, source_at: Any, target: Any, target_at: Any, count: Any) -> Any:
     return lambda source, source_at, target, target_at, count: _scatter_second(
         source, source_at, target, target_at, count
@@ -329,9 +332,7 @@ _gather_second = _copying("_gather_second", 2, 1)
 _scatter_second = _copying("_scatter_second", 1, 2)
 
 
-def _copy_function(
-    module: Any, number: Any, lanes: int, source_step: int, target_step: int
-) -> Any:
+def _copy_function(module: Any, number: Any, lanes: int, source_step: int, target_step: int) -> Any:
     """The LLVM function of `copy` and its kind: whole vectors, and a last one under a mask.
 
     For rows of an image, which are too short for `memcpy`.
@@ -383,7 +384,7 @@ class _Memory:
         ]
         if step == 1:
             return pieces[0]
-        return self._shuffle(*pieces, [2 * k for k in range(self.lanes)])
+        return self._shuffle(pieces[0], pieces[1], [2 * k for k in range(self.lanes)])
 
     def store(self, value: Any, base: Any, index: Any, step: int, count: Any = None) -> None:
         if step == 1 and count is None:

@@ -19,14 +19,14 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
-from fastopt.kernels.cpu import registers
+from fastopt.kernels.cpu.registers import COUNT, WIDTH, lanes_of
 
 __all__ = ["FEW_ROWS", "ROWS", "VECTORS", "add_products", "transpose"]
 
 # A tile: rows by registers, so that the sums, a panel's lanes and one factor fit. A tile of few
 # rows takes what is left over.
 VECTORS = 2
-ROWS = 12 if registers.COUNT == 32 else 4
+ROWS = 12 if COUNT == 32 else 4
 FEW_ROWS = 4
 
 _int32 = ir.IntType(32)
@@ -64,7 +64,7 @@ def add_products(
     is added to the tile at ``sums[sums_at]``, or written there if `fresh`; a row of that is
     VECTORS registers. All arrays are flat. `rows` is ROWS or FEW_ROWS, `vectors` 1 to VECTORS.
     """
-    lanes = registers.lanes(right.dtype)
+    lanes = lanes_of(right.dtype)
     width = vectors * lanes
     total = np.zeros((rows, width), right.dtype)
     for place in range(lines * columns):
@@ -79,7 +79,8 @@ def add_products(
 def transpose(
     source: Any,
     source_at: int,
-    source_step: int,
+    starts: Any,
+    row: int,
     target: Any,
     target_at: int,
     target_step: int,
@@ -89,14 +90,14 @@ def transpose(
 ) -> None:
     """Transpose a square as wide as a register.
 
-    Its rows are `source_step` apart, and become columns: row `column` of the result is at
-    ``target[target_at]``, the others follow `target_step` apart, and `jump` more whenever `columns`
-    of them are complete. Both arrays are flat.
+    Its rows begin at ``source[source_at + starts[row]]`` and the following starts. They become
+    columns: row `column` of the result is at ``target[target_at]``, the others follow `target_step`
+    apart, and `jump` more whenever `columns` of them are complete. All arrays are flat.
     """
-    lanes = registers.lanes(source.dtype)
+    lanes = lanes_of(source.dtype)
+    places = source_at + starts[row : row + lanes]
     for lane in range(lanes):
-        values = source[source_at + lane :][: source_step * (lanes - 1) + 1 : source_step]
-        target[target_at : target_at + lanes] = values
+        target[target_at : target_at + lanes] = source[places + lane]
         target_at += target_step
         column += 1
         if column == columns:
@@ -126,14 +127,14 @@ def _compile_add_products(
 
 @overload(transpose, strict=False)
 def _compile_transpose(
-    source: Any, source_at: Any, source_step: Any, target: Any, target_at: Any, target_step: Any,
-    column: Any, columns: Any, jump: Any,
+    source: Any, source_at: Any, starts: Any, row: Any, target: Any, target_at: Any,
+    target_step: Any, column: Any, columns: Any, jump: Any,
 ) -> Any:  # fmt: skip
     def compiled(
-        source, source_at, source_step, target, target_at, target_step, column, columns, jump
+        source, source_at, starts, row, target, target_at, target_step, column, columns, jump
     ):
         _transpose(
-            source, source_at, source_step, target, target_at, target_step, column, columns, jump
+            source, source_at, starts, row, target, target_at, target_step, column, columns, jump
         )
 
     return compiled
@@ -193,7 +194,7 @@ def _add_products(
 def _sums_of_products(module: Any, number: Any, rows: int, vectors: int) -> Any:
     """The LLVM function that does what `add_products` says for one size of tile."""
     align = _number_size(number)
-    lanes = registers.WIDTH // align
+    lanes = WIDTH // align
     vector, pointer = ir.VectorType(number, lanes), number.as_pointer()
     name = f"fastopt_outer_products_{number.intrinsic_name}_{rows}_{vectors}"
     if name in module.globals:
@@ -256,7 +257,7 @@ def _sums_of_products(module: Any, number: Any, rows: int, vectors: int) -> Any:
 
 @intrinsic
 def _transpose(
-    typing: Any, source: Any, source_at: Any, source_step: Any, target: Any, target_at: Any,
+    typing: Any, source: Any, source_at: Any, starts: Any, row: Any, target: Any, target_at: Any,
     target_step: Any, column: Any, columns: Any, jump: Any,
 ) -> Any:  # fmt: skip
     n = types.intp
@@ -265,33 +266,34 @@ def _transpose(
         number = context.get_value_type(source.dtype)
         given = [
             _from(context, builder, source, args[0], args[1]),
-            args[2],
-            _from(context, builder, target, args[3], args[4]),
-            *args[5:],
+            _from(context, builder, starts, args[2], args[3]),
+            _from(context, builder, target, args[4], args[5]),
+            *args[6:],
         ]
         builder.call(_transposition(builder.module, number), given)
         return context.get_dummy_value()
 
-    return types.none(source, n, n, target, n, n, n, n, n), generate
+    return types.none(source, n, starts, n, target, n, n, n, n, n), generate
 
 
 def _transposition(module: Any, number: Any) -> Any:
     """The LLVM function that does what `transpose` says."""
     align = _number_size(number)
-    lanes = registers.WIDTH // align
+    lanes = WIDTH // align
     vector, pointer = ir.VectorType(number, lanes), number.as_pointer()
     name = f"fastopt_transpose_{number.intrinsic_name}"
     if name in module.globals:
         return module.globals[name]
-    arguments = [pointer, _intp, pointer, _intp, _intp, _intp, _intp]
+    arguments = [pointer, _intp.as_pointer(), pointer, _intp, _intp, _intp, _intp]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    source, source_step, target, target_step, column, columns, jump = function.args
+    source, starts, target, target_step, column, columns, jump = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     rows = []
     for lane in range(lanes):
-        address = builder.gep(source, [_times(builder, source_step, lane)])
+        start = builder.load(builder.gep(starts, [ir.Constant(_intp, lane)]))
+        address = builder.gep(source, [start])
         address = builder.bitcast(address, vector.as_pointer())
         rows.append(builder.load(address, align=align))
     # Squares of side 2 `half` swap their off-diagonal quarters, for `half` = 1, 2, 4, ...

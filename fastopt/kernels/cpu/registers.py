@@ -1,7 +1,8 @@
 """The vector registers of the processor that Numba compiles for.
 
 Read from the features that Numba hands to LLVM, so that ``NUMBA_CPU_NAME`` and
-``NUMBA_CPU_FEATURES`` change what is compiled as they should. Knows no kernel.
+``NUMBA_CPU_FEATURES`` change what is compiled as they should. Knows no kernel. Import `lanes_of` by
+its name: what is compiled is then compiled again when this file changes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba.core.registry import cpu_target
 
-__all__ = ["COUNT", "WIDTH", "lanes"]
+__all__ = ["COUNT", "WIDTH", "lanes_of"]
 
 
 def _widest() -> tuple[int, int]:
@@ -21,7 +22,7 @@ def _widest() -> tuple[int, int]:
     has = {name[1:]: name[0] == "+" for name in features.split(",") if name}
     if has.get("avx512f", False):
         return 64, 32
-    if has.get("avx", False):
+    if has.get("avx", False) or has.get("avx2", False):
         return 32, 16
     return 16, 32 if triple.startswith(("aarch64", "arm64")) else 16
 
@@ -29,6 +30,6 @@ def _widest() -> tuple[int, int]:
 WIDTH, COUNT = _widest()
 
 
-def lanes(dtype: Any) -> int:
+def lanes_of(dtype: Any) -> int:
     """How many numbers of a dtype a register holds."""
     return WIDTH // int(np.dtype(dtype).itemsize)

@@ -24,7 +24,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
-from fastopt.kernels.cpu import registers
+from fastopt.kernels.cpu.registers import WIDTH, lanes_of
 
 __all__ = [
     "PLACES",
@@ -70,7 +70,7 @@ def weighted_sums(
     ``weight[weight_at + t[0]] source[source_at + p[0] + t[1] + l]``, in this order, and goes to
     ``target[target_at + p[1] + l]``. All arrays but the tables are flat.
     """
-    lanes = np.arange(registers.lanes(source.dtype))
+    lanes = np.arange(lanes_of(source.dtype))
     for from_, to, count in places[first_place : first_place + PLACES]:
         total = np.full(len(lanes), start, source.dtype)
         for factor, shift in taps[:used]:
@@ -95,7 +95,7 @@ def add_dot_products(
     ``other[other_at + p[1] + l] source[source_at + p[0] + shift + l]`` over the places p in which
     it counts.
     """
-    lanes = registers.lanes(source.dtype)
+    lanes = lanes_of(source.dtype)
     for t, (_, shift) in enumerate(taps[first_tap : first_tap + TAPS]):
         total = np.zeros(lanes, source.dtype)
         for from_, to, count in places:
@@ -216,7 +216,7 @@ class _Vectors:
 
     def __init__(self, module: Any, number: Any) -> None:
         self.align = int(number.get_abi_size(cpu_target.target_context.target_data))
-        self.lanes = registers.WIDTH // self.align
+        self.lanes = WIDTH // self.align
         self.type = ir.VectorType(number, self.lanes)
         self.zero = ir.Constant(self.type, [0.0] * self.lanes)
         self._chosen = ir.VectorType(ir.IntType(1), self.lanes)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.core._jit import RULE, compile_named
-from fastopt.kernels.cpu import registers, threads
+from fastopt.kernels.cpu import threads
 from fastopt.kernels.cpu.outer_products import (
     FEW_ROWS,
     ROWS,
@@ -31,6 +31,7 @@ from fastopt.kernels.cpu.outer_products import (
     add_products,
     transpose,
 )
+from fastopt.kernels.cpu.registers import lanes_of
 from fastopt.kernels.geometry import ConvGeometry
 
 __all__ = ["WeightGradient"]
@@ -39,8 +40,6 @@ __all__ = ["WeightGradient"]
 _BLOCK = 160
 # Bytes that a thread packs at a time: what the second-level cache holds.
 _PACKED_BYTES = 2**19
-# Collecting a sum, mostly from and to other lines of the cache, takes the time of some products.
-_COLLECTING = 8
 
 
 class WeightGradient:
@@ -55,12 +54,12 @@ class WeightGradient:
     Attributes
     ----------
     workspace : int
-        How many elements `run` needs.
+        How many elements `backward_weight` needs.
     """
 
     def __init__(self, geometry: ConvGeometry, dtype: Any) -> None:
         g = geometry
-        channels, kernels, lanes = g.C // g.groups, g.K // g.groups, registers.lanes(dtype)
+        channels, kernels, lanes = g.C // g.groups, g.K // g.groups, lanes_of(dtype)
         top, left = g.padding[0][0], g.padding[1][0]
         (stride, step), dilation = g.stride, g.dilation
         columns = max((g.OW - 1) * step + (g.S - 1) * dilation[1] + 1, left + g.W)
@@ -84,7 +83,7 @@ class WeightGradient:
         for r in range(g.R):
             for s in range(0, g.S, taps):
                 start = (r * dilation[0] * columns + s * dilation[1]) * channels
-                for row, rows in _cut(taps * channels):
+                for row, rows in _cut(taps * channels, min(slabs, VECTORS)):
                     for i in range(row, min(row + rows, taps * channels)):
                         place = (len(tiles) * ROWS + i - row) * VECTORS * lanes
                         sources[i % channels, r, s + i // channels] = place
@@ -92,6 +91,9 @@ class WeightGradient:
         self._tiles = np.array(tiles, np.int64)
         self._sources = sources.reshape(-1)
         self._parts = g.groups * -(-slabs // VECTORS) * len(tiles)
+        # Where as many planes of x, and of grad, begin as a register has lanes.
+        planes = np.arange(lanes) * np.array([[g.H * g.W], [g.OH * g.OW]])
+        self._planes = planes.reshape(-1)
 
         # Rows behind the last channel are read, and not used.
         grad_at = _round_up(images * lines * columns * channels + ROWS, lanes)
@@ -107,7 +109,7 @@ class WeightGradient:
         self._geometry = g
         self._lanes = lanes
 
-    def run(self, x: Any, grad: Any, out: Any, workspace: Any) -> None:
+    def backward_weight(self, x: Any, grad: Any, out: Any, workspace: Any) -> None:
         """Fill `out` with the gradient in the weight.
 
         Parameters
@@ -123,24 +125,24 @@ class WeightGradient:
         workspace = workspace[-workspace.ctypes.data // out.itemsize % self._lanes :]
         threads.run(
             *(_multiply, self._parts, g.flops // 2, x.reshape(-1), grad.reshape(-1), g.groups),
-            *(tiles, self._starts, sizes, workspace),
+            *(self._planes, tiles, self._starts, sizes, workspace),
             limit=self._threads,
         )
         parts = g.groups * -(-g.K // g.groups // self._lanes)
-        work = _COLLECTING * out.size
-        threads.run(_collect, parts, work, self._sources, len(tiles), sizes, workspace, out)
+        threads.run(_collect, parts, out.size, self._sources, len(tiles), sizes, workspace, out)
 
 
 def _round_up(size: int, unit: int) -> int:
     return -(-size // unit) * unit
 
 
-def _cut(length: int) -> list[tuple[int, int]]:
+def _cut(length: int, vectors: int) -> list[tuple[int, int]]:
     """A run cut into tiles: first row and number of rows of each; the last may hang over."""
     cuts, first = [], 0
     while first < length:
-        # Two small tiles are as fast as one large one that is not full.
-        rows = ROWS if length - first > 2 * FEW_ROWS else FEW_ROWS
+        # Two small tiles are as fast as a large one that is not full, if there are sums enough in
+        # one to hide the time that an addition takes.
+        rows = ROWS if length - first > vectors * FEW_ROWS else FEW_ROWS
         cuts.append((first, rows))
         first += rows
     return cuts
@@ -148,8 +150,8 @@ def _cut(length: int) -> list[tuple[int, int]]:
 
 @compile_named
 def _multiply(
-    x: Any, grad: Any, groups: int, tiles: Any, starts: Any, sizes: Any, workspace: Any, first: int,
-    last: int, slot: int,
+    x: Any, grad: Any, groups: int, planes: Any, tiles: Any, starts: Any, sizes: Any,
+    workspace: Any, first: int, last: int, slot: int,
 ) -> None:  # fmt: skip
     """Sum the products. A part is a tile."""
     (
@@ -174,16 +176,16 @@ def _multiply(
                     packed_group = group
                     for i in range(count):
                         _pack_lines(
-                            x, ((image + i) * groups + group) * channels * height * width, height,
-                            width, channels, lanes, top_line * stride - top, lines, left, columns,
-                            workspace, x_at + i * lines * columns * channels,
+                            x, ((image + i) * groups + group) * channels * height * width, planes,
+                            height, width, channels, lanes, top_line * stride - top, lines, left,
+                            columns, workspace, x_at + i * lines * columns * channels,
                         )  # fmt: skip
                 vectors = min(VECTORS, slabs - slab)
                 for i in range(count):
                     _pack_panel(
                         grad, ((image + i) * groups + group) * kernels * out_height * out_width,
-                        kernels, out_height * out_width, top_line * out_width, size * out_width,
-                        slab, vectors, lanes, workspace,
+                        planes, kernels, out_height * out_width, top_line * out_width,
+                        size * out_width, slab, vectors, lanes, workspace,
                         panel_at + i * size * out_width * vectors * lanes,
                     )  # fmt: skip
                 for line in range(0, count * size, block):
@@ -201,8 +203,8 @@ def _multiply(
 
 @RULE
 def _pack_lines(
-    x: Any, source: int, height: int, width: int, channels: int, lanes: int, first: int, lines: int,
-    left: int, columns: int, workspace: Any, target: int,
+    x: Any, source: int, planes: Any, height: int, width: int, channels: int, lanes: int,
+    first: int, lines: int, left: int, columns: int, workspace: Any, target: int,
 ) -> None:  # fmt: skip
     """Pack `lines` lines of one group of one image, with zeros around it."""
     begin, end = min(max(first, 0), height), max(min(first + lines, height), 0)
@@ -215,15 +217,15 @@ def _pack_lines(
         stop = at + (columns - width) * channels
     workspace[at : target + lines * columns * channels] = 0
     _pack_channels(
-        x, source + begin * width, height * width, max(0, end - begin) * width, channels, lanes,
+        x, source + begin * width, planes, 0, max(0, end - begin) * width, channels, lanes,
         workspace, inside, channels, width, (columns - width) * channels,
     )  # fmt: skip
 
 
 @RULE
 def _pack_panel(
-    grad: Any, source: int, kernels: int, pixels: int, first: int, count: int, first_slab: int,
-    vectors: int, lanes: int, workspace: Any, target: int,
+    grad: Any, source: int, planes: Any, kernels: int, pixels: int, first: int, count: int,
+    first_slab: int, vectors: int, lanes: int, workspace: Any, target: int,
 ) -> None:  # fmt: skip
     """Pack `vectors` slabs of `count` pixels of one group of one image."""
     if kernels < lanes:
@@ -231,21 +233,22 @@ def _pack_panel(
     for slab in range(vectors):
         kernel = max(0, min((first_slab + slab) * lanes, kernels - lanes))
         _pack_channels(
-            grad, source + kernel * pixels + first, pixels, count, min(kernels, lanes), lanes,
-            workspace, target + slab * lanes, vectors * lanes, count, 0,
+            grad, source + kernel * pixels + first, planes, lanes, count, min(kernels, lanes),
+            lanes, workspace, target + slab * lanes, vectors * lanes, count, 0,
         )  # fmt: skip
 
 
 @RULE
 def _pack_channels(
-    source: Any, source_at: int, source_step: int, pixels: int, channels: int, lanes: int,
+    source: Any, source_at: int, planes: Any, plane: int, pixels: int, channels: int, lanes: int,
     target: Any, target_at: int, target_step: int, columns: int, jump: int,
 ) -> None:  # fmt: skip
     """Lay the channels of each pixel side by side.
 
-    In `source` a channel is `source_step` from the next; in `target` a pixel is `target_step` from
-    the next, and `jump` more at the end of a line of `columns`.
+    In `source` channels begin where `planes` says, from entry `plane` on; in `target` a pixel is
+    `target_step` from the next, and `jump` more at the end of a line of `columns`.
     """
+    source_step = planes[plane + 1]
     if channels < lanes or pixels < lanes:
         for channel in range(channels):
             at = target_at + channel
@@ -262,7 +265,7 @@ def _pack_channels(
             pixel = min(start, pixels - lanes)
             line = pixel // columns
             transpose(
-                source, source_at + channel * source_step + pixel, source_step, target,
+                source, source_at + channel * source_step + pixel, planes, plane, target,
                 target_at + channel + pixel * target_step + line * jump, target_step,
                 pixel - line * columns, columns, jump,
             )  # fmt: skip
@@ -275,13 +278,21 @@ def _collect(
     """Write the sums to where the weight has them. A part is a slab."""
     kernels, lanes, slabs, sums_at = sizes[4], sizes[7], sizes[8], sizes[-1]
     panels = (slabs + VECTORS - 1) // VECTORS
+    length = len(sources)
     for part in range(first, last):
         group, slab = part // slabs, part % slabs
         panel = group * panels + slab // VECTORS
         base = sums_at + (panel * tiles * ROWS * VECTORS + slab % VECTORS) * lanes
         start = max(0, min(slab * lanes, kernels - lanes))
         known = slab * lanes - start  # of the slab before
-        for j in range(len(sources)):
+        target = (group * kernels + start) * length
+        if known == 0 and kernels >= lanes and length >= lanes:
+            for j in range(0, length, lanes):
+                place = min(j, length - lanes)
+                transpose(
+                    workspace, base, sources, place, out, target + place, length, 0, lanes + 1, 0
+                )
+        else:
             for lane in range(known, min(lanes, kernels)):
-                kernel = group * kernels + start + lane
-                out[kernel * len(sources) + j] = workspace[base + sources[j] + lane]
+                for j in range(length):
+                    out[target + lane * length + j] = workspace[base + sources[j] + lane]
