@@ -10,13 +10,15 @@ from fastopt import kernels
 from fastopt.kernels import reference
 
 DTYPES = (np.float32, np.float64)
-# One number a row and more; channels and lengths around what is loaded at a time, and N = 1.
+# One number a row and more; channels and lengths around what is loaded at a time, more columns than
+# one part has, and N = 1.
 SHAPES = (
     (2, 3),
-    (5, 300),
+    (5, 1030),
     (9, 16),
     (7, 257),
     (3, 33, 1),
+    (3, 70, 17),
     (1, 5, 7),
     (2, 2, 16),
     (1, 2, 129),
@@ -188,7 +190,7 @@ def test_nan_stays_in_its_channel_and_is_seen(shape):
     assert np.isfinite(np.delete(out, 2, axis=1)).all()
 
 
-@pytest.mark.parametrize("shape", [(600, 700), (16, 32, 33, 33), (300, 450, 2, 2)])
+@pytest.mark.parametrize("shape", [(300, 1700), (16, 32, 33, 33), (300, 450, 2, 2)])
 @pytest.mark.parametrize("training", [True, False])
 def test_no_bit_depends_on_the_number_of_threads(training, shape):
     x, grad, weight, bias, *running = problem(shape, np.float32)

@@ -1,9 +1,9 @@
 """Batch normalization of x (N, C, L), forth and back, with a ReLU behind it if wanted.
 
 Statistics are float64 sums of differences: from the mean of the first image forth, from the mean
-back, so that nothing cancels however far from zero the numbers are. With L = 1 rows are read as
-they lie, many channels side by side; otherwise a part is a channel, whose numbers are still in the
-second-level cache when they are read again.
+back, so that nothing cancels however far from zero the numbers are. Where L is small rows are read
+as they lie, many channels side by side; otherwise a part is a channel, whose numbers are still in
+the second-level cache when they are read again.
 
 The ReLU is no pass of its own and saves nothing: backward computes its argument once more from x,
 with the same roundings. `weight` and `bias` may be None, for 1 and 0, and so may their gradients.
@@ -39,9 +39,12 @@ from fastopt.kernels.cpu import threads
 
 __all__ = ["backward", "backward_inference", "forward", "inference", "update_running"]
 
-# Channels of a part where L = 1: a row of them is 1 KiB or more, which come at full speed, and
-# their sums stay in the first-level cache.
-BLOCK = 256
+# From this L on a part is a channel. Below, its pieces are short and often a power of two apart, so
+# that few fit into a cache at once.
+LONG = 32
+# Columns of a part below: as long a row comes at full speed, and what is kept for each column is
+# still in the first-level cache for the next row.
+BLOCK = 1024
 
 
 def forward(x: Any, weight: Any, bias: Any, eps: float, relu: bool, out: Any, saved: Any) -> None:
@@ -58,7 +61,7 @@ def forward(x: Any, weight: Any, bias: Any, eps: float, relu: bool, out: Any, sa
     saved : (2, C) array of float64
         Becomes mean and biased variance of each channel.
     """
-    kernel, parts = _cut(x, _forward_rows, _forward)
+    kernel, parts = _cut(x, _forward_columns, _forward)
     threads.run(kernel, parts, 3 * x.size, x, weight, bias, eps, relu, out, saved)
 
 
@@ -74,7 +77,7 @@ def inference(
 ) -> None:
     """Normalize with given statistics, (C,) each; else as `forward`."""
     N, C, L = x.shape
-    parts = N if L == 1 else N * C
+    parts = N if L < LONG else N * C
     threads.run(
         _inference, parts, 2 * x.size, x, weight, bias, running_mean, running_var, eps, relu, out
     )
@@ -104,7 +107,7 @@ def backward(
         What `forward` left there.
     grad_weight, grad_bias : (C,) array or None
     """
-    kernel, parts = _cut(x, _backward_rows, _backward)
+    kernel, parts = _cut(x, _backward_columns, _backward)
     threads.run(
         kernel,
         parts,
@@ -138,7 +141,7 @@ def backward_inference(
     grad_bias: Any,
 ) -> None:
     """As `backward`, for `inference`, whose statistics do not depend on x."""
-    kernel, parts = _cut(x, _backward_rows, _backward)
+    kernel, parts = _cut(x, _backward_columns, _backward)
     threads.run(
         kernel,
         parts,
@@ -176,10 +179,16 @@ def update_running(
     _update_running(saved, count, momentum, running_mean, running_var)
 
 
-def _cut(x: Any, by_rows: Any, by_channels: Any) -> Any:
+def _cut(x: Any, by_columns: Any, by_channels: Any) -> Any:
     """The kernel for this shape, and the number of its parts."""
     _, C, L = x.shape
-    return (by_rows, -(-C // BLOCK)) if L == 1 else (by_channels, C)
+    return (by_columns, -(-C // _channels(L))) if L < LONG else (by_channels, C)
+
+
+@RULE
+def _channels(L: int) -> int:
+    """How many channels a part has where L is not long."""
+    return max(1, BLOCK // L)
 
 
 @compile_named
@@ -435,82 +444,114 @@ def _backward(
                 _scale_gradient(grads, rows, r, centre, scale, shift, relu, outs)
 
 
-# --- a part is a block of channels, of which each row has one number -------------------------
+# --- a part is a block of channels, whose columns are read row by row ------------------------
+#
+# A row is an example, in which a channel is L columns. Sums are kept for each column, and those of
+# a channel added up in the end.
 
 
 @RULE
-def _affine_block(
-    weight: Any, bias: Any, mean: Any, var: Any, eps: float, begin: int, end: int, factors: Any
+def _affine_columns(
+    weight: Any,
+    bias: Any,
+    mean: Any,
+    var: Any,
+    eps: float,
+    first: int,
+    last: int,
+    L: int,
+    factors: Any,
 ) -> None:
-    """`_affine` of channels begin to end - 1, to the columns of `factors`."""
-    for c in range(begin, end):
-        j = c - begin
-        factors[0, j], factors[1, j], factors[2, j] = _affine(
+    """`_affine` of channels first to last - 1, for each of their columns."""
+    for c in range(first, last):
+        centre, scale, shift = _affine(
             weight, bias, c, np.float64(mean[c]), np.float64(var[c]), eps, factors.dtype
         )
+        for j in range((c - first) * L, (c - first + 1) * L):
+            factors[0, j], factors[1, j], factors[2, j] = centre, scale, shift
 
 
 @RULE
-def _normalize_block(
+def _normalize_columns(
     rows: Any, n: int, factors: Any, begin: int, end: int, relu: bool, out: Any
 ) -> None:
-    """Channels begin to end - 1 of one row."""
+    """Columns begin to end - 1 of one row; the first has the first factors."""
     step = lanes_of(rows)
     whole = end - (end - begin) % step
     zero = rows.dtype.type(0)
-    for c in range(begin, whole, step):
-        j = c - begin
-        d = subtract(load(rows, n, c), load(factors, 0, j))
+    for i in range(begin, whole, step):
+        j = i - begin
+        d = subtract(load(rows, n, i), load(factors, 0, j))
         y = add(multiply(d, load(factors, 1, j)), load(factors, 2, j))
-        store(out, n, c, gated(y, y) if relu else y)
-    for c in range(whole, end):
-        j = c - begin
-        z = (rows[n, c] - factors[0, j]) * factors[1, j] + factors[2, j]
-        out[n, c] = zero if relu and z <= zero else z
+        store(out, n, i, gated(y, y) if relu else y)
+    for i in range(whole, end):
+        j = i - begin
+        z = (rows[n, i] - factors[0, j]) * factors[1, j] + factors[2, j]
+        out[n, i] = zero if relu and z <= zero else z
 
 
 @RULE
-def _add_rows(rows: Any, n: int, count: int, begin: int, whole: int, saved: Any) -> None:
-    """Add `count` rows' differences from the first row, and their squares, to `saved`."""
-    for c in range(begin, whole, lanes_of(rows)):
-        pivots = widened(load(rows, 0, c))
-        sums, squares = load_beside(pivots, saved, 0, c), load_beside(pivots, saved, 1, c)
+def _add_rows(
+    rows: Any, n: int, count: int, begin: int, whole: int, pivots: Any, sums: Any
+) -> None:
+    """Add `count` rows' differences from the pivots, and their squares, to the rows of `sums`."""
+    for i in range(begin, whole, lanes_of(rows)):
+        j = i - begin
+        pivot = load_beside(sums_for(rows), pivots, 0, j)
+        total_, squares = load_beside(pivot, sums, 0, j), load_beside(pivot, sums, 1, j)
         for k in range(count):
-            d = subtract(widened(load(rows, n + k, c)), pivots)
-            sums = add(sums, d)
+            d = subtract(widened(load(rows, n + k, i)), pivot)
+            total_ = add(total_, d)
             squares = add_product(squares, d, d)
-        store(saved, 0, c, sums)
-        store(saved, 1, c, squares)
+        store(sums, 0, j, total_)
+        store(sums, 1, j, squares)
 
 
 @RULE
-def _statistics_block(rows: Any, begin: int, end: int, saved: Any) -> None:
-    """Mean and biased variance of channels begin to end - 1.
+def _statistics_columns(
+    rows: Any, first: int, last: int, L: int, pivots: Any, sums: Any, saved: Any
+) -> None:
+    """Mean and biased variance of channels first to last - 1.
 
     Four rows go together: sums are loaded and stored once for all.
     """
-    N = rows.shape[0]
+    N, begin, end = rows.shape[0], first * L, last * L
     whole, fours = end - (end - begin) % lanes_of(rows), N - N % 4
-    for c in range(begin, end):
-        saved[0, c], saved[1, c] = 0.0, 0.0
+    for c in range(first, last):
+        pivot = 0.0
+        for i in range(c * L, (c + 1) * L):
+            pivot += rows[0, i]
+        for j in range((c - first) * L, (c - first + 1) * L):
+            pivots[0, j] = pivot / L
+    sums[:] = 0.0
     for n in range(0, fours, 4):
-        _add_rows(rows, n, 4, begin, whole, saved)
+        _add_rows(rows, n, 4, begin, whole, pivots, sums)
     for n in range(fours, N):
-        _add_rows(rows, n, 1, begin, whole, saved)
+        _add_rows(rows, n, 1, begin, whole, pivots, sums)
     for n in range(N):
-        for c in range(whole, end):
-            d = np.float64(rows[n, c]) - np.float64(rows[0, c])
-            saved[0, c] += d
-            saved[1, c] += d * d
-    for c in range(begin, end):
-        offset = saved[0, c] / N
-        var = saved[1, c] / N - offset * offset
-        saved[0, c] = np.float64(rows[0, c]) + offset
+        for i in range(whole, end):
+            d = np.float64(rows[n, i]) - pivots[0, i - begin]
+            sums[0, i - begin] += d
+            sums[1, i - begin] += d * d
+    for c in range(first, last):
+        offset, square = _channel_sums(sums, (c - first) * L, L)
+        offset, square = offset / (N * L), square / (N * L)
+        var = square - offset * offset
+        saved[0, c] = pivots[0, (c - first) * L] + offset
         saved[1, c] = 0.0 if var < 0.0 else var
 
 
+@RULE
+def _channel_sums(sums: Any, j: int, L: int) -> Any:
+    upper, lower = 0.0, 0.0
+    for k in range(j, j + L):
+        upper += sums[0, k]
+        lower += sums[1, k]
+    return upper, lower
+
+
 @compile_named
-def _forward_rows(
+def _forward_columns(
     x: Any,
     weight: Any,
     bias: Any,
@@ -518,19 +559,20 @@ def _forward_rows(
     relu: bool,
     out: Any,
     saved: Any,
-    first: int,
-    last: int,
+    begin: int,
+    end: int,
     slot: int,
 ) -> None:
-    N, C, _ = x.shape
-    rows, outs = x.reshape(N, C), out.reshape(N, C)
-    factors = np.empty((3, BLOCK), x.dtype)
-    for part in range(first, last):
-        begin, end = part * BLOCK, min(C, (part + 1) * BLOCK)
-        _statistics_block(rows, begin, end, saved)
-        _affine_block(weight, bias, saved[0], saved[1], eps, begin, end, factors)
+    N, C, L = x.shape
+    rows, outs, block = x.reshape(N, C * L), out.reshape(N, C * L), _channels(L)
+    factors, sums = np.empty((3, block * L), x.dtype), np.empty((2, block * L))
+    pivots = np.empty((1, block * L))
+    for part in range(begin, end):
+        first, last = part * block, min(C, (part + 1) * block)
+        _statistics_columns(rows, first, last, L, pivots, sums, saved)
+        _affine_columns(weight, bias, saved[0], saved[1], eps, first, last, L, factors)
         for n in range(N):
-            _normalize_block(rows, n, factors, begin, end, relu, outs)
+            _normalize_columns(rows, n, factors, first * L, last * L, relu, outs)
 
 
 @compile_named
@@ -547,14 +589,15 @@ def _inference(
     last: int,
     slot: int,
 ) -> None:
-    """Parts are rows in the order of memory, whatever L is."""
+    """Parts are rows in the order of memory, however they are cut."""
     N, C, L = x.shape
-    factors = np.empty((3, C), x.dtype)
-    _affine_block(weight, bias, running_mean, running_var, eps, 0, C, factors)
-    if L == 1:
-        rows, outs = x.reshape(N, C), out.reshape(N, C)
+    width = L if L < LONG else 1
+    factors = np.empty((3, C * width), x.dtype)
+    _affine_columns(weight, bias, running_mean, running_var, eps, 0, C, width, factors)
+    if L < LONG:
+        rows, outs = x.reshape(N, C * L), out.reshape(N, C * L)
         for n in range(first, last):
-            _normalize_block(rows, n, factors, 0, C, relu, outs)
+            _normalize_columns(rows, n, factors, 0, C * L, relu, outs)
     else:
         rows, outs = x.reshape(N * C, L), out.reshape(N * C, L)
         for r in range(first, last):
@@ -575,12 +618,12 @@ def _add_gradients(
     sums: Any,
 ) -> None:
     """Add `count` rows of grad, and of grad (x - centre), to the rows of `sums`."""
-    for c in range(begin, whole, lanes_of(rows)):
-        j = c - begin
+    for i in range(begin, whole, lanes_of(rows)):
+        j = i - begin
         centres, scales, shifts = load(factors, 0, j), load(factors, 1, j), load(factors, 2, j)
         total_, products = load_beside(centres, sums, 0, j), load_beside(centres, sums, 1, j)
         for k in range(count):
-            g, d = load(grads, n + k, c), subtract(load(rows, n + k, c), centres)
+            g, d = load(grads, n + k, i), subtract(load(rows, n + k, i), centres)
             if relu:
                 g = gated(add(multiply(d, scales), shifts), g)
             wide = widened(g)
@@ -591,10 +634,10 @@ def _add_gradients(
 
 
 @RULE
-def _gradient_sums_block(
+def _gradient_sums_columns(
     grads: Any, rows: Any, factors: Any, begin: int, end: int, relu: bool, sums: Any
 ) -> None:
-    """`_gradient_sums` of channels begin to end - 1, to the two rows of `sums`."""
+    """`_gradient_sums` of columns begin to end - 1, to the two rows of `sums`."""
     N = rows.shape[0]
     whole, fours = end - (end - begin) % lanes_of(rows), N - N % 4
     zero = rows.dtype.type(0)
@@ -604,17 +647,17 @@ def _gradient_sums_block(
     for n in range(fours, N):
         _add_gradients(grads, rows, n, 1, factors, begin, whole, relu, sums)
     for n in range(N):
-        for c in range(whole, end):
-            j = c - begin
-            d = rows[n, c] - factors[0, j]
+        for i in range(whole, end):
+            j = i - begin
+            d = rows[n, i] - factors[0, j]
             closed = relu and d * factors[1, j] + factors[2, j] <= zero
-            g = np.float64(zero if closed else grads[n, c])
+            g = np.float64(zero if closed else grads[n, i])
             sums[0, j] += g
             sums[1, j] += g * np.float64(d)
 
 
 @RULE
-def _spread_gradient_block(
+def _spread_gradient_columns(
     grads: Any,
     rows: Any,
     n: int,
@@ -625,33 +668,30 @@ def _spread_gradient_block(
     training: bool,
     out: Any,
 ) -> None:
-    """`_spread_gradient` or `_scale_gradient` for channels begin to end - 1 of one row."""
+    """`_spread_gradient` or `_scale_gradient` for columns begin to end - 1 of one row."""
     step = lanes_of(rows)
     whole = end - (end - begin) % step
     zero = rows.dtype.type(0)
-    for c in range(begin, whole, step):
-        j = c - begin
-        d, scales, g = (
-            subtract(load(rows, n, c), load(factors, 0, j)),
-            load(factors, 1, j),
-            load(grads, n, c),
-        )
+    for i in range(begin, whole, step):
+        j = i - begin
+        d, g = subtract(load(rows, n, i), load(factors, 0, j)), load(grads, n, i)
+        scales = load(factors, 1, j)
         if relu:
             g = gated(add(multiply(d, scales), load(factors, 2, j)), g)
         y = multiply(g, scales)
         if training:
             y = subtract(y, add(multiply(d, load(factors, 3, j)), load(factors, 4, j)))
-        store(out, n, c, y)
-    for c in range(whole, end):
-        j = c - begin
-        e = rows[n, c] - factors[0, j]
+        store(out, n, i, y)
+    for i in range(whole, end):
+        j = i - begin
+        e = rows[n, i] - factors[0, j]
         closed = relu and e * factors[1, j] + factors[2, j] <= zero
-        h = (zero if closed else grads[n, c]) * factors[1, j]
-        out[n, c] = h - (e * factors[3, j] + factors[4, j]) if training else h
+        h = (zero if closed else grads[n, i]) * factors[1, j]
+        out[n, i] = h - (e * factors[3, j] + factors[4, j]) if training else h
 
 
 @compile_named
-def _backward_rows(
+def _backward_columns(
     grad: Any,
     x: Any,
     weight: Any,
@@ -664,26 +704,32 @@ def _backward_rows(
     grad_x: Any,
     grad_weight: Any,
     grad_bias: Any,
-    first: int,
-    last: int,
+    begin: int,
+    end: int,
     slot: int,
 ) -> None:
-    N, C, _ = x.shape
-    grads, rows, outs = grad.reshape(N, C), x.reshape(N, C), grad_x.reshape(N, C)
-    factors, sums = np.empty((5, BLOCK), x.dtype), np.empty((2, BLOCK))
-    for part in range(first, last):
-        begin, end = part * BLOCK, min(C, (part + 1) * BLOCK)
-        _affine_block(weight, bias, mean, var, eps, begin, end, factors)
-        _gradient_sums_block(grads, rows, factors, begin, end, relu, sums)
-        for c in range(begin, end):
-            j = c - begin
+    N, C, L = x.shape
+    grads, rows, outs = grad.reshape(N, C * L), x.reshape(N, C * L), grad_x.reshape(N, C * L)
+    block = _channels(L)
+    factors, sums = np.empty((5, block * L), x.dtype), np.empty((2, block * L))
+    for part in range(begin, end):
+        first, last = part * block, min(C, (part + 1) * block)
+        _affine_columns(weight, bias, mean, var, eps, first, last, L, factors)
+        _gradient_sums_columns(grads, rows, factors, first * L, last * L, relu, sums)
+        for c in range(first, last):
+            column = (c - first) * L
             inverse, w, _ = _factors(weight, bias, c, np.float64(var[c]), eps)
-            factors[3, j], factors[4, j], steepness = _spread_factors(
-                sums[0, j], sums[1, j], np.float64(mean[c]), factors[0, j], inverse, w, N
+            total_, products = _channel_sums(sums, column, L)
+            slope, level, steepness = _spread_factors(
+                total_, products, np.float64(mean[c]), factors[0, column], inverse, w, N * L
             )
+            for j in range(column, column + L):
+                factors[3, j], factors[4, j] = slope, level
             if grad_weight is not None:
                 grad_weight[c] = steepness
             if grad_bias is not None:
-                grad_bias[c] = sums[0, j]
+                grad_bias[c] = total_
         for n in range(N):
-            _spread_gradient_block(grads, rows, n, factors, begin, end, relu, training, outs)
+            _spread_gradient_columns(
+                grads, rows, n, factors, first * L, last * L, relu, training, outs
+            )
