@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from fastopt.core._jit import compile_named
-from fastopt.kernels.cpu import threads
+from fastopt.core._lanes import add, lanes_of, load, sums_for, total, widened
+from fastopt.kernels.cpu import registers, threads
 from fastopt.kernels.cpu.correlation import Correlation, Operand, Sweep
 from fastopt.kernels.cpu.depthwise import Depthwise
 from fastopt.kernels.cpu.microkernel import copy
-from fastopt.kernels.cpu.registers import lanes_of
 from fastopt.kernels.cpu.weight_gradient import WeightGradient
 from fastopt.kernels.geometry import ConvGeometry
 
@@ -94,7 +94,7 @@ class Convolution:
     def _gradient_in_weight(self) -> Depthwise | WeightGradient:
         g = self.geometry
         # A few kernels of one channel fill no registers, where planes do.
-        if g.C == 1 and lanes_of(self.dtype) > g.K:
+        if g.C == 1 and registers.lanes_of(self.dtype) > g.K:
             return Depthwise(g, self.dtype)
         return self._depthwise or WeightGradient(g, self.dtype)
 
@@ -176,16 +176,15 @@ def _transpose(weight, out, K, C, window, first, last, slot):
 
 @compile_named
 def _sum_channels(grad, out, first, last, slot):
-    """A part is a channel; in double, in four sums side by side."""
-    N, area = grad.shape[0], grad.shape[2]
+    """A part is a channel; sums are of doubles."""
+    N, K, area = grad.shape
+    rows, step = grad.reshape(N * K, area), lanes_of(grad)
+    whole = area - area % step
     for k in range(first, last):
-        a = b = c = d = 0.0
-        for n in range(N):
-            for p in range(0, area - 3, 4):
-                a += grad[n, k, p]
-                b += grad[n, k, p + 1]
-                c += grad[n, k, p + 2]
-                d += grad[n, k, p + 3]
-            for p in range(area - area % 4, area):
-                a += grad[n, k, p]
-        out[k] = (a + b) + (c + d)
+        sums, rest = sums_for(rows), 0.0
+        for row in range(k, N * K, K):
+            for i in range(0, whole, step):
+                sums = add(sums, widened(load(rows, row, i)))
+            for i in range(whole, area):
+                rest += rows[row, i]
+        out[k] = total(sums) + rest
