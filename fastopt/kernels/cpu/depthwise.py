@@ -55,7 +55,7 @@ class Depthwise:
         self._geometry = g = geometry
         self._lanes = lanes_of(dtype)
         copied = g.N * (g.C * g.H * g.W + g.K * g.OH * g.OW)
-        self._work = g.flops // 2 + copied
+        self._work = g.flops // 2 // threads.PRODUCTS + copied
         self._threads = threads.slots(g.K, self._work)
         room = self._forward.room + len(self._forward.taps) * self._lanes
         self.workspace = self._threads * max(room, self._backward.room)

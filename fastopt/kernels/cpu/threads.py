@@ -17,11 +17,14 @@ from typing import Any
 
 from fastopt.core.validate import Integer
 
-__all__ = ["get_num_threads", "run", "set_num_threads", "slots"]
+__all__ = ["PRODUCTS", "get_num_threads", "run", "set_num_threads", "slots"]
 
-# Below this many elements read, written or multiplied a kernel runs where it was called: to wake
-# another thread and wait for it takes 50 us.
+# A kernel gets a thread for so much of its work, which is counted in elements that are read or
+# written. A core does some 4 of them in a nanosecond, and to wake another thread and wait for it
+# takes 50 us.
 WORTH_A_THREAD = 500_000
+# Products in registers take as long together as one of these.
+PRODUCTS = 32
 
 _COUNT = Integer(low=1)
 
@@ -121,13 +124,13 @@ def slots(parts: int, work: int) -> int:
     parts : int
         Into how many parts the kernel is cut.
     work : int
-        Elements that it reads, writes or multiplies.
+        Elements that it reads or writes, and its products, by `PRODUCTS`.
 
     Returns
     -------
     int
     """
-    return max(1, min(_threads.count, parts, work // WORTH_A_THREAD + 1))
+    return max(1, min(_threads.count, parts, work // WORTH_A_THREAD))
 
 
 def run(kernel: Callable[..., Any], parts: int, work: int, *args: Any, limit: int = 0) -> None:
@@ -140,7 +143,7 @@ def run(kernel: Callable[..., Any], parts: int, work: int, *args: Any, limit: in
     parts : int
         Into how many parts it is cut.
     work : int
-        Elements that it reads, writes or multiplies, in all.
+        As in `slots`.
     *args : object
         Its other arguments.
     limit : int, optional

@@ -98,7 +98,8 @@ class WeightGradient:
         # Rows behind the last channel are read, and not used.
         grad_at = _round_up(images * lines * columns * channels + ROWS, lanes)
         packed = grad_at + images * band * g.OW * VECTORS * lanes
-        self._threads = threads.slots(self._parts, g.flops // 2)
+        self._work = g.flops // 2 // threads.PRODUCTS
+        self._threads = threads.slots(self._parts, self._work)
         sums_at = self._threads * packed
         # Some more, to begin where a cache line does.
         self.workspace = sums_at + self._parts * ROWS * VECTORS * lanes + lanes
@@ -124,7 +125,7 @@ class WeightGradient:
         # A load across the boundary of a cache line takes twice as long.
         workspace = workspace[-workspace.ctypes.data // out.itemsize % self._lanes :]
         threads.run(
-            *(_multiply, self._parts, g.flops // 2, x.reshape(-1), grad.reshape(-1), g.groups),
+            *(_multiply, self._parts, self._work, x.reshape(-1), grad.reshape(-1), g.groups),
             *(self._planes, tiles, self._starts, sizes, workspace),
             limit=self._threads,
         )
