@@ -103,13 +103,21 @@ def spread(value: Any) -> Any:
 
 
 def load(matrix: Any, row: int, column: int) -> Any:
-    """As many entries of a row of a C-contiguous matrix, from `column` on."""
-    return matrix[row, column : column + lanes_of(matrix)].copy()
+    """As many entries of a C-contiguous matrix as it has lanes, from `column` of a row on.
+
+    Behind the end of a row the next one begins, here and in `load_beside` and `store`.
+    """
+    return _entries(matrix, row, column, lanes_of(matrix)).copy()
 
 
 def load_beside(lanes: Any, matrix: Any, row: int, column: int) -> Any:
     """As `load`, but as many entries as `lanes` has, whatever the dtype of `matrix`."""
-    return matrix[row, column : column + lanes.size].copy()
+    return _entries(matrix, row, column, lanes.size).copy()
+
+
+def _entries(matrix: Any, row: int, column: int, count: int) -> Any:
+    start = row * matrix.shape[1] + column
+    return matrix.reshape(-1)[start : start + count]
 
 
 def fetch(matrix: Any, row: int, column: int) -> None:
@@ -129,8 +137,8 @@ def every_second(a: Any, b: Any) -> Any:
 
 
 def store(matrix: Any, row: int, column: int, lanes: Any) -> None:
-    """Write as many entries of a row of a C-contiguous matrix, from `column` on."""
-    matrix[row, column : column + lanes.size] = lanes
+    """Write as many entries of a C-contiguous matrix, from `column` of a row on."""
+    _entries(matrix, row, column, lanes.size)[:] = lanes
 
 
 def add(a: Any, b: Any) -> Any:

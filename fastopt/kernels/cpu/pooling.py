@@ -168,6 +168,30 @@ def _block_starts(begin: int, end: int, step: int, stride: int) -> Any:
 
 
 @RULE
+def _runs_over(
+    begin: int,
+    end: int,
+    step: int,
+    stride: int,
+    left: int,
+    row: int,
+    width: int,
+    rows: int,
+    target: int,
+    limit: int,
+) -> bool:
+    """Whether too few windows for a block, `begin` to `end`, may be one that runs over their end.
+
+    What it makes of the next row lands where the next windows are, which come later. So it must
+    not read behind the last of `rows` rows, `row` being the last that it reads and `left` the
+    last column it begins at, nor write from `target` on as far as `limit`.
+    """
+    if begin >= end or end - begin >= step or stride > 2:
+        return False
+    return row * width + left + stride * step <= rows * width and target + step <= limit
+
+
+@RULE
 def _largest_at(
     rows: Any,
     top: int,
@@ -201,14 +225,16 @@ def _max_pool(x: Any, numbers: Any, out: Any, where: Any, first: int, last: int,
     step = lanes_of(rows)
     inner, outer = _interior(S, right, before, W, OW)
     blocks = _block_starts(inner, outer, step, right)
-    if blocks == 0:
-        inner = outer = OW
     for p in range(first, last):
         for oh in range(OH):
             begin, end = max(0, oh * down - above), min(H, oh * down - above + R)
             o = p * OH + oh
-            for block in range(blocks):
-                ow = min(inner + block * step, outer - step)
+            over = _runs_over(
+                inner, outer, step, right, inner * right - before + S - 1, p * H + end - 1, W,
+                P * H, o * OW + inner, last * OH * OW,
+            )  # fmt: skip
+            for block in range(1 if over else blocks):
+                ow = inner if over else min(inner + block * step, outer - step)
                 left = ow * right - before
                 best = _side_by_side(rows, p * H + begin, left, right)
                 place = places(best, begin * W + left, right)
@@ -220,12 +246,11 @@ def _max_pool(x: Any, numbers: Any, out: Any, where: Any, first: int, last: int,
                         best = chosen(number, best, number, best)
                 store(outs, o, ow, best)
                 store(wheres, o, ow, place)
-            for ow in range(inner):
-                left = ow * right - before
-                _largest_at(rows, p * H, begin, end, left, S, outs, wheres, o, ow)
-            for ow in range(outer, OW):
-                left = ow * right - before
-                _largest_at(rows, p * H, begin, end, left, S, outs, wheres, o, ow)
+            done = over or blocks > 0
+            for side in range(2):
+                for ow in range(outer if side else 0, OW if side else inner if done else outer):
+                    left = ow * right - before
+                    _largest_at(rows, p * H, begin, end, left, S, outs, wheres, o, ow)
 
 
 @compile_named
@@ -267,22 +292,25 @@ def _avg_pool(
     step = lanes_of(rows)
     inner, outer = _interior(S, right, before, W, OW)
     blocks = _block_starts(inner, outer, step, right)
-    if blocks == 0:
-        inner = outer = OW
     zero = spread(rows.dtype.type(0))
     for p in range(first, last):
         for oh in range(OH):
             begin, end = max(0, oh * down - above), min(H, oh * down - above + R)
             o, height = p * OH + oh, _counted(oh * down - above, R, H, below, padded)
-            for block in range(blocks):
-                ow = min(inner + block * step, outer - step)
+            over = _runs_over(
+                inner, outer, step, right, inner * right - before + S - 1, p * H + end - 1, W,
+                P * H, o * OW + inner, last * OH * OW,
+            )  # fmt: skip
+            for block in range(1 if over else blocks):
+                ow = inner if over else min(inner + block * step, outer - step)
                 left, sums = ow * right - before, zero
                 for ih in range(begin, end):
                     for s in range(S):
                         sums = add(sums, _side_by_side(rows, p * H + ih, left + s, right))
                 store(outs, o, ow, divide(sums, spread(rows.dtype.type(height * S))))
+            done = over or blocks > 0
             for side in range(2):
-                for ow in range(outer if side else 0, OW if side else inner):
+                for ow in range(outer if side else 0, OW if side else inner if done else outer):
                     left = ow * right - before
                     count = height * _counted(left, S, W, behind, padded)
                     outs[o, ow] = _sum_at(rows, p * H, begin, end, left, S) / rows.dtype.type(count)
