@@ -36,12 +36,14 @@ __all__ = [
     "largest",
     "load",
     "load_beside",
+    "load_part",
     "maximum",
     "multiply",
     "places",
     "scaled",
     "spread",
     "store",
+    "store_part",
     "subtract",
     "sums_for",
     "total",
@@ -115,6 +117,13 @@ def load_beside(lanes: Any, matrix: Any, row: int, column: int) -> Any:
     return _entries(matrix, row, column, lanes.size).copy()
 
 
+def load_part(matrix: Any, row: int, column: int, count: int, others: Any) -> Any:
+    """As `load`, but only `count` entries are read; the lanes behind are those of `others`."""
+    lanes = others.copy()
+    lanes[:count] = _entries(matrix, row, column, count)
+    return lanes
+
+
 def _entries(matrix: Any, row: int, column: int, count: int) -> Any:
     start = row * matrix.shape[1] + column
     return matrix.reshape(-1)[start : start + count]
@@ -139,6 +148,11 @@ def every_second(a: Any, b: Any) -> Any:
 def store(matrix: Any, row: int, column: int, lanes: Any) -> None:
     """Write as many entries of a C-contiguous matrix, from `column` of a row on."""
     _entries(matrix, row, column, lanes.size)[:] = lanes
+
+
+def store_part(matrix: Any, row: int, column: int, count: int, lanes: Any) -> None:
+    """Write the first `count` lanes."""
+    _entries(matrix, row, column, count)[:] = lanes[:count]
 
 
 def add(a: Any, b: Any) -> Any:
@@ -242,6 +256,16 @@ def _compile_load(matrix: Any, row: Any, column: Any) -> Any:
 @overload(store, strict=False)
 def _compile_store(matrix: Any, row: Any, column: Any, lanes: Any) -> Any:
     return lambda matrix, row, column, lanes: _store(matrix, row, column, lanes)
+
+
+@overload(load_part, strict=False)
+def _compile_load_part(matrix: Any, row: Any, column: Any, count: Any, others: Any) -> Any:
+    return lambda matrix, row, column, count, others: _load_part(matrix, row, column, count, others)
+
+
+@overload(store_part, strict=False)
+def _compile_store_part(matrix: Any, row: Any, column: Any, count: Any, lanes: Any) -> Any:
+    return lambda matrix, row, column, count, lanes: _store_part(matrix, row, column, count, lanes)
 
 
 @overload(add, strict=False)
@@ -418,6 +442,54 @@ def _store(typing: Any, matrix: Any, row: Any, column: Any, lanes: Any) -> Any:
     if matrix.dtype != lanes.dtype:
         return None
     return types.none(matrix, types.intp, types.intp, lanes), generate
+
+
+@intrinsic
+def _load_part(typing: Any, matrix: Any, row: Any, column: Any, count: Any, others: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = _address(context, builder, matrix, args[0], args[1:3], others)
+        align = _int32(matrix.dtype.bitwidth // 8)
+        function = _masked(builder.module, "load", others)
+        return builder.call(function, [address, align, _first(builder, others, args[3]), args[4]])
+
+    if matrix.dtype != others.dtype:
+        return None
+    return others(matrix, types.intp, types.intp, types.intp, others), generate
+
+
+@intrinsic
+def _store_part(typing: Any, matrix: Any, row: Any, column: Any, count: Any, lanes: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = _address(context, builder, matrix, args[0], args[1:3], lanes)
+        align = _int32(matrix.dtype.bitwidth // 8)
+        function = _masked(builder.module, "store", lanes)
+        builder.call(function, [args[4], address, align, _first(builder, lanes, args[3])])
+        return context.get_dummy_value()
+
+    if matrix.dtype != lanes.dtype:
+        return None
+    return types.none(matrix, types.intp, types.intp, types.intp, lanes), generate
+
+
+def _first(builder: Any, lanes: _Lanes, count: Any) -> Any:
+    """A mask: the first `count` lanes."""
+    numbers = ir.VectorType(_int32, lanes.count)
+    nothing = ir.Constant(numbers, ir.Undefined)
+    limit = builder.insert_element(nothing, builder.trunc(count, _int32), _int32(0))
+    limits = builder.shuffle_vector(limit, nothing, _numbers([0] * lanes.count))
+    return builder.icmp_signed("<", _numbers([*range(lanes.count)]), limits)
+
+
+def _masked(module: Any, operation: str, lanes: _Lanes) -> Any:
+    """LLVM's intrinsic that loads or stores some of the lanes."""
+    vector, chosen = lanes.vector, ir.VectorType(ir.IntType(1), lanes.count)
+    where = [vector.as_pointer(), _int32, chosen]
+    loads = operation == "load"
+    type_ = ir.FunctionType(vector, [*where, vector])
+    if not loads:
+        type_ = ir.FunctionType(ir.VoidType(), [vector, *where])
+    name = f"llvm.masked.{operation}.v{lanes.count}{vector.element.intrinsic_name}.p0"
+    return cgutils.get_or_insert_function(module, type_, name)
 
 
 @intrinsic

@@ -19,12 +19,14 @@ from fastopt.core._lanes import (
     largest,
     load,
     load_beside,
+    load_part,
     maximum,
     multiply,
     places,
     scaled,
     spread,
     store,
+    store_part,
     subtract,
     sums_for,
     total,
@@ -126,3 +128,40 @@ def test_lanes_are_vectors_and_products_are_rounded(dtype, type_):
     (code,) = compiled.inspect_llvm().values()
     assert re.search(rf"fmul <{type_}>", code)
     assert not re.search(r"fmuladd|llvm\.fma|contract|reassoc", code)
+
+
+def copy_part(a, count, others, out):
+    """A part of lanes from one place to another, and what the rest of them are."""
+    lanes = load_part(a, 1, 2, count, load(others, 0, 0))
+    store_part(out, 0, 1, count, lanes)
+    return total(lanes)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_part_of_lanes_is_all_that_is_read_and_written(dtype):
+    wide = 64 // np.dtype(dtype).itemsize
+    others = np.arange(wide, dtype=dtype).reshape(1, wide)
+    for count in range(wide + 1):
+        # What is not to be read would show.
+        a = np.full((2, wide + 4), np.nan, dtype)
+        a[1, 2 : 2 + count] = 1 + np.arange(count)
+        for function in (copy_part, njit(copy_part)):
+            out = np.zeros((1, wide + 2), dtype)
+            assert function(a, count, others, out) == others.sum() + count
+            np.testing.assert_array_equal(out[0, 1 : 1 + count], a[1, 2 : 2 + count])
+            out[0, 1 : 1 + count] = 0
+            assert not out.any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_behind_the_end_of_a_row_the_next_begins(dtype):
+    wide = 64 // np.dtype(dtype).itemsize
+    a = np.arange(3 * wide, dtype=dtype).reshape(3, wide)
+
+    def shift(a, out):
+        store(out, 0, 3, load(a, 1, 2))
+
+    for function in (shift, njit(shift)):
+        out = np.zeros_like(a)
+        function(a, out)
+        np.testing.assert_array_equal(out.ravel()[3 : 3 + wide], a.ravel()[wide + 2 :][:wide])

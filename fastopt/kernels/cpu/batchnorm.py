@@ -27,9 +27,11 @@ from fastopt.core._lanes import (
     lanes_of,
     load,
     load_beside,
+    load_part,
     multiply,
     spread,
     store,
+    store_part,
     subtract,
     sums_for,
     total,
@@ -231,10 +233,10 @@ def _row_sum(rows: Any, r: int) -> Any:
     whole = L - L % step
     for i in range(0, whole, step):
         sums = add(sums, widened(load(rows, r, i)))
-    rest = 0.0
-    for i in range(whole, L):
-        rest += rows[r, i]
-    return total(sums) + rest
+    if whole < L:
+        nothing = spread(rows.dtype.type(0))
+        sums = add(sums, widened(load_part(rows, r, whole, L - whole, nothing)))
+    return total(sums)
 
 
 @RULE
@@ -244,21 +246,21 @@ def _statistics(rows: Any, N: int, C: int, c: int) -> Any:
     whole = L - L % step
     # A number of the first row would do as well, were it not for outliers.
     pivot = rows.dtype.type(_row_sum(rows, c) / L)
-    pivots = widened(spread(pivot))
+    pivots = spread(pivot)
+    wide = widened(pivots)
     sums, squares = sums_for(rows), sums_for(rows)
-    rest, rest_squares = 0.0, 0.0
     for r in range(c, N * C, C):
         for i in range(0, whole, step):
             fetch(rows, r + C, i)
-            d = subtract(widened(load(rows, r, i)), pivots)
+            d = subtract(widened(load(rows, r, i)), wide)
             sums = add(sums, d)
             squares = add_product(squares, d, d)
-        for i in range(whole, L):
-            e = np.float64(rows[r, i]) - np.float64(pivot)
-            rest += e
-            rest_squares += e * e
-    offset = (total(sums) + rest) / (N * L)
-    var = (total(squares) + rest_squares) / (N * L) - offset * offset
+        if whole < L:
+            d = subtract(widened(load_part(rows, r, whole, L - whole, pivots)), wide)
+            sums = add(sums, d)
+            squares = add_product(squares, d, d)
+    offset = total(sums) / (N * L)
+    var = total(squares) / (N * L) - offset * offset
     return np.float64(pivot) + offset, max(var, 0.0) if var == var else var
 
 
@@ -268,14 +270,14 @@ def _normalize(
 ) -> None:
     L, step = rows.shape[1], lanes_of(rows)
     whole = L - L % step
-    zero = rows.dtype.type(0)
     centres, scales, shifts = spread(centre), spread(scale), spread(shift)
     for i in range(0, whole, step):
         lanes = add(multiply(subtract(load(rows, r, i), centres), scales), shifts)
         store(out, r, i, gated(lanes, lanes) if relu else lanes)
-    for i in range(whole, L):
-        y = (rows[r, i] - centre) * scale + shift
-        out[r, i] = zero if relu and y <= zero else y
+    if whole < L:
+        x = load_part(rows, r, whole, L - whole, centres)
+        lanes = add(multiply(subtract(x, centres), scales), shifts)
+        store_part(out, r, whole, L - whole, gated(lanes, lanes) if relu else lanes)
 
 
 @compile_named
@@ -308,10 +310,9 @@ def _gradient_sums(
     """The sums over channel c of grad, and of grad (x - centre)."""
     L, step = rows.shape[1], lanes_of(rows)
     whole = L - L % step
-    zero = rows.dtype.type(0)
+    nothing = spread(rows.dtype.type(0))
     centres, scales, shifts = spread(centre), spread(scale), spread(shift)
     sums, products = sums_for(rows), sums_for(rows)
-    rest, rest_products = 0.0, 0.0
     for r in range(c, N * C, C):
         for i in range(0, whole, step):
             fetch(grads, r + C, i)
@@ -323,14 +324,15 @@ def _gradient_sums(
             wide = widened(g)
             sums = add(sums, wide)
             products = add_product(products, wide, widened(d))
-        for i in range(whole, L):
-            g0 = grads[r, i]
-            d0 = rows[r, i] - centre
-            if relu and d0 * scale + shift <= zero:
-                g0 = zero
-            rest += np.float64(g0)
-            rest_products += np.float64(g0) * np.float64(d0)
-    return total(sums) + rest, total(products) + rest_products
+        if whole < L:
+            g = load_part(grads, r, whole, L - whole, nothing)
+            d = subtract(load_part(rows, r, whole, L - whole, centres), centres)
+            if relu:
+                g = gated(add(multiply(d, scales), shifts), g)
+            wide = widened(g)
+            sums = add(sums, wide)
+            products = add_product(products, wide, widened(d))
+    return total(sums), total(products)
 
 
 @RULE
@@ -349,7 +351,6 @@ def _spread_gradient(
     """``grad * scale - (x - centre) * slope - level``, where grad is 0 where the ReLU was."""
     L, step = rows.shape[1], lanes_of(rows)
     whole = L - L % step
-    zero = rows.dtype.type(0)
     centres, scales, shifts = spread(centre), spread(scale), spread(shift)
     slopes, levels = spread(slope), spread(level)
     for i in range(0, whole, step):
@@ -357,10 +358,13 @@ def _spread_gradient(
         if relu:
             g = gated(add(multiply(d, scales), shifts), g)
         store(out, r, i, subtract(multiply(g, scales), add(multiply(d, slopes), levels)))
-    for i in range(whole, L):
-        e = rows[r, i] - centre
-        h = zero if relu and e * scale + shift <= zero else grads[r, i]
-        out[r, i] = h * scale - (e * slope + level)
+    if whole < L:
+        d = subtract(load_part(rows, r, whole, L - whole, centres), centres)
+        g = load_part(grads, r, whole, L - whole, centres)
+        if relu:
+            g = gated(add(multiply(d, scales), shifts), g)
+        lanes = subtract(multiply(g, scales), add(multiply(d, slopes), levels))
+        store_part(out, r, whole, L - whole, lanes)
 
 
 @RULE
@@ -377,7 +381,6 @@ def _scale_gradient(
     """The same where the statistics do not depend on x."""
     L, step = rows.shape[1], lanes_of(rows)
     whole = L - L % step
-    zero = rows.dtype.type(0)
     centres, scales, shifts = spread(centre), spread(scale), spread(shift)
     for i in range(0, whole, step):
         g = load(grads, r, i)
@@ -385,9 +388,12 @@ def _scale_gradient(
             d = subtract(load(rows, r, i), centres)
             g = gated(add(multiply(d, scales), shifts), g)
         store(out, r, i, multiply(g, scales))
-    for i in range(whole, L):
-        closed = relu and (rows[r, i] - centre) * scale + shift <= zero
-        out[r, i] = (zero if closed else grads[r, i]) * scale
+    if whole < L:
+        g = load_part(grads, r, whole, L - whole, centres)
+        if relu:
+            d = subtract(load_part(rows, r, whole, L - whole, centres), centres)
+            g = gated(add(multiply(d, scales), shifts), g)
+        store_part(out, r, whole, L - whole, multiply(g, scales))
 
 
 @RULE
