@@ -5,8 +5,10 @@ Owns the arguments; the work is done by :mod:`fastopt.kernels.cpu.linear`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.kernels import arguments
@@ -21,8 +23,6 @@ def linear(
     x: Array, weight: Array, bias: Array | None = None, *, out: Array | None = None
 ) -> Array:
     """Weighted sums of features, ``out = x weight' + bias``.
-
-    The product is BLAS's, whose threads are its own: `set_num_threads` does not reach them.
 
     Parameters
     ----------
@@ -62,7 +62,8 @@ def linear(
         arguments.array("bias", bias, (K,), x.dtype)
     apart = [("x", x), ("weight", weight), ("bias", bias)]
     out = arguments.output("out", out, (N, K), x.dtype, apart)
-    cpu.forward(x, weight, bias, out)
+    plan, workspace = _plan(N, C, K, x.dtype)
+    plan.forward(x, weight, bias, out, workspace)
     return out
 
 
@@ -104,7 +105,8 @@ def linear_backward_data(grad: Array, weight: Array, *, out: Array | None = None
     C = arguments.array("weight", weight, (K, "C"), grad.dtype, like="grad").shape[1]
     apart = [("grad", grad), ("weight", weight)]
     out = arguments.output("out", out, (N, C), grad.dtype, apart)
-    cpu.backward_data(grad, weight, out)
+    plan, workspace = _plan(N, C, K, grad.dtype)
+    plan.backward_data(grad, weight, out, workspace)
     return out
 
 
@@ -146,7 +148,8 @@ def linear_backward_weight(x: Array, grad: Array, *, out: Array | None = None) -
     N, C = arguments.array("x", x, ("N", "C")).shape
     K = arguments.array("grad", grad, (N, "K"), x.dtype).shape[1]
     out = arguments.output("out", out, (K, C), x.dtype, [("x", x), ("grad", grad)])
-    cpu.backward_weight(x, grad, out)
+    plan, workspace = _plan(N, C, K, x.dtype)
+    plan.backward_weight(x, grad, out, workspace)
     return out
 
 
@@ -186,3 +189,12 @@ def linear_backward_bias(grad: Array, *, out: Array | None = None) -> Array:
     out = arguments.output("out", out, (K,), grad.dtype, [("grad", grad)])
     cpu.backward_bias(grad, out)
     return out
+
+
+def _plan(N: int, C: int, K: int, dtype: Any) -> tuple[cpu.Linear, Array]:
+    """The plan for matrices of these sizes, and room for it."""
+    plan = _kept(N, C, K, dtype)
+    return plan, np.empty(plan.workspace, dtype)
+
+
+_kept = lru_cache(maxsize=64)(cpu.Linear)

@@ -138,18 +138,24 @@ class _Conv2d(Operation):
 class _Linear(Operation):
     reads_inputs = True
 
+    def __init__(self, node: Node, N: int, dtype: np.dtype[Any]) -> None:
+        super().__init__(node, N, dtype)
+        K, C = node.parameters[0].shape
+        self.product = linear.Linear(N, C, K, dtype)
+        self.workspace = self.product.workspace
+
     def forward(self, at: Site) -> list[Call]:
         weight, bias = _weight_and_bias(at.parameters)
-        return [partial(linear.forward, at.inputs[0], weight, bias, at.output)]
+        return [partial(self.product.forward, at.inputs[0], weight, bias, at.output, at.workspace)]
 
     def backward(self, at: Site) -> list[Call]:
-        (x,), (grad_x,), grad = at.inputs, at.grad_inputs, at.grad_output
-        weight, bias = _weight_and_bias(at.grad_parameters)
-        calls: list[Call] = [partial(linear.backward_weight, x, grad, weight)]
+        (x,), (grad_x,), run = at.inputs, at.grad_inputs, self.product
+        grad, (weight, bias) = at.grad_output, _weight_and_bias(at.grad_parameters)
+        calls: list[Call] = [partial(run.backward_weight, x, grad, weight, at.workspace)]
         if bias is not None:
             calls.append(partial(linear.backward_bias, grad, bias))
         if grad_x is not None:
-            calls.append(partial(linear.backward_data, grad, at.parameters[0], grad_x))
+            calls.append(partial(run.backward_data, grad, at.parameters[0], grad_x, at.workspace))
         return calls
 
 
