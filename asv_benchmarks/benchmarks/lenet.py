@@ -36,9 +36,9 @@ from fastopt import kernels, nn
 
 from .peers import Unavailable
 
-BATCH = 64
+BATCH = 32
 EPOCHS = 20
-LR = 3e-3
+LR = 1e-3
 SEEDS = 5
 THREADS = (1, 2)
 
