@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from fastopt.core.validate import Integer
 from fastopt.nn.graph import Graph, Shape
 from fastopt.nn.initialization import fill
 from fastopt.nn.layers import Layer, Sequential, emit_in_order
-from fastopt.nn.losses import Loss, as_loss
+from fastopt.nn.losses import Loss, as_array, as_loss
 from fastopt.nn.plan import Program, Programs
 from fastopt.nn.state import State
 from fastopt.nn.summary import table
@@ -30,6 +31,8 @@ Array = NDArray[Any]
 _NONNEGATIVE = Integer(low=0)
 _POSITIVE = Integer(low=1)
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+# What is too large for float32 is inf there, as it is in a sum.
+_quiet = partial(np.errstate, over="ignore")
 # Samples that `predict` takes at once unless told otherwise: enough to keep kernels busy.
 _BATCH = 256
 
@@ -299,10 +302,11 @@ class Model:
             self._pending = 0
             program = self._programs.get("train", len(x))
             value = self._run(program, theta, x, y)
-            if grad is None:
-                grad = self._state.grad.astype(theta.dtype)
-            else:
-                np.copyto(grad, self._state.grad, casting="same_kind")
+            with _quiet():
+                if grad is None:
+                    grad = self._state.grad.astype(theta.dtype)
+                else:
+                    np.copyto(grad, self._state.grad, casting="same_kind")
             if self._holds:
                 self._pending = len(x)
             else:
@@ -384,7 +388,7 @@ class Model:
         return out
 
     def _run(self, program: Program, theta: Array, x: Array, y: Array | None = None) -> float:
-        with np.errstate(over="ignore"):  # too large for float32 is inf, as it is in a sum
+        with _quiet():
             np.copyto(self._state.theta, theta, casting="same_kind")
         np.copyto(program.x, x)
         if program.target is not None and y is not None:
@@ -516,6 +520,8 @@ class Model:
         ...     np.array_equal(model.load_state_dict(state), theta)
         True
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"`state` must be a mapping of names to arrays, got a {_type(state)}")
         shapes = {each.name: each.shape for each in self._graph.parameters}
         buffers = {each.name: each.shape for each in self._graph.buffers}
         wanted = {**shapes, **buffers} if any(name in state for name in shapes) else buffers
@@ -532,8 +538,9 @@ class Model:
         if not wanted.keys() >= shapes.keys() or not shapes:
             return None
         theta = np.empty(self.n, self._dtype)
-        for name, value in self.parameters(theta).items():
-            value[...] = arrays[name]
+        with _quiet():
+            for name, value in self.parameters(theta).items():
+                value[...] = arrays[name]
         return theta
 
     # --- what it is
@@ -595,7 +602,7 @@ class Model:
     # --- arguments
 
     def _check_theta(self, theta: Any) -> Array:
-        vector = np.asarray(theta)
+        vector = as_array("theta", theta)
         if vector.dtype not in _DTYPES:
             raise TypeError(f"`theta` must be of float32 or float64, got {vector.dtype}")
         self._check_length(vector)
@@ -609,7 +616,7 @@ class Model:
             )
 
     def _check_samples(self, x: Any) -> Array:
-        samples = np.asarray(x)
+        samples = as_array("x", x)
         shape = self.input_shape
         if samples.dtype != self._dtype:
             raise TypeError(
@@ -659,7 +666,9 @@ def _as_dtype(value: DTypeLike) -> np.dtype[Any]:
     try:
         dtype = np.dtype(value)
     except TypeError:
-        raise TypeError(f"`dtype` must be float32 or float64, got {value!r}") from None
+        dtype = None
+    if value is None or dtype is None:  # of None NumPy makes float64
+        raise TypeError(f"`dtype` must be float32 or float64, got {value!r}")
     if dtype not in _DTYPES:
         raise ValueError(f"`dtype` must be float32 or float64, got {dtype}")
     return dtype
