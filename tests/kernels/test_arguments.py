@@ -35,6 +35,7 @@ def test_an_array_comes_back_as_it_is():
         (None, TypeError, r"`x` must be a NumPy array, got None"),
         ([1.0, 2.0], TypeError, r"`x` must be a NumPy array, got \[1.0, 2.0\] \(list\)"),
         (np.ma.zeros(X.shape), TypeError, r"`x` must be a NumPy array, got an object of type Mask"),
+        (np.asmatrix(X[0, 0]), TypeError, r"`x` must be a NumPy array, got an object of type matr"),
         (X.astype(int), TypeError, r"`x` must be of dtype float32 or float64, got int64"),
         (X.astype(np.float16), TypeError, r"float32 or float64, got float16"),
         (X.astype(">f4"), TypeError, r"float32 or float64, got >f4"),

@@ -316,5 +316,29 @@ def test_running_statistics_that_cannot_be_written_are_refused_in_training_alone
     kernels.batchnorm_forward(X, C, C, frozen, frozen, training=False)
 
 
+def test_results_may_not_overlap_each_other_or_what_is_read():
+    x, running = np.arange(6.0).reshape(2, 3), np.ones((2, 3))
+    mean, var = running
+    for name, changed in (
+        ("saved", {"saved": x}),
+        ("saved", {"out": running, "saved": running}),
+        ("running_mean", {"weight": mean, "running_mean": mean, "running_var": var}),
+        ("running_mean", {"running_mean": x[0], "running_var": var}),
+        ("running_var", {"running_mean": mean, "running_var": mean}),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}` must not overlap"):
+            kernels.batchnorm_forward(x, **changed)
+    np.testing.assert_array_equal(x.ravel(), np.arange(6.0))
+
+
+def test_backward_reads_statistics_that_cannot_be_written():
+    x = np.arange(6.0).reshape(2, 3)
+    _, saved = kernels.batchnorm_forward(x)
+    expected = kernels.batchnorm_backward(x, x, None, saved)
+    saved.flags.writeable = False
+    for found, each in zip(kernels.batchnorm_backward(x, x, None, saved), expected, strict=True):
+        np.testing.assert_array_equal(found, each)
+
+
 def test_examples_in_docstrings_hold():
     assert doctest.testmod(sys.modules["fastopt.kernels.batchnorm"]).failed == 0

@@ -213,6 +213,17 @@ def test_places_that_are_none_are_refused():
             kernels.max_pool2d_backward(grad, where, X.shape)
 
 
+def test_places_may_not_overlap_what_is_read_or_written():
+    x, out = np.ones((1, 2, 4, 6), np.float32), np.ones((1, 2, 4, 6), np.float32)
+    with pytest.raises(ValueError, match="`where` must not overlap `out`"):
+        kernels.max_pool2d(x, 1, out=out, where=out.view(np.int32))
+    with pytest.raises(ValueError, match="`where` must not overlap `x`"):
+        kernels.max_pool2d(x, 1, where=x.view(np.int32))
+    out[:] = 0
+    with pytest.raises(ValueError, match="`out` must not overlap `where`"):
+        kernels.max_pool2d_backward(x, out.view(np.int32), x.shape, out=out)
+
+
 def test_gradients_of_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"`grad` must be of shape \(1, 2, 2, 3\), got shape"):
         kernels.avg_pool2d_backward(np.ones((1, 2, 3, 3)), X.shape, 2)
