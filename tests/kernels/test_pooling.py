@@ -153,24 +153,21 @@ def test_all_of_an_output_is_overwritten(case):
 
 def test_no_bit_depends_on_the_number_of_threads():
     x = np.random.default_rng(0).normal(size=(8, 40, 50, 50)).astype(np.float32)
-    options, before, results = {"stride": 2, "padding": 1}, kernels.get_num_threads(), []
-    try:
-        for count in (1, 2, 3):
-            kernels.set_num_threads(count)
-            out, where = kernels.max_pool2d(x, 3, **options)
-            mean = kernels.avg_pool2d(x, 3, **options)
-            results.append(
-                (
-                    out,
-                    where,
-                    mean,
-                    kernels.max_pool2d_backward(out, where, x.shape),
-                    kernels.avg_pool2d_backward(mean, x.shape, 3, **options),
-                    kernels.global_avg_pool2d(x),
-                )
+    options, results = {"stride": 2, "padding": 1}, []
+    for count in (1, 2, 3):
+        kernels.set_num_threads(count)
+        out, where = kernels.max_pool2d(x, 3, **options)
+        mean = kernels.avg_pool2d(x, 3, **options)
+        results.append(
+            (
+                out,
+                where,
+                mean,
+                kernels.max_pool2d_backward(out, where, x.shape),
+                kernels.avg_pool2d_backward(mean, x.shape, 3, **options),
+                kernels.global_avg_pool2d(x),
             )
-    finally:
-        kernels.set_num_threads(before)
+        )
     for result in results[1:]:
         for found, expected in zip(result, results[0], strict=True):
             np.testing.assert_array_equal(found, expected)

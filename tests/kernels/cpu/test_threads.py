@@ -12,13 +12,6 @@ from fastopt.kernels.cpu import threads
 MUCH = 100 * threads.WORTH_A_THREAD
 
 
-@pytest.fixture(autouse=True)
-def restored():
-    before = threads.get_num_threads()
-    yield
-    set_num_threads(before)
-
-
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 @pytest.mark.parametrize("parts", [1, 2, 5])
 def test_each_part_is_done_once_and_no_slot_is_used_twice(count, parts):
