@@ -5,8 +5,10 @@ Owns the arguments; the work is done by :mod:`fastopt.kernels.cpu.linear`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.kernels import arguments
@@ -15,6 +17,9 @@ from fastopt.kernels.cpu import linear as cpu
 __all__ = ["linear", "linear_backward_bias", "linear_backward_data", "linear_backward_weight"]
 
 Array = NDArray[Any]
+
+# Numbers too large are infinite or NaN, as in every kernel.
+_quiet = partial(np.errstate, all="ignore")
 
 
 def linear(
@@ -62,7 +67,8 @@ def linear(
         arguments.array("bias", bias, (K,), x.dtype)
     apart = [("x", x), ("weight", weight), ("bias", bias)]
     out = arguments.output("out", out, (N, K), x.dtype, apart)
-    cpu.forward(x, weight, bias, out)
+    with _quiet():
+        cpu.forward(x, weight, bias, out)
     return out
 
 
@@ -104,7 +110,8 @@ def linear_backward_data(grad: Array, weight: Array, *, out: Array | None = None
     C = arguments.array("weight", weight, (K, "C"), grad.dtype, like="grad").shape[1]
     apart = [("grad", grad), ("weight", weight)]
     out = arguments.output("out", out, (N, C), grad.dtype, apart)
-    cpu.backward_data(grad, weight, out)
+    with _quiet():
+        cpu.backward_data(grad, weight, out)
     return out
 
 
@@ -146,7 +153,8 @@ def linear_backward_weight(x: Array, grad: Array, *, out: Array | None = None) -
     N, C = arguments.array("x", x, ("N", "C")).shape
     K = arguments.array("grad", grad, (N, "K"), x.dtype).shape[1]
     out = arguments.output("out", out, (K, C), x.dtype, [("x", x), ("grad", grad)])
-    cpu.backward_weight(x, grad, out)
+    with _quiet():
+        cpu.backward_weight(x, grad, out)
     return out
 
 
@@ -184,5 +192,6 @@ def linear_backward_bias(grad: Array, *, out: Array | None = None) -> Array:
     """
     _, K = arguments.array("grad", grad, ("N", "K")).shape
     out = arguments.output("out", out, (K,), grad.dtype, [("grad", grad)])
-    cpu.backward_bias(grad, out)
+    with _quiet():
+        cpu.backward_bias(grad, out)
     return out

@@ -31,8 +31,9 @@ Array = NDArray[Any]
 _NONNEGATIVE = Integer(low=0)
 _POSITIVE = Integer(low=1)
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-# What is too large for float32 is inf there, as it is in a sum.
-_quiet = partial(np.errstate, over="ignore")
+# What is too large is infinite or NaN, and it is the solver's to find out. NumPy's functions among
+# the kernels would warn, as the others do not.
+_quiet = partial(np.errstate, all="ignore")
 # Samples that `predict` takes at once unless told otherwise: enough to keep kernels busy.
 _BATCH = 256
 
@@ -298,15 +299,14 @@ class Model:
         y = self._check_targets(y, len(x))
         if grad is not None:
             self._check_grad(grad, theta)
-        with self._lock:
+        with self._lock, _quiet():
             self._pending = 0
             program = self._programs.get("train", len(x))
             value = self._run(program, theta, x, y)
-            with _quiet():
-                if grad is None:
-                    grad = self._state.grad.astype(theta.dtype)
-                else:
-                    np.copyto(grad, self._state.grad, casting="same_kind")
+            if grad is None:
+                grad = self._state.grad.astype(theta.dtype)
+            else:
+                np.copyto(grad, self._state.grad, casting="same_kind")
             if self._holds:
                 self._pending = len(x)
             else:
@@ -341,7 +341,7 @@ class Model:
         theta = self._check_theta(theta)
         x = self._check_samples(x)
         y = self._check_targets(y, len(x))
-        with self._lock:
+        with self._lock, _quiet():
             return self._run(self._programs.get("value", len(x)), theta, x, y)
 
     def predict(self, theta: Array, x: Array, batch_size: int | None = None) -> Array:
@@ -379,7 +379,7 @@ class Model:
         x = self._check_samples(x)
         size = _BATCH if batch_size is None else _POSITIVE("batch_size", batch_size, 0)
         out = np.empty((len(x), *self.output_shape), self._dtype)
-        with self._lock:
+        with self._lock, _quiet():
             for first in range(0, len(x), size):
                 part = x[first : first + size]
                 program = self._programs.get("predict", len(part))
@@ -388,8 +388,7 @@ class Model:
         return out
 
     def _run(self, program: Program, theta: Array, x: Array, y: Array | None = None) -> float:
-        with _quiet():
-            np.copyto(self._state.theta, theta, casting="same_kind")
+        np.copyto(self._state.theta, theta, casting="same_kind")
         np.copyto(program.x, x)
         if program.target is not None and y is not None:
             np.copyto(program.target, y, casting="unsafe")  # what it may hold has been checked
@@ -532,7 +531,11 @@ class Model:
             for name in found:
                 if name not in expected:
                     raise ValueError(f"`state` {problem.format(name)}")
-        arrays = {name: _as_numbers(name, state[name], shape) for name, shape in wanted.items()}
+        counts = {each.name for each in self._graph.buffers if each.is_count}
+        arrays = {
+            name: _as_numbers(name, state[name], shape, "iu" if name in counts else "iuf")
+            for name, shape in wanted.items()
+        }
         with self._lock:
             self._state.load({name: arrays[name] for name in buffers})
         if not wanted.keys() >= shapes.keys() or not shapes:
@@ -674,10 +677,11 @@ def _as_dtype(value: DTypeLike) -> np.dtype[Any]:
     return dtype
 
 
-def _as_numbers(name: str, value: Any, shape: Shape) -> Array:
+def _as_numbers(name: str, value: Any, shape: Shape, kinds: str) -> Array:
     array = np.asarray(value)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"`state` must have numbers for {name!r}, got dtype {array.dtype}")
+    if array.dtype.kind not in kinds:
+        expected = "numbers" if "f" in kinds else "integers"
+        raise TypeError(f"`state` must have {expected} for {name!r}, got dtype {array.dtype}")
     if array.shape != shape:
         raise ValueError(
             f"`state` must have an array of shape {shape} for {name!r}, got one of shape "

@@ -378,6 +378,9 @@ def test_a_state_of_another_network_changes_nothing():
             model.load_state_dict({k: v for k, v in changed.items() if v is not None})
     with pytest.raises(TypeError, match=r"numbers for 'norm\.running_mean'"):
         model.load_state_dict({**state, "norm.running_mean": np.array(["a"] * 3)})
+    dropping = make_model((nn.Dropout(name="drop"), nn.Flatten(), nn.Linear(3)))
+    with pytest.raises(TypeError, match=r"must have integers for 'drop\.counter', got dtype float"):
+        dropping.load_state_dict({"drop.counter": 3.5})
     for wrong in (None, "state.npz", [*state]):
         with pytest.raises(TypeError, match="`state` must be a mapping of names to arrays, got a "):
             model.load_state_dict(wrong)

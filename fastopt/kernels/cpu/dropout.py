@@ -35,9 +35,9 @@ def dropout(x: Array, p: float, seed: int, counter: int, out: Array) -> None:
     kept_from = np.uint64(math.ceil(p * 2**_UNIFORM_BITS))
     parts = -(-x.size // BLOCK)
     scale = x.dtype.type(1.0 / (1.0 - p))
-    arrays = x.reshape(-1), np.uint64(start), kept_from, scale, out.reshape(-1)
-    with np.errstate(over="ignore"):  # under NUMBA_DISABLE_JIT=1 products are NumPy's
-        threads.run(drop, parts, x.size, *arrays)
+    threads.run(
+        drop, parts, x.size, x.reshape(-1), np.uint64(start), kept_from, scale, out.reshape(-1)
+    )
 
 
 @compile_named

@@ -2,13 +2,12 @@
 
 NumPy's `dot` with an output allocates nothing, and drops the GIL. BLAS has threads of its own, so
 none of these may be called inside a part of :mod:`fastopt.kernels.cpu.threads`; and it alone here
-may sum in an order that depends on their number. Of numbers too large NumPy would warn where other
-kernels do not.
+may sum in an order that depends on their number. Of numbers too large NumPy warns, as no other
+kernel does: callers put that off, once for all that they call.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,30 +17,24 @@ __all__ = ["backward_bias", "backward_data", "backward_weight", "forward"]
 
 Array = NDArray[Any]
 
-_quiet = partial(np.errstate, all="ignore")
-
 
 def forward(x: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """x (N, C), weight (K, C), bias (K,) -> out (N, K)."""
-    with _quiet():
-        np.dot(x, weight.T, out=out)
-        if bias is not None:
-            np.add(out, bias, out=out)
+    np.dot(x, weight.T, out=out)
+    if bias is not None:
+        np.add(out, bias, out=out)
 
 
 def backward_data(grad: Array, weight: Array, out: Array) -> None:
     """grad (N, K), weight (K, C) -> out (N, C)."""
-    with _quiet():
-        np.dot(grad, weight, out=out)
+    np.dot(grad, weight, out=out)
 
 
 def backward_weight(x: Array, grad: Array, out: Array) -> None:
     """x (N, C), grad (N, K) -> out (K, C)."""
-    with _quiet():
-        np.dot(grad.T, x, out=out)
+    np.dot(grad.T, x, out=out)
 
 
 def backward_bias(grad: Array, out: Array) -> None:
     """grad (N, K) -> out (K,)."""
-    with _quiet():
-        np.add.reduce(grad, axis=0, out=out)
+    np.add.reduce(grad, axis=0, out=out)
