@@ -22,6 +22,7 @@ from fastopt.kernels.geometry import Pair, same_padding
 
 __all__ = [
     "array",
+    "check_apart",
     "output",
     "padding",
     "pair",
@@ -36,6 +37,8 @@ __all__ = [
 Array = NDArray[Any]
 Shape = tuple[int | str, ...]
 
+# A mask would be lost, and a matrix has two dimensions whatever it is reshaped to.
+_OTHER_ARRAYS = (np.ma.MaskedArray, np.matrix)
 _PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 _POSITIVE = Integer(low=1)
 _NONNEGATIVE = Integer(low=0)
@@ -76,7 +79,7 @@ def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x
         ...
     ValueError: `x` must be of shape (N, 4), got shape (2, 3)
     """
-    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+    if not isinstance(value, np.ndarray) or isinstance(value, _OTHER_ARRAYS):
         raise TypeError(f"`{name}` must be a NumPy array, got {_described(value)}")
     if value.dtype not in _PRECISIONS:
         raise TypeError(f"`{name}` must be of dtype float32 or float64, got {value.dtype}")
@@ -139,7 +142,7 @@ def output(
     array(name, value, shape, dtype)
     if not value.flags.writeable:
         raise ValueError(f"`{name}` must be writeable, got a read-only array")
-    _check_apart(name, value, apart)
+    check_apart(name, value, apart)
     return value  # type: ignore[no-any-return]
 
 
@@ -181,7 +184,7 @@ def scratch(
         raise ValueError(f"`{name}` must have at least {size} elements, got {value.size}")
     if not value.flags.writeable:
         raise ValueError(f"`{name}` must be writeable, got a read-only array")
-    _check_apart(name, value, apart)
+    check_apart(name, value, apart)
     return value  # type: ignore[no-any-return]
 
 
@@ -303,7 +306,8 @@ def wrong_shape(name: str, expected: Shape, came: tuple[int, ...]) -> NoReturn:
     raise ValueError(f"`{name}` must be of shape {_written(expected)}, got shape {came}")
 
 
-def _check_apart(name: str, value: Array, others: Sequence[tuple[str, Any]]) -> None:
+def check_apart(name: str, value: Array, others: Sequence[tuple[str, Any]]) -> None:
+    """Whether `value`, which is written to, overlaps none of the others, None among them."""
     for other, memory in others:
         if memory is not None and np.may_share_memory(value, memory):
             raise ValueError(f"`{name}` must not overlap `{other}`, which is still read")

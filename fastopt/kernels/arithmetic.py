@@ -127,8 +127,10 @@ def concatenate(arrays: Sequence[Array], *, out: Array | None = None) -> Array:
             [1., 1.],
             [1., 1.]]])
     """
-    if not isinstance(arrays, tuple | list) or not arrays:
+    if not isinstance(arrays, tuple | list):
         raise TypeError(f"`arrays` must be a list of arrays, got {type(arrays).__name__}")
+    if not arrays:
+        raise ValueError("`arrays` must have at least one array, got none")
     first = arrays[0]
     _check_channels("arrays[0]", first)
     N, _, *rest = first.shape
@@ -176,6 +178,8 @@ def split(x: Array, channels: Sequence[int]) -> list[Array]:
     """
     _check_channels("x", x)
     N, C, *rest = x.shape
+    if not isinstance(channels, tuple | list):
+        raise TypeError(f"`channels` must be a list of integers, got {type(channels).__name__}")
     counts = [arguments.positive(f"channels[{i}]", count) for i, count in enumerate(channels)]
     if sum(counts) != C:
         raise ValueError(f"`channels` must add up to the {C} channels of `x`, got {counts}")

@@ -111,15 +111,18 @@ def batchnorm_forward(
     momentum, eps = _FRACTION("momentum", momentum, 0), _POSITIVE("eps", eps, 0)
     relu = _FLAG("relu", relu, 0)
     running = _check_running(running_mean, running_var, C, x.dtype, needed=not training)
-    if training and running is not None:
-        for name, array in (("running_mean", running_mean), ("running_var", running_var)):
-            arguments.output(name, array, (C,), x.dtype)
     read = [("weight", weight), ("bias", bias)]
-    read += [("running_mean", running_mean), ("running_var", running_var)]
-    if out is not x or training:
+    for name, array in (("running_mean", running_mean), ("running_var", running_var)):
+        if training and array is not None:
+            arguments.output(name, array, (C,), x.dtype, [*read, ("x", x)])
+        read.append((name, array))
+    if training or out is not x:
         read.append(("x", x))
     out = arguments.output("out", out, x.shape, x.dtype, read)
-    saved = np.empty((2, C)) if saved is None else _check_saved(saved, C)
+    read += [("x", x), ("out", out)]
+    if saved is not None:
+        _check_saved(saved, C)
+    saved = arguments.output("saved", saved, (2, C), np.float64, read)
     if training:
         cpu.forward(planes, weight, bias, eps, relu, out.reshape(planes.shape), saved)
         if running is not None:
@@ -266,7 +269,7 @@ def _check_running(
     return running_mean, running_var
 
 
-def _check_saved(saved: Any, C: int) -> Array:
+def _check_saved(saved: Any, C: int) -> None:
     if isinstance(saved, np.ndarray) and saved.dtype != np.float64:
         raise TypeError(f"`saved` must be of dtype float64 whatever x's is, got {saved.dtype}")
-    return arguments.output("saved", saved, (2, C), np.float64)
+    arguments.array("saved", saved, (2, C))

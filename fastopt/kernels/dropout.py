@@ -8,6 +8,7 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.core.validate import Real
@@ -76,7 +77,8 @@ def dropout(x: Array, p: float, seed: int, counter: int = 0, *, out: Array | Non
     seed, counter = _word("seed", seed), _word("counter", counter)
     apart = [] if out is x else [("x", x)]
     out = arguments.output("out", out, x.shape, x.dtype, apart)
-    cpu.dropout(x, p, seed, counter, out)
+    with np.errstate(over="ignore"):  # under NUMBA_DISABLE_JIT=1 the products are NumPy's
+        cpu.dropout(x, p, seed, counter, out)
     return out
 
 

@@ -277,7 +277,10 @@ def multilabel(
     values, grad = _of_each(
         cpu.multilabel, "logits", logits, target, (), reduction, out, probabilities=True
     )
-    return (np.mean(values, axis=1) if reduction == "none" else values), grad
+    if reduction == "none":
+        with np.errstate(over="ignore"):
+            values = np.mean(values, axis=1)
+    return values, grad
 
 
 def softmax_cross_entropy(

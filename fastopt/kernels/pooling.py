@@ -95,6 +95,7 @@ def max_pool2d(
     where = np.empty(shape, cpu.PLACE) if where is None else _check_where(where, shape)
     if not where.flags.writeable:
         raise ValueError("`where` must be writeable, got a read-only array")
+    arguments.check_apart("where", where, [("x", x), ("out", out)])
     cpu.max_pool2d(x, geometry, out, where)
     return out, where
 
@@ -152,7 +153,8 @@ def max_pool2d_backward(
         raise ValueError(
             f"`where` must hold places from 0 to {H * W - 1}, got {where.min()} to {where.max()}"
         )
-    out = arguments.output("out", out, (N, C, H, W), grad.dtype, [("grad", grad)])
+    read = [("grad", grad), ("where", where)]
+    out = arguments.output("out", out, (N, C, H, W), grad.dtype, read)
     images = PoolGeometry(N, C, H, W, 1, 1, stride=(1, 1))  # whatever the windows were
     cpu.max_pool2d_backward(grad, where, images, out)
     return out

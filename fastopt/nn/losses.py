@@ -24,6 +24,7 @@ __all__ = [
     "MultiLabel",
     "SmoothL1",
     "SoftmaxCrossEntropy",
+    "as_array",
     "as_loss",
 ]
 
@@ -47,7 +48,7 @@ class Loss:
 
     def _check_target(self, y: Any, N: int, shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
         """The targets of N samples as an array that can be copied into `_target`'s."""
-        target = np.asarray(y)
+        target = as_array("y", y)
         if target.dtype != dtype:
             raise TypeError(f"`y` must be of {dtype}, as the model is, got {target.dtype}")
         return _in_shape(target, N, shape)
@@ -111,7 +112,7 @@ class SoftmaxCrossEntropy(Loss):
             )
 
     def _check_target(self, y: Any, N: int, shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
-        labels = np.asarray(y)
+        labels = as_array("y", y)
         if labels.dtype.kind not in "iu":
             raise TypeError(f"`y` must be of an integer dtype, as classes are, got {labels.dtype}")
         if labels.shape != (N,):
@@ -124,6 +125,11 @@ class SoftmaxCrossEntropy(Loss):
             raise ValueError(
                 f"`y` must have classes from 0 to {shape[0] - 1}, as the last layer makes "
                 f"{shape[0]} logits, got {low if low < 0 else high}"
+            )
+        if self.weight is not None and not np.array(self.weight, dtype)[labels].any():
+            raise ValueError(
+                "`y` must have a class of positive weight, for the mean is one of weighted "
+                f"samples, got classes whose `weight` is 0 in {dtype}"
             )
         return labels
 
@@ -214,7 +220,7 @@ class BinaryCrossEntropy(Loss):
     """
 
     def _check_target(self, y: Any, N: int, shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
-        target = np.asarray(y)
+        target = as_array("y", y)
         if target.dtype.kind not in "biu" and target.dtype != dtype:
             raise TypeError(
                 f"`y` must be of {dtype}, as the model is, integers or bool, got {target.dtype}"
@@ -260,6 +266,24 @@ LOSSES: dict[str, type[Loss]] = {
     "binary_cross_entropy": BinaryCrossEntropy,
     "multilabel": MultiLabel,
 }
+
+
+def as_array(name: str, value: Any) -> NDArray[Any]:
+    """What came as an array, if nothing of it is lost.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    value : object
+
+    Returns
+    -------
+    ndarray
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"`{name}` must not be a masked array, whose mask would be lost")
+    return np.asarray(value)
 
 
 def as_loss(loss: Any) -> Loss:

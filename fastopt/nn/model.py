@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from fastopt.core.validate import Integer
 from fastopt.nn.graph import Graph, Shape
 from fastopt.nn.initialization import fill
 from fastopt.nn.layers import Layer, Sequential, emit_in_order
-from fastopt.nn.losses import Loss, as_loss
+from fastopt.nn.losses import Loss, as_array, as_loss
 from fastopt.nn.plan import Program, Programs
 from fastopt.nn.state import State
 from fastopt.nn.summary import table
@@ -30,6 +31,9 @@ Array = NDArray[Any]
 _NONNEGATIVE = Integer(low=0)
 _POSITIVE = Integer(low=1)
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+# What is too large is infinite or NaN, and it is the solver's to find out. NumPy's functions among
+# the kernels would warn, as the others do not.
+_quiet = partial(np.errstate, all="ignore")
 # Samples that `predict` takes at once unless told otherwise: enough to keep kernels busy.
 _BATCH = 256
 
@@ -295,7 +299,7 @@ class Model:
         y = self._check_targets(y, len(x))
         if grad is not None:
             self._check_grad(grad, theta)
-        with self._lock:
+        with self._lock, _quiet():
             self._pending = 0
             program = self._programs.get("train", len(x))
             value = self._run(program, theta, x, y)
@@ -337,7 +341,7 @@ class Model:
         theta = self._check_theta(theta)
         x = self._check_samples(x)
         y = self._check_targets(y, len(x))
-        with self._lock:
+        with self._lock, _quiet():
             return self._run(self._programs.get("value", len(x)), theta, x, y)
 
     def predict(self, theta: Array, x: Array, batch_size: int | None = None) -> Array:
@@ -375,7 +379,7 @@ class Model:
         x = self._check_samples(x)
         size = _BATCH if batch_size is None else _POSITIVE("batch_size", batch_size, 0)
         out = np.empty((len(x), *self.output_shape), self._dtype)
-        with self._lock:
+        with self._lock, _quiet():
             for first in range(0, len(x), size):
                 part = x[first : first + size]
                 program = self._programs.get("predict", len(part))
@@ -384,8 +388,7 @@ class Model:
         return out
 
     def _run(self, program: Program, theta: Array, x: Array, y: Array | None = None) -> float:
-        with np.errstate(over="ignore"):  # too large for float32 is inf, as it is in a sum
-            np.copyto(self._state.theta, theta, casting="same_kind")
+        np.copyto(self._state.theta, theta, casting="same_kind")
         np.copyto(program.x, x)
         if program.target is not None and y is not None:
             np.copyto(program.target, y, casting="unsafe")  # what it may hold has been checked
@@ -516,6 +519,8 @@ class Model:
         ...     np.array_equal(model.load_state_dict(state), theta)
         True
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"`state` must be a mapping of names to arrays, got a {_type(state)}")
         shapes = {each.name: each.shape for each in self._graph.parameters}
         buffers = {each.name: each.shape for each in self._graph.buffers}
         wanted = {**shapes, **buffers} if any(name in state for name in shapes) else buffers
@@ -526,14 +531,19 @@ class Model:
             for name in found:
                 if name not in expected:
                     raise ValueError(f"`state` {problem.format(name)}")
-        arrays = {name: _as_numbers(name, state[name], shape) for name, shape in wanted.items()}
+        counts = {each.name for each in self._graph.buffers if each.is_count}
+        arrays = {
+            name: _as_numbers(name, state[name], shape, "iu" if name in counts else "iuf")
+            for name, shape in wanted.items()
+        }
         with self._lock:
             self._state.load({name: arrays[name] for name in buffers})
         if not wanted.keys() >= shapes.keys() or not shapes:
             return None
         theta = np.empty(self.n, self._dtype)
-        for name, value in self.parameters(theta).items():
-            value[...] = arrays[name]
+        with _quiet():
+            for name, value in self.parameters(theta).items():
+                value[...] = arrays[name]
         return theta
 
     # --- what it is
@@ -595,7 +605,7 @@ class Model:
     # --- arguments
 
     def _check_theta(self, theta: Any) -> Array:
-        vector = np.asarray(theta)
+        vector = as_array("theta", theta)
         if vector.dtype not in _DTYPES:
             raise TypeError(f"`theta` must be of float32 or float64, got {vector.dtype}")
         self._check_length(vector)
@@ -609,7 +619,7 @@ class Model:
             )
 
     def _check_samples(self, x: Any) -> Array:
-        samples = np.asarray(x)
+        samples = as_array("x", x)
         shape = self.input_shape
         if samples.dtype != self._dtype:
             raise TypeError(
@@ -659,16 +669,19 @@ def _as_dtype(value: DTypeLike) -> np.dtype[Any]:
     try:
         dtype = np.dtype(value)
     except TypeError:
-        raise TypeError(f"`dtype` must be float32 or float64, got {value!r}") from None
+        dtype = None
+    if value is None or dtype is None:  # of None NumPy makes float64
+        raise TypeError(f"`dtype` must be float32 or float64, got {value!r}")
     if dtype not in _DTYPES:
         raise ValueError(f"`dtype` must be float32 or float64, got {dtype}")
     return dtype
 
 
-def _as_numbers(name: str, value: Any, shape: Shape) -> Array:
+def _as_numbers(name: str, value: Any, shape: Shape, kinds: str) -> Array:
     array = np.asarray(value)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"`state` must have numbers for {name!r}, got dtype {array.dtype}")
+    if array.dtype.kind not in kinds:
+        expected = "numbers" if "f" in kinds else "integers"
+        raise TypeError(f"`state` must have {expected} for {name!r}, got dtype {array.dtype}")
     if array.shape != shape:
         raise ValueError(
             f"`state` must have an array of shape {shape} for {name!r}, got one of shape "

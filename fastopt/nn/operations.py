@@ -171,7 +171,8 @@ class _BatchNorm(Operation):
         if N * node.output.size == node.output.shape[0]:
             raise ValueError(
                 f"layer {node.layer!r}: batch normalization takes the variance of a batch, but "
-                "this one has one number for each channel: `x` must have more than one sample"
+                "this one has one number for each channel: `x` must have more than one sample "
+                "(Minibatches leave out a smaller last batch with drop_last=True)"
             )
 
     def forward(self, at: Site) -> list[Call]:

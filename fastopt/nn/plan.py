@@ -333,8 +333,9 @@ class Programs:
             plan = _Plan(self._graph, self._loss, self._dtype, *key[:2])
             self._plans[key] = plan
             if len(self._plans) > _KEPT:
-                oldest, _ = self._plans.popitem(last=False)
-                self._programs.pop(oldest, None)
+                oldest = next(iter(self._plans))
+                self._programs.pop(oldest, None)  # first, for none may be without its plan
+                del self._plans[oldest]
         if plan.size > self._arena.size:
             # The old one goes first, and with it all that is bound to it.
             self._programs.clear()

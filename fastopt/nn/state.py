@@ -42,7 +42,7 @@ class State:
     def __init__(self, graph: Graph, dtype: np.dtype[Any]) -> None:
         self._graph, self._dtype = graph, dtype
         self._bytes, self.buffers = _buffers(graph, dtype)
-        self._next_bytes, following = _buffers(graph, dtype)
+        self._next_bytes, self._next = _buffers(graph, dtype)
         for buffer in graph.buffers:
             self.buffers[buffer.name][...] = buffer.initial
         self.moments = {
@@ -56,12 +56,12 @@ class State:
                 self.moments[node.layer],
                 math.prod(node.output.shape[1:]),
                 node.attributes["momentum"],
-                *(following[each.name] for each in node.buffers),
+                *(self._next[each.name] for each in node.buffers),
             )
             for node in graph.nodes
             if node.op == "batchnorm"
         ]
-        self._counters = [following[each.name] for each in graph.buffers if each.is_count]
+        self._counters = [self._next[each.name] for each in graph.buffers if each.is_count]
 
     # Vectors have no memory before the first evaluation: a network may be described, and its
     # parameters counted, that would not fit this machine.
@@ -99,8 +99,10 @@ class State:
 
     def load(self, buffers: dict[str, Array]) -> None:
         """Set all buffers."""
-        for name, value in buffers.items():
-            self.buffers[name][...] = value
+        with np.errstate(over="ignore"):
+            for name, value in buffers.items():
+                self._next[name][...] = value
+        np.copyto(self._bytes, self._next_bytes)
 
 
 def _buffers(graph: Graph, dtype: np.dtype[Any]) -> tuple[Array, dict[str, Array]]:

@@ -51,6 +51,12 @@ def test_an_array_that_a_kernel_cannot_read_is_refused(value, error, message):
         array("x", value, ("N", 3, "H", "W"), np.float32, like="w")
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_matrices_are_refused():
+    with pytest.raises(TypeError, match="`x` must be a NumPy array, got an object of type matrix"):
+        array("x", np.asmatrix(X[0, 0]), ("N", "C"))
+
+
 def test_unaligned_arrays_are_refused():
     bytes_ = np.zeros(4 * 6 + 1, np.uint8)
     with pytest.raises(ValueError, match="`x` must be C-contiguous"):

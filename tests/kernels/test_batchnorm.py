@@ -194,19 +194,16 @@ def test_nan_stays_in_its_channel_and_is_seen(shape):
 @pytest.mark.parametrize("training", [True, False])
 def test_no_bit_depends_on_the_number_of_threads(training, shape):
     x, grad, weight, bias, *running = problem(shape, np.float32)
-    before, results = kernels.get_num_threads(), []
-    try:
-        for count in (1, 2, 3):
-            kernels.set_num_threads(count)
-            out, saved = kernels.batchnorm_forward(
-                x, weight, bias, *(each.copy() for each in running), training, relu=True
-            )
-            backward = kernels.batchnorm_backward(
-                grad, x, weight, saved, training=training, relu=True, bias=bias
-            )
-            results.append((out, saved, *backward))
-    finally:
-        kernels.set_num_threads(before)
+    results = []
+    for count in (1, 2, 3):
+        kernels.set_num_threads(count)
+        out, saved = kernels.batchnorm_forward(
+            x, weight, bias, *(each.copy() for each in running), training, relu=True
+        )
+        backward = kernels.batchnorm_backward(
+            grad, x, weight, saved, training=training, relu=True, bias=bias
+        )
+        results.append((out, saved, *backward))
     for result in results[1:]:
         for found, expected in zip(result, results[0], strict=True):
             np.testing.assert_array_equal(found, expected)
@@ -316,6 +313,30 @@ def test_running_statistics_that_cannot_be_written_are_refused_in_training_alone
     with pytest.raises(ValueError, match="`running_mean` must be writeable"):
         kernels.batchnorm_forward(X, C, C, frozen, np.ones(3))
     kernels.batchnorm_forward(X, C, C, frozen, frozen, training=False)
+
+
+def test_results_may_not_overlap_each_other_or_what_is_read():
+    x, running = np.arange(6.0).reshape(2, 3), np.ones((2, 3))
+    mean, var = running
+    for name, changed in (
+        ("saved", {"saved": x}),
+        ("saved", {"out": running, "saved": running}),
+        ("running_mean", {"weight": mean, "running_mean": mean, "running_var": var}),
+        ("running_mean", {"running_mean": x[0], "running_var": var}),
+        ("running_var", {"running_mean": mean, "running_var": mean}),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}` must not overlap"):
+            kernels.batchnorm_forward(x, **changed)
+    np.testing.assert_array_equal(x.ravel(), np.arange(6.0))
+
+
+def test_backward_reads_statistics_that_cannot_be_written():
+    x = np.arange(6.0).reshape(2, 3)
+    _, saved = kernels.batchnorm_forward(x)
+    expected = kernels.batchnorm_backward(x, x, None, saved)
+    saved.flags.writeable = False
+    for found, each in zip(kernels.batchnorm_backward(x, x, None, saved), expected, strict=True):
+        np.testing.assert_array_equal(found, each)
 
 
 def test_examples_in_docstrings_hold():

@@ -153,12 +153,10 @@ def test_examples_in_docstrings_hold():
 
 @pytest.fixture
 def any_work_is_worth_a_thread(monkeypatch):
-    before = threads.get_num_threads()
     monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
     convolution._kept_plan.cache_clear()
     yield
     convolution._kept_plan.cache_clear()
-    threads.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("any_work_is_worth_a_thread")

@@ -120,3 +120,15 @@ def test_arguments_that_do_not_fit_are_refused(call, error, message):
 def test_examples_in_docstrings_hold():
     module = sys.modules["fastopt.kernels.linear"]  # the package's name is the function's
     assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize("number", [3e38, np.inf, np.nan])
+def test_numbers_too_large_are_infinite_or_nan_without_a_warning(number):
+    x = np.full((3, 2), number, np.float32)
+    results = [
+        kernels.linear(x, x, x[:, 0].copy()),
+        kernels.linear_backward_data(x.T.copy(), x),
+        kernels.linear_backward_weight(x, x),
+        kernels.linear_backward_bias(x),
+    ]
+    assert not any(np.isfinite(each).any() for each in results)

@@ -153,24 +153,21 @@ def test_all_of_an_output_is_overwritten(case):
 
 def test_no_bit_depends_on_the_number_of_threads():
     x = np.random.default_rng(0).normal(size=(8, 40, 50, 50)).astype(np.float32)
-    options, before, results = {"stride": 2, "padding": 1}, kernels.get_num_threads(), []
-    try:
-        for count in (1, 2, 3):
-            kernels.set_num_threads(count)
-            out, where = kernels.max_pool2d(x, 3, **options)
-            mean = kernels.avg_pool2d(x, 3, **options)
-            results.append(
-                (
-                    out,
-                    where,
-                    mean,
-                    kernels.max_pool2d_backward(out, where, x.shape),
-                    kernels.avg_pool2d_backward(mean, x.shape, 3, **options),
-                    kernels.global_avg_pool2d(x),
-                )
+    options, results = {"stride": 2, "padding": 1}, []
+    for count in (1, 2, 3):
+        kernels.set_num_threads(count)
+        out, where = kernels.max_pool2d(x, 3, **options)
+        mean = kernels.avg_pool2d(x, 3, **options)
+        results.append(
+            (
+                out,
+                where,
+                mean,
+                kernels.max_pool2d_backward(out, where, x.shape),
+                kernels.avg_pool2d_backward(mean, x.shape, 3, **options),
+                kernels.global_avg_pool2d(x),
             )
-    finally:
-        kernels.set_num_threads(before)
+        )
     for result in results[1:]:
         for found, expected in zip(result, results[0], strict=True):
             np.testing.assert_array_equal(found, expected)
@@ -211,6 +208,17 @@ def test_places_that_are_none_are_refused():
         where[0, 1, 1, 1] = place
         with pytest.raises(ValueError, match="`where` must hold places from 0 to 23, got"):
             kernels.max_pool2d_backward(grad, where, X.shape)
+
+
+def test_places_may_not_overlap_what_is_read_or_written():
+    x, out = np.ones((1, 2, 4, 6), np.float32), np.ones((1, 2, 4, 6), np.float32)
+    with pytest.raises(ValueError, match="`where` must not overlap `out`"):
+        kernels.max_pool2d(x, 1, out=out, where=out.view(np.int32))
+    with pytest.raises(ValueError, match="`where` must not overlap `x`"):
+        kernels.max_pool2d(x, 1, where=x.view(np.int32))
+    out[:] = 0
+    with pytest.raises(ValueError, match="`out` must not overlap `where`"):
+        kernels.max_pool2d_backward(x, out.view(np.int32), x.shape, out=out)
 
 
 def test_gradients_of_other_shapes_are_refused():

@@ -113,6 +113,14 @@ def test_targets_out_of_range_are_refused(message, loss, y):
             evaluate(theta, x, y)
 
 
+def test_a_mean_over_classes_of_no_weight_is_refused():
+    model, theta, x, _ = problem(nn.SoftmaxCrossEntropy(weight=[0, 1, 1e-60]), dtype="float32")
+    for label in (0, 2):  # the smallest positive float32 is 1e-45
+        with pytest.raises(ValueError, match=r"`y` must have a class of positive weight"):
+            model.value(theta, x, np.full(6, label))
+    assert np.isfinite(model.value(theta, x, np.array([0, 0, 1, 0, 0, 2])))
+
+
 def test_targets_of_another_dtype_are_refused():
     model, theta, x, rng = problem("mse", dtype="float32")
     with pytest.raises(TypeError, match="`y` must be of float32, as the model is, got float64"):

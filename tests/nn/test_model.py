@@ -179,6 +179,44 @@ def test_numbers_too_large_for_the_model_are_infinite_there():
     assert grad.shape == (model.n,)
 
 
+def test_numbers_that_become_too_large_are_no_error_and_no_warning():
+    model = nn.Model(nn.Linear(2), nn.Linear(1), input_shape=3, loss="mse")
+    x, y = np.full((4, 3), 1e30, "float32"), np.zeros(4, "float32")
+    value, grad = model.value_and_grad(np.full(model.n, 1e30), x, y)
+    assert not np.isfinite(value)
+    assert not np.isfinite(grad).any()
+    # Of these the sums are finite, but not the gradient in the precision of theta.
+    model = nn.Model(nn.Linear(1), input_shape=3, loss="mse", dtype="float64")
+    theta, out = np.full(4, 1e38, "float32"), np.empty(4, "float32")
+    value, grad = model.value_and_grad(theta, x.astype(float), y.astype(float))
+    assert np.isfinite(value)
+    assert np.isinf(grad[:3]).all()
+    assert model.value_and_grad(theta, x.astype(float), y.astype(float), out)[1] is out
+    assert np.array_equal(out, grad)
+
+
+def test_a_step_that_is_too_large_ends_a_training_and_raises_nothing():
+    x, y = stripes()
+    model = nn.Model(*STRIPED, input_shape=(1, 8, 8))
+    options = {"lr": 1e30, "maxiter": 9}
+    res = fastopt.minimize(
+        model.value_and_grad, model.init(0), args=(x, y), jac=True, method="gd", options=options
+    )
+    assert not res.success
+    assert np.isfinite(res.fun)
+
+
+@pytest.mark.parametrize("name", ["theta", "x", "y"])
+def test_masked_arrays_are_refused(name):
+    model = small()
+    x, y = make_batch()
+    arguments = {"theta": model.init(0), "x": x, "y": y}
+    arguments[name] = np.ma.masked_less(arguments[name], 0)
+    for evaluate in (model.value_and_grad, model.value):
+        with pytest.raises(TypeError, match=f"`{name}` must not be a masked array, whose mask"):
+            evaluate(**arguments)
+
+
 def test_gradient_goes_where_it_is_asked_for():
     model = small()
     theta, (x, y) = somewhere(model), make_batch()
@@ -260,6 +298,8 @@ def test_shape_and_dtype_of_a_model_are_checked():
         nn.Model(nn.Linear(3), input_shape=3, dtype="float16")
     with pytest.raises(TypeError, match="`dtype` must be float32 or float64, got 'single precis"):
         nn.Model(nn.Linear(3), input_shape=3, dtype="single precision")
+    with pytest.raises(TypeError, match="`dtype` must be float32 or float64, got None"):
+        nn.Model(nn.Linear(3), input_shape=3, dtype=None)
 
 
 def test_sequences_are_normalized_by_channel():
@@ -338,6 +378,12 @@ def test_a_state_of_another_network_changes_nothing():
             model.load_state_dict({k: v for k, v in changed.items() if v is not None})
     with pytest.raises(TypeError, match=r"numbers for 'norm\.running_mean'"):
         model.load_state_dict({**state, "norm.running_mean": np.array(["a"] * 3)})
+    dropping = make_model((nn.Dropout(name="drop"), nn.Flatten(), nn.Linear(3)))
+    with pytest.raises(TypeError, match=r"must have integers for 'drop\.counter', got dtype float"):
+        dropping.load_state_dict({"drop.counter": 3.5})
+    for wrong in (None, "state.npz", [*state]):
+        with pytest.raises(TypeError, match="`state` must be a mapping of names to arrays, got a "):
+            model.load_state_dict(wrong)
     assert same_buffers(model.buffers, before)
 
 

@@ -137,12 +137,13 @@ def test_plans_of_sizes_long_unused_are_dropped():
     for N in range(1, 3 * plan._KEPT):
         model.predict(theta, make_batch(N)[0])
     assert len(model._programs._plans) == plan._KEPT
+    assert ("predict", 1) not in {key[:2] for key in model._programs._plans}
     assert model._programs._programs.keys() <= model._programs._plans.keys()
 
 
 def test_later_evaluations_allocate_nothing(network):
     model = make_model(network, dtype="float32")
-    theta, (x, y) = somewhere(model).astype(float), make_batch(200, dtype="float32")
+    theta, (x, y) = somewhere(model).astype(float), make_batch(80, dtype="float32")
     grad = np.empty(model.n)
 
     def steps(count):
@@ -161,8 +162,9 @@ def test_later_evaluations_allocate_nothing(network):
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # NumPy converts theta through a buffer of 32 kB. The images are 194 kB.
-    assert after - before < 4000
+    # Futures and locks of threads come and go. One array kept by each of 200 evaluations, however
+    # small, would be 20 kB. NumPy converts theta through a buffer of 32 kB. The images are 78 kB.
+    assert after - before < 15_000
     assert peak - before < 60_000
 
 

@@ -127,7 +127,7 @@ class Linear:
 
 def backward_bias(grad: Any, out: Any) -> None:
     """grad (N, K) -> out (K,)."""
-    np.add.reduce(grad, axis=0, out=out)
+    _sum_rows(grad, out)
 
 
 def _whole(count: int) -> int:
@@ -159,3 +159,11 @@ def _transpose(source, rows, columns, starts, out, first, last, slot):
         for row in range(whole, rows):
             for column in range(begin, end):
                 out[column * rows + row] = source[row * columns + column]
+
+
+@compile_named
+def _sum_rows(grad, out):
+    out[:] = 0.0
+    for n in range(grad.shape[0]):
+        for k in range(out.size):
+            out[k] += grad[n, k]

@@ -16,20 +16,21 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
-from fastopt.kernels.cpu.registers import COUNT, FUSES, lanes_of
+from fastopt.kernels.cpu.registers import (
+    COUNT,
+    FUSES,
+    INTP,
+    Vectors,
+    address,
+    begun,
+    lanes_of,
+    times,
+)
 
 __all__ = ["Tile", "copy", "gather_second", "multiply", "scatter_second", "tile"]
-
-_int32 = ir.IntType(32)
-_intp = ir.IntType(types.intp.bitwidth)
-
-# A product and the sum that it goes into may be rounded once, where there is an instruction for
-# it. (The intrinsic `llvm.fma` asks for it everywhere, and calls a function elsewhere.)
-_CONTRACT = ("contract",)
 
 # A call would pass each field of each array.
 _INLINE = {"forceinline": True}
@@ -169,10 +170,6 @@ def _length(context: Any, builder: Any, type_: Any, array: Any, axis: int) -> An
     return builder.extract_value(make_array(type_)(context, builder, value=array).shape, axis)
 
 
-def _data(context: Any, builder: Any, type_: Any, array: Any) -> Any:
-    return make_array(type_)(context, builder, value=array).data
-
-
 @intrinsic
 def _multiply(
     typing: Any, rows: Any, vectors: Any, taps: Any, offsets: Any, first_tap: Any, weight: Any,
@@ -182,40 +179,41 @@ def _multiply(
     n = types.intp
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        begin = ir.Constant(INTP, 0)
         pieces = _length(context, builder, signature.args[12], args[12], 1)
         (
             rows, vectors, taps, offsets, first_tap, weight, weight_at, weight_step, x, x_at,
             places, place, segments, bias, bias_at, y, y_at, y_step,
         ) = (
-            _data(context, builder, type_, value) if isinstance(type_, types.Array) else value
+            address(context, builder, type_, value, begin)
+            if isinstance(type_, types.Array)
+            else value
             for type_, value in zip(signature.args, args, strict=True)
         )  # fmt: skip
-        pair = ir.Constant(_intp, 2)
         given = [
             taps,
-            builder.gep(offsets, [builder.mul(first_tap, pair)]),
+            builder.gep(offsets, [times(builder, first_tap, 2)]),
             builder.gep(weight, [weight_at]),
             weight_step,
             builder.gep(x, [x_at]),
             builder.gep(places, [place]),
-            builder.gep(segments, [builder.mul(builder.mul(place, pieces), pair)]),
+            builder.gep(segments, [times(builder, builder.mul(place, pieces), 2)]),
             pieces,
             builder.gep(bias, [bias_at]),
             builder.gep(y, [y_at]),
             y_step,
         ]
         dtype = signature.args[8].dtype
-        largest = tile(str(dtype))
-        number = context.get_value_type(dtype)
+        largest, number = tile(str(dtype)), context.get_value_type(dtype)
         done = builder.append_basic_block("multiplied")
-        shape = builder.add(builder.mul(rows, ir.Constant(_intp, 16)), vectors)
+        shape = builder.add(times(builder, rows, 16), vectors)
         switch = builder.switch(shape, done)
         height = largest.rows
         while height:
             for width in range(1, largest.vectors + 1):
                 with builder.goto_block(builder.append_basic_block("multiply")):
-                    switch.add_case(ir.Constant(_intp, height * 16 + width), builder.block)
-                    function = _product(builder.module, number, largest.lanes, height, width)
+                    switch.add_case(ir.Constant(INTP, height * 16 + width), builder.block)
+                    function = _product(builder.module, number, height, width)
                     builder.call(function, given)
                     builder.branch(done)
             height //= 2
@@ -229,72 +227,47 @@ def _multiply(
     )  # fmt: skip
 
 
-def _product(module: Any, number: Any, lanes: int, rows: int, vectors: int) -> Any:
+def _product(module: Any, number: Any, rows: int, vectors: int) -> Any:
     """The LLVM function that does what `multiply` says for one size of tile."""
-    vector = ir.VectorType(number, lanes)
-    pointer, table = number.as_pointer(), _intp.as_pointer()
-    arguments = [
-        _intp, table, pointer, _intp, pointer, table, table, _intp, pointer, pointer, _intp
-    ]  # fmt: skip
-    name = f"fastopt_product_{number.intrinsic_name}_{rows}_{vectors}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    pointer, table = number.as_pointer(), INTP.as_pointer()
+    function, builder = begun(
+        module,
+        f"fastopt_product_{number.intrinsic_name}_{rows}_{vectors}",
+        [INTP, table, pointer, INTP, pointer, table, table, INTP, pointer, pointer, INTP],
+    )
+    if builder is None:
+        return function
     taps, offsets, weight, weight_step, x, places, segments, pieces, bias, y, y_step = function.args
-    align = number.get_abi_size(cpu_target.target_context.target_data)
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-
-    def everywhere(value: Any) -> Any:
-        nothing = ir.Constant(vector, ir.Undefined)
-        first = builder.insert_element(nothing, value, _int32(0))
-        return builder.shuffle_vector(
-            first, nothing, ir.Constant(ir.VectorType(_int32, lanes), [0] * lanes)
-        )
+    code = Vectors(builder, number)
 
     def at(base: Any, index: int) -> Any:
-        return builder.load(builder.gep(base, [ir.Constant(_intp, index)]))
+        return builder.load(builder.gep(base, [ir.Constant(INTP, index)]))
 
     vector_at = [builder.gep(x, [at(places, j)]) for j in range(vectors)]
-    starts = [everywhere(at(bias, i)) for i in range(rows)]
-    row_at = [builder.mul(weight_step, ir.Constant(_intp, i)) for i in range(rows)]
+    starts = [code.everywhere(at(bias, i)) for i in range(rows)]
+    row_at = [times(builder, weight_step, i) for i in range(rows)]
     sums = [
         [cgutils.alloca_once_value(builder, starts[i]) for j in range(vectors)] for i in range(rows)
     ]
-    with cgutils.for_range(builder, taps, intp=_intp) as loop:
-        pair = builder.gep(offsets, [builder.mul(loop.index, ir.Constant(_intp, 2))])
+    with cgutils.for_range(builder, taps, intp=INTP) as loop:
+        pair = builder.gep(offsets, [times(builder, loop.index, 2)])
         to_weight, to_x = at(pair, 0), at(pair, 1)
-        loaded = []
-        for base in vector_at:
-            address = builder.bitcast(builder.gep(base, [to_x]), vector.as_pointer())
-            loaded.append(builder.load(address, align=align))
+        loaded = [code.load(base, to_x) for base in vector_at]
         tap = builder.gep(weight, [to_weight])
         for i in range(rows):
-            factor = everywhere(builder.load(builder.gep(tap, [row_at[i]])))
+            factor = code.everywhere(builder.load(builder.gep(tap, [row_at[i]])))
             for j in range(vectors):
-                product = builder.fmul(factor, loaded[j], flags=_CONTRACT)
-                total = builder.fadd(builder.load(sums[i][j]), product, flags=_CONTRACT)
-                builder.store(total, sums[i][j])
+                code.add_product(sums[i][j], factor, loaded[j])
 
-    bits = ir.IntType(lanes)
-    chosen = ir.VectorType(ir.IntType(1), lanes)
-    store = cgutils.get_or_insert_function(
-        module,
-        ir.FunctionType(ir.VoidType(), [vector, vector.as_pointer(), _int32, chosen]),
-        f"llvm.masked.store.v{lanes}{number.intrinsic_name}.p0",
-    )
-    with cgutils.for_range(builder, pieces, intp=_intp) as loop:
+    bits = ir.IntType(code.lanes)
+    with cgutils.for_range(builder, pieces, intp=INTP) as loop:
         for j in range(vectors):
-            vector_pieces = builder.mul(pieces, ir.Constant(_intp, j))
-            piece = builder.mul(builder.add(vector_pieces, loop.index), ir.Constant(_intp, 2))
-            pair = builder.gep(segments, [piece])
-            mask = builder.bitcast(builder.trunc(at(pair, 1), bits), chosen)
+            piece = builder.add(times(builder, pieces, j), loop.index)
+            pair = builder.gep(segments, [times(builder, piece, 2)])
+            mask = builder.bitcast(builder.trunc(at(pair, 1), bits), code.chosen)
             place = builder.gep(y, [at(pair, 0)])
             for i in range(rows):
-                target = builder.gep(place, [builder.mul(y_step, ir.Constant(_intp, i))])
-                target = builder.bitcast(target, vector.as_pointer())
-                builder.call(store, [builder.load(sums[i][j]), target, _int32(align), mask])
+                code.store_chosen(builder.load(sums[i][j]), place, times(builder, y_step, i), mask)
     builder.ret_void()
     return function
 
@@ -304,13 +277,12 @@ def _copying(name: str, source_step: int, target_step: int) -> Any:
         typing: Any, source: Any, source_at: Any, target: Any, target_at: Any, count: Any
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            source, target = (_data(context, builder, signature.args[k], args[k]) for k in (0, 2))
-            dtype = signature.args[0].dtype
-            number, lanes = context.get_value_type(dtype), tile(str(dtype)).lanes
-            function = _copy_function(builder.module, number, lanes, source_step, target_step)
-            builder.call(
-                function, [builder.gep(source, [args[1]]), builder.gep(target, [args[3]]), args[4]]
+            number = context.get_value_type(source.dtype)
+            function = _copy_function(builder.module, number, source_step, target_step)
+            from_, to = (
+                address(context, builder, signature.args[k], args[k], args[k + 1]) for k in (0, 2)
             )
+            builder.call(function, [from_, to, args[4]])
             return context.get_dummy_value()
 
         return types.none(source, types.intp, target, types.intp, types.intp), generate
@@ -324,27 +296,28 @@ _gather_second = _copying("_gather_second", 2, 1)
 _scatter_second = _copying("_scatter_second", 1, 2)
 
 
-def _copy_function(module: Any, number: Any, lanes: int, source_step: int, target_step: int) -> Any:
+def _copy_function(module: Any, number: Any, source_step: int, target_step: int) -> Any:
     """The LLVM function of `copy` and its kind: whole vectors, and a last one under a mask.
 
     For rows of an image, which are too short for `memcpy`.
     """
-    name = f"fastopt_copy_{number.intrinsic_name}_{source_step}_{target_step}"
-    if name in module.globals:
-        return module.globals[name]
     pointer = number.as_pointer()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer, _intp]), name)
-    function.linkage = "internal"
+    function, builder = begun(
+        module,
+        f"fastopt_copy_{number.intrinsic_name}_{source_step}_{target_step}",
+        [pointer, pointer, INTP],
+        inline=True,
+    )
+    if builder is None:
+        return function
     source, target, count = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    memory = _Memory(builder, number, lanes)
-    whole = builder.sub(count, builder.urem(count, ir.Constant(_intp, lanes)))
-    with cgutils.for_range_slice(
-        builder, ir.Constant(_intp, 0), whole, ir.Constant(_intp, lanes), intp=_intp
-    ) as (index, _):
+    memory = _Memory(builder, number)
+    zero, lanes = ir.Constant(INTP, 0), ir.Constant(INTP, memory.lanes)
+    whole = builder.sub(count, builder.urem(count, lanes))
+    with cgutils.for_range_slice(builder, zero, whole, lanes, intp=INTP) as (index, _):
         memory.store(memory.load(source, index, source_step), target, index, target_step)
-    rest = builder.trunc(builder.sub(count, whole), _int32)
-    with builder.if_then(builder.icmp_unsigned("!=", rest, _int32(0))):
+    rest = builder.sub(count, whole)
+    with builder.if_then(builder.icmp_unsigned("!=", rest, zero)):
         value = memory.load(source, whole, source_step, rest)
         memory.store(value, target, whole, target_step, rest)
     builder.ret_void()
@@ -357,75 +330,46 @@ class _Memory:
     Of the vector's lanes the first `count` are meant, or all. What is not meant is not touched.
     """
 
-    def __init__(self, builder: Any, number: Any, lanes: int) -> None:
-        self.builder, self.number, self.lanes = builder, number, lanes
-        self.vector = ir.VectorType(number, lanes)
-        self.chosen = ir.VectorType(ir.IntType(1), lanes)
-        self.align = number.get_abi_size(cpu_target.target_context.target_data)
-        self.suffix = f"v{lanes}{number.intrinsic_name}.p0"
-        self.nothing = ir.Constant(self.vector, ir.Undefined)
+    def __init__(self, builder: Any, number: Any) -> None:
+        self._builder, self._code = builder, Vectors(builder, number)
+        self.lanes = self._code.lanes
 
     def load(self, base: Any, index: Any, step: int, count: Any = None) -> Any:
+        code = self._code
         if step == 1 and count is None:
-            return self.builder.load(self._address(base, index), align=self.align)
-        types_ = [self.vector.as_pointer(), _int32, self.chosen, self.vector]
-        load = self._intrinsic("load", self.vector, types_)
+            return code.load(base, index)
         pieces = [
-            self.builder.call(load, [address, _int32(self.align), mask, self.nothing])
-            for address, mask in self._pieces(base, index, step, count)
+            code.load_chosen(base, place, mask, code.nothing)
+            for place, mask in self._pieces(index, step, count)
         ]
         if step == 1:
             return pieces[0]
-        return self._shuffle(pieces[0], pieces[1], [2 * k for k in range(self.lanes)])
+        return code.shuffled(pieces[0], pieces[1], [2 * k for k in range(self.lanes)])
 
     def store(self, value: Any, base: Any, index: Any, step: int, count: Any = None) -> None:
+        code = self._code
         if step == 1 and count is None:
-            self.builder.store(value, self._address(base, index), align=self.align)
+            code.store(value, base, index)
             return
         values = [value]
         if step == 2:
-            half = self.lanes // 2
             values = [
-                self._shuffle(value, value, [first + k // 2 for k in range(self.lanes)])
-                for first in (0, half)
+                code.shuffled(value, value, [first + k // 2 for k in range(self.lanes)])
+                for first in (0, self.lanes // 2)
             ]
-        types_ = [self.vector, self.vector.as_pointer(), _int32, self.chosen]
-        store = self._intrinsic("store", ir.VoidType(), types_)
-        for part, (address, mask) in zip(
-            values, self._pieces(base, index, step, count), strict=True
-        ):
-            self.builder.call(store, [part, address, _int32(self.align), mask])
+        for part, (place, mask) in zip(values, self._pieces(index, step, count), strict=True):
+            code.store_chosen(part, base, place, mask)
 
-    def _pieces(self, base: Any, index: Any, step: int, count: Any) -> list[tuple[Any, Any]]:
-        """(address, mask) of the `step` vectors in memory that hold the lanes of one."""
-        builder, lanes = self.builder, self.lanes
-        numbers = ir.VectorType(_int32, lanes)
-        first = builder.insert_element(
-            ir.Constant(numbers, ir.Undefined), _int32(lanes) if count is None else count, _int32(0)
-        )
-        limit = self._shuffle(first, first, [0] * lanes)
-        start = builder.mul(index, ir.Constant(_intp, step))
+    def _pieces(self, index: Any, step: int, count: Any) -> list[tuple[Any, Any]]:
+        """(place, mask) of the `step` vectors in memory that hold the lanes of one."""
+        lanes = self.lanes
+        limit = ir.Constant(INTP, lanes) if count is None else count
+        start = times(self._builder, index, step)
         pieces = []
-        for piece in range(step):
+        for first in range(0, step * lanes, lanes):
             # The lane that each number in memory belongs to; behind all of them, if to none.
-            places = range(piece * lanes, (piece + 1) * lanes)
-            owners = [place // step if place % step == 0 else lanes for place in places]
-            mask = builder.icmp_unsigned("<", ir.Constant(numbers, owners), limit)
-            place = builder.add(start, ir.Constant(_intp, piece * lanes))
-            pieces.append((self._address(base, place), mask))
+            numbers = range(first, first + lanes)
+            owners = [number // step if number % step == 0 else lanes for number in numbers]
+            place = self._builder.add(start, ir.Constant(INTP, first))
+            pieces.append((place, self._code.below(owners, limit)))
         return pieces
-
-    def _address(self, base: Any, index: Any) -> Any:
-        return self.builder.bitcast(self.builder.gep(base, [index]), self.vector.as_pointer())
-
-    def _shuffle(self, a: Any, b: Any, lanes: list[int]) -> Any:
-        return self.builder.shuffle_vector(
-            a, b, ir.Constant(ir.VectorType(_int32, self.lanes), lanes)
-        )
-
-    def _intrinsic(self, name: str, result: Any, arguments: list[Any]) -> Any:
-        return cgutils.get_or_insert_function(
-            self.builder.module,
-            ir.FunctionType(result, arguments),
-            f"llvm.masked.{name}.{self.suffix}",
-        )

@@ -15,11 +15,17 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
-from numba.np.arrayobj import make_array
 
-from fastopt.kernels.cpu.registers import COUNT, WIDTH, lanes_of
+from fastopt.kernels.cpu.registers import (
+    COUNT,
+    INTP,
+    Vectors,
+    address,
+    begun,
+    lanes_of,
+    times,
+)
 
 __all__ = ["FEW_ROWS", "ROWS", "VECTORS", "add_products", "transpose"]
 
@@ -28,13 +34,6 @@ __all__ = ["FEW_ROWS", "ROWS", "VECTORS", "add_products", "transpose"]
 VECTORS = 2
 ROWS = 12 if COUNT == 32 else 4
 FEW_ROWS = 4
-
-_int32 = ir.IntType(32)
-_intp = ir.IntType(types.intp.bitwidth)
-
-# A product and the sum that it goes into may be rounded once, where there is an instruction for
-# it. (The intrinsic `llvm.fma` asks for it everywhere, and calls a function elsewhere.)
-_CONTRACT = ("contract",)
 
 
 # --- in Python -------------------------------------------------------------------------------
@@ -140,19 +139,6 @@ def _compile_transpose(
     return compiled
 
 
-def _from(context: Any, builder: Any, type_: Any, array: Any, place: Any) -> Any:
-    """The address of an element of a flat array."""
-    return builder.gep(make_array(type_)(context, builder, value=array).data, [place])
-
-
-def _number_size(number: Any) -> int:
-    return int(number.get_abi_size(cpu_target.target_context.target_data))
-
-
-def _times(builder: Any, value: Any, factor: int) -> Any:
-    return builder.mul(value, ir.Constant(_intp, factor))
-
-
 @intrinsic
 def _add_products(
     typing: Any, rows: Any, vectors: Any, lines: Any, columns: Any, starts: Any, line: Any,
@@ -166,21 +152,21 @@ def _add_products(
         given = [
             lines,
             columns,
-            _from(context, builder, starts, args[4], args[5]),
-            _from(context, builder, left, args[6], args[7]),
+            address(context, builder, starts, args[4], args[5]),
+            address(context, builder, left, args[6], args[7]),
             args[8],
-            _from(context, builder, right, args[9], args[10]),
-            _from(context, builder, sums, args[11], args[12]),
+            address(context, builder, right, args[9], args[10]),
+            address(context, builder, sums, args[11], args[12]),
             args[13],
         ]
         number = context.get_value_type(sums.dtype)
         done = builder.append_basic_block("added")
-        switch = builder.switch(builder.add(_times(builder, rows, VECTORS + 1), vectors), done)
+        switch = builder.switch(builder.add(times(builder, rows, VECTORS + 1), vectors), done)
         for height in sorted({ROWS, FEW_ROWS}):
             for width in range(1, VECTORS + 1):
                 with builder.goto_block(builder.append_basic_block("add")):
                     switch.add_case(
-                        ir.Constant(_intp, height * (VECTORS + 1) + width), builder.block
+                        ir.Constant(INTP, height * (VECTORS + 1) + width), builder.block
                     )
                     builder.call(_sums_of_products(builder.module, number, height, width), given)
                     builder.branch(done)
@@ -193,64 +179,49 @@ def _add_products(
 
 def _sums_of_products(module: Any, number: Any, rows: int, vectors: int) -> Any:
     """The LLVM function that does what `add_products` says for one size of tile."""
-    align = _number_size(number)
-    lanes = WIDTH // align
-    vector, pointer = ir.VectorType(number, lanes), number.as_pointer()
-    name = f"fastopt_outer_products_{number.intrinsic_name}_{rows}_{vectors}"
-    if name in module.globals:
-        return module.globals[name]
-    arguments = [
-        _intp, _intp, _intp.as_pointer(), pointer, _intp, pointer, pointer, ir.IntType(1)
-    ]  # fmt: skip
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    pointer = number.as_pointer()
+    function, builder = begun(
+        module,
+        f"fastopt_outer_products_{number.intrinsic_name}_{rows}_{vectors}",
+        [INTP, INTP, INTP.as_pointer(), pointer, INTP, pointer, pointer, ir.IntType(1)],
+    )
+    if builder is None:
+        return function
     lines, columns, starts, left, left_step, right, tile, fresh = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    code = Vectors(builder, number)
 
-    def vector_at(base: Any, index: int) -> Any:
-        address = builder.gep(base, [ir.Constant(_intp, index * lanes)])
-        return builder.bitcast(address, vector.as_pointer())
+    def place(index: int) -> Any:
+        return ir.Constant(INTP, index * code.lanes)
 
-    def everywhere(value: Any) -> Any:
-        nothing = ir.Constant(vector, ir.Undefined)
-        first = builder.insert_element(nothing, value, _int32(0))
-        return builder.shuffle_vector(
-            first, nothing, ir.Constant(ir.VectorType(_int32, lanes), [0] * lanes)
-        )
-
-    zero = ir.Constant(vector, [0.0] * lanes)
-    sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
+    sums = [
+        [cgutils.alloca_once_value(builder, code.zero) for _ in range(vectors)] for _ in range(rows)
+    ]
     right_at = cgutils.alloca_once_value(builder, right)
-    with cgutils.for_range(builder, lines, intp=_intp) as line:
+    with cgutils.for_range(builder, lines, intp=INTP) as line:
         start = builder.load(builder.gep(starts, [line.index]))
         left_at = cgutils.alloca_once(builder, pointer)
         builder.store(builder.gep(left, [start]), left_at)
-        with cgutils.for_range(builder, columns, intp=_intp):
+        with cgutils.for_range(builder, columns, intp=INTP):
             factors, lane = builder.load(left_at), builder.load(right_at)
-            loaded = [builder.load(vector_at(lane, j), align=align) for j in range(vectors)]
+            loaded = [code.load(lane, place(j)) for j in range(vectors)]
             for i in range(rows):
-                factor = everywhere(builder.load(builder.gep(factors, [ir.Constant(_intp, i)])))
+                factor = builder.load(builder.gep(factors, [ir.Constant(INTP, i)]))
+                factor = code.everywhere(factor)
                 for j in range(vectors):
-                    product = builder.fmul(factor, loaded[j], flags=_CONTRACT)
-                    total = builder.fadd(builder.load(sums[i][j]), product, flags=_CONTRACT)
-                    builder.store(total, sums[i][j])
+                    code.add_product(sums[i][j], factor, loaded[j])
             builder.store(builder.gep(factors, [left_step]), left_at)
-            builder.store(builder.gep(lane, [ir.Constant(_intp, vectors * lanes)]), right_at)
+            builder.store(builder.gep(lane, [place(vectors)]), right_at)
     with builder.if_else(fresh) as (written, added):
         with written:
             for i in range(rows):
                 for j in range(vectors):
-                    target = vector_at(tile, i * VECTORS + j)
-                    builder.store(builder.load(sums[i][j]), target, align=align)
+                    code.store(builder.load(sums[i][j]), tile, place(i * VECTORS + j))
         with added:
             for i in range(rows):
                 for j in range(vectors):
-                    target = vector_at(tile, i * VECTORS + j)
-                    total = builder.fadd(
-                        builder.load(target, align=align), builder.load(sums[i][j])
-                    )
-                    builder.store(total, target, align=align)
+                    at = place(i * VECTORS + j)
+                    total = builder.fadd(code.load(tile, at), builder.load(sums[i][j]))
+                    code.store(total, tile, at)
     builder.ret_void()
     return function
 
@@ -265,9 +236,9 @@ def _transpose(
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         number = context.get_value_type(source.dtype)
         given = [
-            _from(context, builder, source, args[0], args[1]),
-            _from(context, builder, starts, args[2], args[3]),
-            _from(context, builder, target, args[4], args[5]),
+            address(context, builder, source, args[0], args[1]),
+            address(context, builder, starts, args[2], args[3]),
+            address(context, builder, target, args[4], args[5]),
             *args[6:],
         ]
         builder.call(_transposition(builder.module, number), given)
@@ -278,24 +249,21 @@ def _transpose(
 
 def _transposition(module: Any, number: Any) -> Any:
     """The LLVM function that does what `transpose` says."""
-    align = _number_size(number)
-    lanes = WIDTH // align
-    vector, pointer = ir.VectorType(number, lanes), number.as_pointer()
-    name = f"fastopt_transpose_{number.intrinsic_name}"
-    if name in module.globals:
-        return module.globals[name]
-    arguments = [pointer, _intp.as_pointer(), pointer, _intp, _intp, _intp, _intp]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    pointer = number.as_pointer()
+    function, builder = begun(
+        module,
+        f"fastopt_transpose_{number.intrinsic_name}",
+        [pointer, INTP.as_pointer(), pointer, INTP, INTP, INTP, INTP],
+    )
+    if builder is None:
+        return function
     source, starts, target, target_step, column, columns, jump = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    code, zero, one = Vectors(builder, number), ir.Constant(INTP, 0), ir.Constant(INTP, 1)
+    lanes = code.lanes
     rows = []
     for lane in range(lanes):
-        start = builder.load(builder.gep(starts, [ir.Constant(_intp, lane)]))
-        address = builder.gep(source, [start])
-        address = builder.bitcast(address, vector.as_pointer())
-        rows.append(builder.load(address, align=align))
+        start = builder.load(builder.gep(starts, [ir.Constant(INTP, lane)]))
+        rows.append(code.load(source, start))
     # Squares of side 2 `half` swap their off-diagonal quarters, for `half` = 1, 2, 4, ...
     half = 1
     while half < lanes:
@@ -305,16 +273,15 @@ def _transposition(module: Any, number: Any) -> Any:
             if not lane & half:
                 pair = rows[lane], rows[lane + half]
                 rows[lane], rows[lane + half] = (
-                    builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(_int32, lanes), mask))
-                    for mask in (upper, lower)
+                    code.shuffled(*pair, mask) for mask in (upper, lower)
                 )
         half *= 2
     for lane in range(lanes):
-        builder.store(rows[lane], builder.bitcast(target, vector.as_pointer()), align=align)
-        column = builder.add(column, ir.Constant(_intp, 1))
+        code.store(rows[lane], target, zero)
+        column = builder.add(column, one)
         complete = builder.icmp_signed("==", column, columns)
-        column = builder.select(complete, ir.Constant(_intp, 0), column)
-        step = builder.add(target_step, builder.select(complete, jump, ir.Constant(_intp, 0)))
+        column = builder.select(complete, zero, column)
+        step = builder.add(target_step, builder.select(complete, jump, zero))
         target = builder.gep(target, [step])
     builder.ret_void()
     return function

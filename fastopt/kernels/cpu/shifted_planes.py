@@ -20,11 +20,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
-from numba.np.arrayobj import make_array
 
-from fastopt.kernels.cpu.registers import WIDTH, lanes_of
+from fastopt.kernels.cpu.registers import INTP, Vectors, address, begun, lanes_of, times
 
 __all__ = [
     "PLACES",
@@ -40,12 +38,6 @@ __all__ = [
 # 3 x 3; both fit in 16 registers.
 PLACES = 8
 TAPS = 9
-
-_int32 = ir.IntType(32)
-_intp = ir.IntType(types.intp.bitwidth)
-
-# See `fastopt.kernels.cpu.outer_products`.
-_CONTRACT = ("contract",)
 
 
 # --- in Python -------------------------------------------------------------------------------
@@ -211,73 +203,8 @@ def _compile_spread_rows(
     return compiled
 
 
-class _Vectors:
-    """What the two functions below build with."""
-
-    def __init__(self, module: Any, number: Any) -> None:
-        self.align = int(number.get_abi_size(cpu_target.target_context.target_data))
-        self.lanes = WIDTH // self.align
-        self.type = ir.VectorType(number, self.lanes)
-        self.zero = ir.Constant(self.type, [0.0] * self.lanes)
-        self._chosen = ir.VectorType(ir.IntType(1), self.lanes)
-        pointer, suffix = self.type.as_pointer(), f"v{self.lanes}{number.intrinsic_name}.p0"
-        self._load_some = cgutils.get_or_insert_function(
-            module,
-            ir.FunctionType(self.type, [pointer, _int32, self._chosen, self.type]),
-            f"llvm.masked.load.{suffix}",
-        )
-        self._store_some = cgutils.get_or_insert_function(
-            module,
-            ir.FunctionType(ir.VoidType(), [self.type, pointer, _int32, self._chosen]),
-            f"llvm.masked.store.{suffix}",
-        )
-
-    def everywhere(self, builder: Any, value: Any, type_: Any = None) -> Any:
-        nothing = ir.Constant(type_ or self.type, ir.Undefined)
-        first = builder.insert_element(nothing, value, _int32(0))
-        mask = ir.Constant(ir.VectorType(_int32, self.lanes), [0] * self.lanes)
-        return builder.shuffle_vector(first, nothing, mask)
-
-    def load(self, builder: Any, base: Any, place: Any) -> Any:
-        return builder.load(self._address(builder, base, place), align=self.align)
-
-    def store(self, builder: Any, value: Any, base: Any, place: Any) -> None:
-        builder.store(value, self._address(builder, base, place), align=self.align)
-
-    def load_first(self, builder: Any, base: Any, place: Any, count: Any) -> Any:
-        """Zero in lanes from `count` on."""
-        address, mask = self._address(builder, base, place), self._first(builder, count)
-        return builder.call(self._load_some, [address, _int32(self.align), mask, self.zero])
-
-    def store_first(self, builder: Any, value: Any, base: Any, place: Any, count: Any) -> None:
-        """Nothing in lanes from `count` on."""
-        address, mask = self._address(builder, base, place), self._first(builder, count)
-        builder.call(self._store_some, [value, address, _int32(self.align), mask])
-
-    def add_product(self, builder: Any, total: Any, a: Any, b: Any) -> None:
-        product = builder.fmul(a, b, flags=_CONTRACT)
-        builder.store(builder.fadd(builder.load(total), product, flags=_CONTRACT), total)
-
-    def _address(self, builder: Any, base: Any, place: Any) -> Any:
-        return builder.bitcast(builder.gep(base, [place]), self.type.as_pointer())
-
-    def _first(self, builder: Any, count: Any) -> Any:
-        numbers = ir.VectorType(_int32, self.lanes)
-        limit = self.everywhere(builder, builder.trunc(count, _int32), numbers)
-        return builder.icmp_signed("<", ir.Constant(numbers, list(range(self.lanes))), limit)
-
-
-def _from(context: Any, builder: Any, type_: Any, array: Any, *place: Any) -> Any:
-    """The address of an element of a flat array."""
-    return builder.gep(make_array(type_)(context, builder, value=array).data, list(place))
-
-
-def _row(builder: Any, columns: int, row: Any) -> Any:
-    return builder.mul(row, ir.Constant(_intp, columns))
-
-
 def _entry(builder: Any, table: Any, place: int) -> Any:
-    return builder.load(builder.gep(table, [ir.Constant(_intp, place)]))
+    return builder.load(builder.gep(table, [ir.Constant(INTP, place)]))
 
 
 @intrinsic
@@ -290,13 +217,13 @@ def _weighted_sums(
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         given = [
-            _from(context, builder, taps, args[0], ir.Constant(_intp, 0)),
+            address(context, builder, taps, args[0], ir.Constant(INTP, 0)),
             args[1],
-            _from(context, builder, places, args[2], _row(builder, 3, args[3])),
-            _from(context, builder, weight, args[4], args[5]),
+            address(context, builder, places, args[2], times(builder, args[3], 3)),
+            address(context, builder, weight, args[4], args[5]),
             args[6],
-            _from(context, builder, source, args[7], args[8]),
-            _from(context, builder, target, args[9], args[10]),
+            address(context, builder, source, args[7], args[8]),
+            address(context, builder, target, args[9], args[10]),
         ]
         number = context.get_value_type(source.dtype)
         builder.call(_function_of_weighted_sums(builder.module, number), given)
@@ -308,29 +235,26 @@ def _weighted_sums(
 
 def _function_of_weighted_sums(module: Any, number: Any) -> Any:
     """The LLVM function that does what `weighted_sums` says."""
-    name = f"fastopt_weighted_sums_{number.intrinsic_name}"
-    if name in module.globals:
-        return module.globals[name]
-    table, pointer = _intp.as_pointer(), number.as_pointer()
-    arguments = [table, _intp, table, pointer, number, pointer, pointer]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    table, pointer = INTP.as_pointer(), number.as_pointer()
+    arguments = [table, INTP, table, pointer, number, pointer, pointer]
+    function, builder = begun(module, f"fastopt_weighted_sums_{number.intrinsic_name}", arguments)
+    if builder is None:
+        return function
     taps, count, places, weight, start, source, target = function.args
-    builder, vectors = ir.IRBuilder(function.append_basic_block("entry")), _Vectors(module, number)
-    begin = vectors.everywhere(builder, start)
+    vectors = Vectors(builder, number)
+    begin = vectors.everywhere(start)
     sums = [cgutils.alloca_once_value(builder, begin) for _ in range(PLACES)]
     sources = [builder.gep(source, [_entry(builder, places, 3 * p)]) for p in range(PLACES)]
-    with cgutils.for_range(builder, count, intp=_intp) as loop:
-        tap = builder.gep(taps, [_row(builder, 2, loop.index)])
+    with cgutils.for_range(builder, count, intp=INTP) as loop:
+        tap = builder.gep(taps, [times(builder, loop.index, 2)])
         factor, shift = _entry(builder, tap, 0), _entry(builder, tap, 1)
-        factor = vectors.everywhere(builder, builder.load(builder.gep(weight, [factor])))
+        factor = vectors.everywhere(builder.load(builder.gep(weight, [factor])))
         for p in range(PLACES):
-            value = vectors.load(builder, sources[p], shift)
-            vectors.add_product(builder, sums[p], factor, value)
+            value = vectors.load(sources[p], shift)
+            vectors.add_product(sums[p], factor, value)
     for p in range(PLACES):
         to, lanes = _entry(builder, places, 3 * p + 1), _entry(builder, places, 3 * p + 2)
-        vectors.store_first(builder, builder.load(sums[p]), target, to, lanes)
+        vectors.store_first(builder.load(sums[p]), target, to, lanes)
     builder.ret_void()
     return function
 
@@ -344,12 +268,12 @@ def _add_dot_products(
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         given = [
-            _from(context, builder, taps, args[0], _row(builder, 2, args[1])),
-            _from(context, builder, places, args[2], ir.Constant(_intp, 0)),
+            address(context, builder, taps, args[0], times(builder, args[1], 2)),
+            address(context, builder, places, args[2], ir.Constant(INTP, 0)),
             args[3],
-            _from(context, builder, source, args[4], args[5]),
-            _from(context, builder, other, args[6], args[7]),
-            _from(context, builder, sums, args[8], args[9]),
+            address(context, builder, source, args[4], args[5]),
+            address(context, builder, other, args[6], args[7]),
+            address(context, builder, sums, args[8], args[9]),
         ]
         number = context.get_value_type(source.dtype)
         builder.call(_function_of_dot_products(builder.module, number), given)
@@ -360,29 +284,26 @@ def _add_dot_products(
 
 def _function_of_dot_products(module: Any, number: Any) -> Any:
     """The LLVM function that does what `add_dot_products` says."""
-    name = f"fastopt_dot_products_{number.intrinsic_name}"
-    if name in module.globals:
-        return module.globals[name]
-    table, pointer = _intp.as_pointer(), number.as_pointer()
-    arguments = [table, table, _intp, pointer, pointer, pointer]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    table, pointer = INTP.as_pointer(), number.as_pointer()
+    arguments = [table, table, INTP, pointer, pointer, pointer]
+    function, builder = begun(module, f"fastopt_dot_products_{number.intrinsic_name}", arguments)
+    if builder is None:
+        return function
     taps, places, count, source, other, results = function.args
-    builder, vectors = ir.IRBuilder(function.append_basic_block("entry")), _Vectors(module, number)
+    vectors = Vectors(builder, number)
     sums = [cgutils.alloca_once_value(builder, vectors.zero) for _ in range(TAPS)]
     sources = [builder.gep(source, [_entry(builder, taps, 2 * t + 1)]) for t in range(TAPS)]
-    with cgutils.for_range(builder, count, intp=_intp) as loop:
-        place = builder.gep(places, [_row(builder, 3, loop.index)])
+    with cgutils.for_range(builder, count, intp=INTP) as loop:
+        place = builder.gep(places, [times(builder, loop.index, 3)])
         from_, to, lanes = (_entry(builder, place, column) for column in range(3))
-        factor = vectors.load_first(builder, other, to, lanes)
+        factor = vectors.load_first(other, to, lanes)
         for t in range(TAPS):
-            value = vectors.load(builder, sources[t], from_)
-            vectors.add_product(builder, sums[t], factor, value)
+            value = vectors.load(sources[t], from_)
+            vectors.add_product(sums[t], factor, value)
     for t in range(TAPS):
-        place = ir.Constant(_intp, t * vectors.lanes)
-        total = builder.fadd(vectors.load(builder, results, place), builder.load(sums[t]))
-        vectors.store(builder, total, results, place)
+        place = ir.Constant(INTP, t * vectors.lanes)
+        total = builder.fadd(vectors.load(results, place), builder.load(sums[t]))
+        vectors.store(total, results, place)
     builder.ret_void()
     return function
 
@@ -398,9 +319,9 @@ def _move(
         given = [
             args[1],
             args[2],
-            _from(context, builder, source, args[3], args[4]),
+            address(context, builder, source, args[3], args[4]),
             args[5],
-            *(_from(context, builder, target, args[6], args[k]) for k in (7, 8)),
+            *(address(context, builder, target, args[6], args[k]) for k in (7, 8)),
             args[9],
         ]
         number = context.get_value_type(source.dtype)
@@ -413,59 +334,55 @@ def _move(
 
 def _function_of_moves(module: Any, number: Any, how: str) -> Any:
     """The LLVM function that does what `copy_rows`, `split_rows` or `spread_rows` says."""
-    name = f"fastopt_{how}_{number.intrinsic_name}"
-    if name in module.globals:
-        return module.globals[name]
     pointer = number.as_pointer()
-    arguments = [_intp, _intp, pointer, _intp, pointer, pointer, _intp]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    arguments = [INTP, INTP, pointer, INTP, pointer, pointer, INTP]
+    function, builder = begun(module, f"fastopt_{how}_{number.intrinsic_name}", arguments)
+    if builder is None:
+        return function
     rows, width, source, source_step, target, target_odd, target_step = function.args
-    builder, vectors = ir.IRBuilder(function.append_basic_block("entry")), _Vectors(module, number)
-    lanes, one = vectors.lanes, ir.Constant(_intp, 1)
+    vectors = Vectors(builder, number)
+    lanes, one = vectors.lanes, ir.Constant(INTP, 1)
 
     def shuffled(a: Any, b: Any, lane: Callable[[int], int]) -> Any:
-        mask = ir.Constant(ir.VectorType(_int32, lanes), [lane(k) for k in range(lanes)])
-        return builder.shuffle_vector(a, b, mask)
+        return vectors.shuffled(a, b, [lane(k) for k in range(lanes)])
 
     # Numbers on the side where they are together; those where they are apart are half as many.
     extent = builder.sub(builder.shl(width, one), one) if how == "spread" else width
-    step = ir.Constant(_intp, lanes if how == "copy" else 2 * lanes)
-    with cgutils.for_range(builder, rows, intp=_intp) as loop:
+    step = ir.Constant(INTP, lanes if how == "copy" else 2 * lanes)
+    with cgutils.for_range(builder, rows, intp=INTP) as loop:
         from_ = builder.gep(source, [builder.mul(loop.index, source_step)])
         to, to_odd = (
             builder.gep(base, [builder.mul(loop.index, target_step)])
             for base in (target, target_odd)
         )
-        with cgutils.for_range_slice(builder, ir.Constant(_intp, 0), extent, step, intp=_intp) as (
+        with cgutils.for_range_slice(builder, ir.Constant(INTP, 0), extent, step, intp=INTP) as (
             index,
             _,
         ):
             rest = builder.sub(extent, index)
-            next_ = builder.add(index, ir.Constant(_intp, lanes))
+            next_ = builder.add(index, ir.Constant(INTP, lanes))
             rest_next = builder.sub(extent, next_)
             half = builder.ashr(index, one)
             evens, odds = builder.ashr(builder.add(rest, one), one), builder.ashr(rest, one)
             if how == "copy":
-                value = vectors.load_first(builder, from_, index, rest)
-                vectors.store_first(builder, value, to, index, rest)
+                value = vectors.load_first(from_, index, rest)
+                vectors.store_first(value, to, index, rest)
             elif how == "split":
                 pair = (
-                    vectors.load_first(builder, from_, index, rest),
-                    vectors.load_first(builder, from_, next_, rest_next),
+                    vectors.load_first(from_, index, rest),
+                    vectors.load_first(from_, next_, rest_next),
                 )
                 even = shuffled(*pair, lambda lane: 2 * lane)
                 odd = shuffled(*pair, lambda lane: 2 * lane + 1)
-                vectors.store_first(builder, even, to, half, evens)
-                vectors.store_first(builder, odd, to_odd, half, odds)
+                vectors.store_first(even, to, half, evens)
+                vectors.store_first(odd, to_odd, half, odds)
             else:
-                value = vectors.load_first(builder, from_, half, evens)
+                value = vectors.load_first(from_, half, evens)
                 low = shuffled(value, vectors.zero, lambda lane: lane // 2 + lane % 2 * lanes)
                 high = shuffled(
                     value, vectors.zero, lambda lane: (lane + lanes) // 2 + lane % 2 * lanes
                 )
-                vectors.store_first(builder, low, to, index, rest)
-                vectors.store_first(builder, high, to, next_, rest_next)
+                vectors.store_first(low, to, index, rest)
+                vectors.store_first(high, to, next_, rest_next)
     builder.ret_void()
     return function

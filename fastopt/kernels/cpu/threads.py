@@ -11,8 +11,8 @@ Owns the threads and how many there are. Knows nothing of what kernels compute.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from fastopt.core.validate import Integer
@@ -42,6 +42,9 @@ class _Threads:
     def __init__(self, count: int) -> None:
         self.count = count
         self._executor: ThreadPoolExecutor | None = None
+
+    def slots(self, parts: int, work: int) -> int:
+        return max(1, min(self.count, parts, work // WORTH_A_THREAD))
 
     @property
     def executor(self) -> ThreadPoolExecutor:
@@ -130,7 +133,7 @@ def slots(parts: int, work: int) -> int:
     -------
     int
     """
-    return max(1, min(_threads.count, parts, work // WORTH_A_THREAD))
+    return _threads.slots(parts, work)
 
 
 def run(kernel: Callable[..., Any], parts: int, work: int, *args: Any, limit: int = 0) -> None:
@@ -149,22 +152,30 @@ def run(kernel: Callable[..., Any], parts: int, work: int, *args: Any, limit: in
     limit : int, optional
         The most threads, if scratch was made for fewer than there may be by now.
     """
-    threads = _threads
-    count = slots(parts, work)
+    threads = _threads  # whatever `set_num_threads` does meanwhile
+    count = threads.slots(parts, work)
     if limit:
         count = min(count, limit)
     if count == 1:
         kernel(*args, 0, parts, 0)
         return
     bounds = [parts * slot // count for slot in range(count + 1)]
-    others = [
-        threads.executor.submit(kernel, *args, bounds[slot], bounds[slot + 1], slot)
-        for slot in range(1, count)
-    ]
+    others: list[Future[Any]] = []
     try:
+        for slot in range(1, count):
+            piece = bounds[slot], bounds[slot + 1], slot
+            others.append(threads.executor.submit(kernel, *args, *piece))
         kernel(*args, 0, bounds[1], 0)
     finally:
-        # Whatever interrupts this thread, the arrays are still being written to.
-        wait(others)
+        _wait_for(others)
     for other in others:
         other.result()
+
+
+def _wait_for(others: Sequence[Future[Any]]) -> None:
+    """Until all are done, however often this thread is interrupted: they still write to arrays."""
+    try:
+        wait(others)
+    except BaseException:
+        _wait_for(others)
+        raise

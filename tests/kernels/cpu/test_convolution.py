@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastopt.kernels import get_num_threads, set_num_threads
+from fastopt.kernels import set_num_threads
 from fastopt.kernels.cpu.convolution import Convolution
 from fastopt.kernels.geometry import ConvGeometry
 
@@ -134,13 +134,6 @@ def test_passes_are_adjoint(shapes, dtype):
     assert_sums_equal(out, naive(x, weight, None, shapes), weight[0].size)
 
 
-@pytest.fixture
-def threads_restored():
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
-
-
 @pytest.mark.parametrize(
     "shapes",
     [
@@ -150,7 +143,7 @@ def threads_restored():
     ],
     ids=str,
 )
-def test_no_bit_depends_on_the_number_of_threads(shapes, threads_restored):
+def test_no_bit_depends_on_the_number_of_threads(shapes):
     x, weight, bias, grad = drawn(shapes, "float32")
     results = []
     for count in (1, 2, 3):
@@ -169,7 +162,7 @@ def test_no_bit_depends_on_the_number_of_threads(shapes, threads_restored):
             np.testing.assert_array_equal(found, first)
 
 
-def test_a_workspace_made_for_fewer_threads_limits_them(threads_restored):
+def test_a_workspace_made_for_fewer_threads_limits_them():
     shapes = ConvGeometry(7, 24, 28, 28, 40, 3, 3, padding=((1, 1), (1, 1)))
     x, weight, bias, _ = drawn(shapes, "float32")
     set_num_threads(1)
