@@ -51,7 +51,25 @@ _SLOPE = Real(low=0.0, open_high=True)
 
 
 @dataclass(frozen=True, repr=False)
-class Layer:
+class _Counted:
+    """Counts arguments by position before `__init__` does, to say more about one too many.
+
+    (Apart from `Layer`: a class that has both has the signature of `__new__`.)
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        wanted = [each.name for each in fields(cls) if each.init and not each.kw_only]
+        if not issubclass(cls, _Composite) and len(args) > len(wanted):
+            takes = f"({', '.join(wanted)}) by position" if wanted else "nothing by position"
+            raise TypeError(
+                f"{cls.__name__} takes {takes}, got {len(args)}: sizes of inputs are "
+                "inferred, and options are given by name"
+            )
+        return super().__new__(cls)
+
+
+@dataclass(frozen=True, repr=False)
+class Layer(_Counted):
     """What all layers are: immutable, equal if they say the same, and with a `name`.
 
     Parameters
@@ -71,16 +89,6 @@ class Layer:
 
     _: KW_ONLY
     name: str | None = None
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        wanted = [each.name for each in fields(cls) if each.init and not each.kw_only]
-        if not issubclass(cls, _Composite) and len(args) > len(wanted):
-            takes = f"({', '.join(wanted)}) by position" if wanted else "nothing by position"
-            raise TypeError(
-                f"{cls.__name__} takes {takes}, got {len(args)}: sizes of inputs are "
-                "inferred, and options are given by name"
-            )
-        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         if self.name is None:
@@ -899,8 +907,8 @@ class Concat(_Composite):
 
     Parameters
     ----------
-    *branches : Layer
-        Those of several layers are :class:`Sequential`.
+    *layers : Layer
+        The branches; those of several layers are :class:`Sequential`.
     name : str, optional
         See :class:`Layer`.
 

@@ -170,7 +170,7 @@ class L1(Loss):
 
 @dataclass(frozen=True)
 class SmoothL1(Loss):
-    """The mean of |d| - beta / 2, or of d**2 / (2 beta) for differences d below beta.
+    """The mean of abs(d) - beta / 2, or of d**2 / (2 beta) for differences d below beta.
 
     Targets as for :class:`MSE`.
 

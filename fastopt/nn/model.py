@@ -266,8 +266,8 @@ class Model:
         ----------
         theta : ndarray of float32 or float64, shape (n,)
             The parameters.
-        x : ndarray of the model's dtype, shape (N, *input_shape)
-            The samples, at least one.
+        x : ndarray of the model's dtype, shape (N, ...)
+            The samples, at least one, each of `input_shape`.
         y : ndarray
             Their targets, as the loss takes them.
         grad : ndarray, shape (n,), optional
@@ -359,8 +359,8 @@ class Model:
 
         Returns
         -------
-        ndarray, shape (N, *output_shape)
-            Of the model's dtype.
+        ndarray, shape (N, ...)
+            Of the model's dtype, and of `output_shape` for each sample.
 
         Raises
         ------
