@@ -7,7 +7,6 @@ import pytest
 
 from fastopt import kernels
 from fastopt.kernels import convolution, reference
-from fastopt.kernels.cpu import threads
 from fastopt.kernels.geometry import ConvGeometry
 
 PRECISIONS = (np.float32, np.float64)
@@ -151,15 +150,6 @@ def test_examples_in_docstrings_hold():
     assert doctest.testmod(convolution).failed == 0
 
 
-@pytest.fixture
-def any_work_is_worth_a_thread(monkeypatch):
-    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
-    convolution._kept_plan.cache_clear()
-    yield
-    convolution._kept_plan.cache_clear()
-
-
-@pytest.mark.usefixtures("any_work_is_worth_a_thread")
 @pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_no_bit_depends_on_the_number_of_threads(case, dtype):
@@ -168,6 +158,7 @@ def test_no_bit_depends_on_the_number_of_threads(case, dtype):
     results = []
     for count in (1, 2, 3):
         kernels.set_num_threads(count)
+        convolution._kept_plan.cache_clear()  # a plan has as many slots as there were threads
         results.append(
             (
                 kernels.conv2d(x, weight, bias, **options),
@@ -181,7 +172,6 @@ def test_no_bit_depends_on_the_number_of_threads(case, dtype):
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.usefixtures("any_work_is_worth_a_thread")
 def test_more_threads_than_a_plan_was_made_for_do_not_leave_its_workspace():
     shape, weight_shape, options = CASES["many channels"]
     x, weight, _, grad = arrays(CASES["many channels"], np.float32)
