@@ -27,6 +27,7 @@ __all__ = [
     "LANES",
     "add",
     "add_product",
+    "before_line",
     "chosen",
     "divide",
     "every_second",
@@ -134,6 +135,14 @@ def fetch(matrix: Any, row: int, column: int) -> None:
 
     For loops that jump: the processor foresees no jumps beyond a page.
     """
+
+
+def before_line(matrix: Any, row: int) -> int:
+    """How many entries of a row come before one at which a cache line begins: less than 64 bytes.
+
+    What is stored from there on is in one line each time.
+    """
+    return int(-matrix[row:].ctypes.data % _BYTES // matrix.itemsize)
 
 
 def every_second(a: Any, b: Any) -> Any:
@@ -291,6 +300,11 @@ def _compile_load_beside(lanes: Any, matrix: Any, row: Any, column: Any) -> Any:
 @overload(fetch, strict=False)
 def _compile_fetch(matrix: Any, row: Any, column: Any) -> Any:
     return lambda matrix, row, column: _fetch(matrix, row, column)
+
+
+@overload(before_line, strict=False)
+def _compile_before_line(matrix: Any, row: Any) -> Any:
+    return lambda matrix, row: _before_line(matrix, row)
 
 
 @overload(every_second, strict=False)
@@ -505,6 +519,20 @@ def _fetch(typing: Any, matrix: Any, row: Any, column: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(matrix, types.intp, types.intp), generate
+
+
+@intrinsic
+def _before_line(typing: Any, matrix: Any, row: Any) -> Any:
+    lanes = _whole(matrix.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        start = context.get_constant(types.intp, 0)
+        address = _address(context, builder, matrix, args[0], [args[1], start], lanes)
+        intp = context.get_value_type(types.intp)
+        bytes_ = builder.and_(builder.neg(builder.ptrtoint(address, intp)), intp(_BYTES - 1))
+        return builder.udiv(bytes_, intp(matrix.dtype.bitwidth // 8))
+
+    return types.intp(matrix, types.intp), generate
 
 
 @intrinsic

@@ -10,6 +10,7 @@ from fastopt.core._lanes import (
     LANES,
     add,
     add_product,
+    before_line,
     chosen,
     divide,
     every_second,
@@ -165,3 +166,21 @@ def test_behind_the_end_of_a_row_the_next_begins(dtype):
         out = np.zeros_like(a)
         function(a, out)
         np.testing.assert_array_equal(out.ravel()[3 : 3 + wide], a.ravel()[wide + 2 :][:wide])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cache_lines_begin_where_addresses_say(dtype):
+    item = np.dtype(dtype).itemsize
+    flat = np.zeros(200, dtype)
+    for start in range(20):
+        rows = flat[start : start + 90].reshape(9, 10)
+        for row in range(9):
+            before = before_line(rows, row)
+            assert 0 <= before < 64 // item
+            assert (rows[row:].ctypes.data + before * item) % 64 == 0
+            assert njit_before_line(rows, row) == before
+
+
+@njit
+def njit_before_line(rows, row):
+    return before_line(rows, row)

@@ -22,6 +22,7 @@ from fastopt.core._jit import RULE, compile_named
 from fastopt.core._lanes import (
     add,
     add_product,
+    before_line,
     fetch,
     gated,
     lanes_of,
@@ -265,19 +266,28 @@ def _statistics(rows: Any, N: int, C: int, c: int) -> Any:
 
 
 @RULE
+def _whole_lines(out: Any, r: int) -> Any:
+    """Where in a row the first cache line begins, and where the last whole one ends."""
+    L, step = out.shape[1], lanes_of(out)
+    begin = min(before_line(out, r), L)
+    return begin, L - (L - begin) % step
+
+
+@RULE
 def _normalize(
     rows: Any, r: int, centre: Any, scale: Any, shift: Any, relu: bool, out: Any
 ) -> None:
     L, step = rows.shape[1], lanes_of(rows)
-    whole = L - L % step
+    begin, end = _whole_lines(out, r)
     centres, scales, shifts = spread(centre), spread(scale), spread(shift)
-    for i in range(0, whole, step):
+    for i in range(begin, end, step):
         lanes = add(multiply(subtract(load(rows, r, i), centres), scales), shifts)
         store(out, r, i, gated(lanes, lanes) if relu else lanes)
-    if whole < L:
-        x = load_part(rows, r, whole, L - whole, centres)
-        lanes = add(multiply(subtract(x, centres), scales), shifts)
-        store_part(out, r, whole, L - whole, gated(lanes, lanes) if relu else lanes)
+    for first, last in ((0, begin), (end, L)):
+        if first < last:
+            x = load_part(rows, r, first, last - first, centres)
+            lanes = add(multiply(subtract(x, centres), scales), shifts)
+            store_part(out, r, first, last - first, gated(lanes, lanes) if relu else lanes)
 
 
 @compile_named
@@ -350,21 +360,22 @@ def _spread_gradient(
 ) -> None:
     """``grad * scale - (x - centre) * slope - level``, where grad is 0 where the ReLU was."""
     L, step = rows.shape[1], lanes_of(rows)
-    whole = L - L % step
+    begin, end = _whole_lines(out, r)
     centres, scales, shifts = spread(centre), spread(scale), spread(shift)
     slopes, levels = spread(slope), spread(level)
-    for i in range(0, whole, step):
+    for i in range(begin, end, step):
         d, g = subtract(load(rows, r, i), centres), load(grads, r, i)
         if relu:
             g = gated(add(multiply(d, scales), shifts), g)
         store(out, r, i, subtract(multiply(g, scales), add(multiply(d, slopes), levels)))
-    if whole < L:
-        d = subtract(load_part(rows, r, whole, L - whole, centres), centres)
-        g = load_part(grads, r, whole, L - whole, centres)
-        if relu:
-            g = gated(add(multiply(d, scales), shifts), g)
-        lanes = subtract(multiply(g, scales), add(multiply(d, slopes), levels))
-        store_part(out, r, whole, L - whole, lanes)
+    for first, last in ((0, begin), (end, L)):
+        if first < last:
+            d = subtract(load_part(rows, r, first, last - first, centres), centres)
+            g = load_part(grads, r, first, last - first, centres)
+            if relu:
+                g = gated(add(multiply(d, scales), shifts), g)
+            lanes = subtract(multiply(g, scales), add(multiply(d, slopes), levels))
+            store_part(out, r, first, last - first, lanes)
 
 
 @RULE
@@ -380,20 +391,21 @@ def _scale_gradient(
 ) -> None:
     """The same where the statistics do not depend on x."""
     L, step = rows.shape[1], lanes_of(rows)
-    whole = L - L % step
+    begin, end = _whole_lines(out, r)
     centres, scales, shifts = spread(centre), spread(scale), spread(shift)
-    for i in range(0, whole, step):
+    for i in range(begin, end, step):
         g = load(grads, r, i)
         if relu:
             d = subtract(load(rows, r, i), centres)
             g = gated(add(multiply(d, scales), shifts), g)
         store(out, r, i, multiply(g, scales))
-    if whole < L:
-        g = load_part(grads, r, whole, L - whole, centres)
-        if relu:
-            d = subtract(load_part(rows, r, whole, L - whole, centres), centres)
-            g = gated(add(multiply(d, scales), shifts), g)
-        store_part(out, r, whole, L - whole, multiply(g, scales))
+    for first, last in ((0, begin), (end, L)):
+        if first < last:
+            g = load_part(grads, r, first, last - first, centres)
+            if relu:
+                d = subtract(load_part(rows, r, first, last - first, centres), centres)
+                g = gated(add(multiply(d, scales), shifts), g)
+            store_part(out, r, first, last - first, multiply(g, scales))
 
 
 @RULE

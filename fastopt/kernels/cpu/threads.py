@@ -1,5 +1,9 @@
 """Parts of one kernel, spread over threads.
 
+The threads wait for jobs between kernels. Of a job each takes a piece of the parts, and then
+another, until none is left: so a thread that starts late, or whose core has other things to do,
+delays nobody for long. (`concurrent.futures` does all this too, and takes twice as long for it.)
+
 A kernel here is a compiled function that drops the GIL and ends with the parameters ``first,
 last, slot``: it does the parts ``first`` to ``last - 1``, and may use the `slot`-th piece of a
 scratch array. What the parts are depends on shapes alone, and no two parts write to the same
@@ -11,8 +15,11 @@ Owns the threads and how many there are. Knows nothing of what kernels compute.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import threading
+from collections import deque
+from collections.abc import Callable
+from itertools import pairwise
+from queue import SimpleQueue
 from typing import Any
 
 from fastopt.core.validate import Integer
@@ -23,6 +30,8 @@ __all__ = ["PRODUCTS", "get_num_threads", "run", "set_num_threads", "slots"]
 # written. A core does some 4 of them in a nanosecond, and to wake another thread and wait for it
 # takes 50 us.
 WORTH_A_THREAD = 500_000
+# In so many pieces for each thread the parts are cut: the first to be done takes what is left.
+PIECES = 2
 # Products in registers take as long together as one of these.
 PRODUCTS = 32
 
@@ -36,21 +45,105 @@ def _usable_cores() -> int:
         return os.cpu_count() or 1
 
 
+class _Job:
+    """One call of a kernel, of which several threads do pieces.
+
+    Parameters
+    ----------
+    kernel : callable
+    args : tuple
+    parts : int
+    count : int
+        How many threads may take part, the one that calls included.
+    """
+
+    __slots__ = ("args", "at_work", "errors", "kernel", "pieces", "takers")
+
+    def __init__(
+        self, kernel: Callable[..., Any], args: tuple[Any, ...], parts: int, count: int
+    ) -> None:
+        self.kernel, self.args = kernel, args
+        cuts = [parts * k // (PIECES * count) for k in range(PIECES * count + 1)]
+        self.pieces = deque(pairwise(cuts))
+        self.takers: dict[int, object] = {}  # of each slot, who was first
+        self.at_work = [threading.Lock() for _ in range(1, count)]
+        for lock in self.at_work:
+            lock.acquire()
+        self.errors: list[BaseException] = []
+
+    def work(self, slot: int) -> None:
+        """Do pieces until none is left."""
+        while True:
+            try:
+                first, last = self.pieces.popleft()
+            except IndexError:
+                return
+            if first < last:
+                self.kernel(*self.args, first, last, slot)
+
+    def help(self, slot: int) -> None:
+        """Take part, unless whoever calls has done without."""
+        if self.takers.setdefault(slot, _HELPER) is not _HELPER:
+            return
+        try:
+            self.work(slot)
+        except BaseException as error:
+            self.errors.append(error)
+        finally:
+            self.at_work[slot - 1].release()
+
+    def finish(self) -> None:
+        """Wait for those who take part, however often this is interrupted: they write to arrays."""
+        try:
+            self.pieces.clear()
+            for slot, lock in enumerate(self.at_work, 1):
+                # Whatever of this an interrupt cuts off may be done again.
+                if self.takers.setdefault(slot, _CALLER) is _HELPER:
+                    with lock:
+                        pass
+        except BaseException:
+            self.finish()
+            raise
+
+
+_HELPER, _CALLER = object(), object()
+
+
 class _Threads:
-    """How many threads there are, and the executor that has all of them but the caller's."""
+    """How many threads there are, and all of them but the caller's."""
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._executor: ThreadPoolExecutor | None = None
+        self._jobs: SimpleQueue[tuple[_Job, int] | None] = SimpleQueue()
+        self._started = threading.Lock()  # to be acquired once
 
     def slots(self, parts: int, work: int) -> int:
         return max(1, min(self.count, parts, work // WORTH_A_THREAD))
 
-    @property
-    def executor(self) -> ThreadPoolExecutor:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(self.count - 1, "fastopt-kernel")
-        return self._executor
+    def call(self, job: _Job, count: int) -> None:
+        """Have `count` threads do a job, this one among them."""
+        if self._started.acquire(blocking=False):
+            for _ in range(1, self.count):
+                threading.Thread(target=self._serve, name="fastopt-kernel", daemon=True).start()
+        try:
+            for slot in range(1, count):
+                self._jobs.put((job, slot))
+            job.work(0)
+        finally:
+            job.finish()
+        if job.errors:
+            raise job.errors[0]
+
+    def _serve(self) -> None:
+        while (taken := self._jobs.get()) is not None:
+            job, slot = taken
+            job.help(slot)
+            del job, taken  # arrays are not to be kept until the next one comes
+
+    def close(self) -> None:
+        """Let the threads end when they have nothing left to do."""
+        for _ in range(1, self.count):
+            self._jobs.put(None)
 
 
 _threads = _Threads(_usable_cores())
@@ -116,7 +209,8 @@ def set_num_threads(count: int) -> None:
     >>> kernels.set_num_threads(before)
     """
     global _threads
-    _threads = _Threads(_COUNT("count", count, 0))
+    before, _threads = _threads, _Threads(_COUNT("count", count, 0))
+    before.close()
 
 
 def slots(parts: int, work: int) -> int:
@@ -159,23 +253,4 @@ def run(kernel: Callable[..., Any], parts: int, work: int, *args: Any, limit: in
     if count == 1:
         kernel(*args, 0, parts, 0)
         return
-    bounds = [parts * slot // count for slot in range(count + 1)]
-    others: list[Future[Any]] = []
-    try:
-        for slot in range(1, count):
-            piece = bounds[slot], bounds[slot + 1], slot
-            others.append(threads.executor.submit(kernel, *args, *piece))
-        kernel(*args, 0, bounds[1], 0)
-    finally:
-        _wait_for(others)
-    for other in others:
-        other.result()
-
-
-def _wait_for(others: Sequence[Future[Any]]) -> None:
-    """Until all are done, however often this thread is interrupted: they still write to arrays."""
-    try:
-        wait(others)
-    except BaseException:
-        _wait_for(others)
-        raise
+    threads.call(_Job(kernel, args, parts, count), count)
