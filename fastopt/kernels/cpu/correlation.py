@@ -371,6 +371,7 @@ class Correlation:
             self._places,
             self._segments,
             limit=len(workspace) // self._slot_size if self._slot_size else 0,
+            pieces=1,
         )
 
 

@@ -30,7 +30,7 @@ __all__ = ["PRODUCTS", "get_num_threads", "run", "set_num_threads", "slots"]
 # written. A core does some 4 of them in a nanosecond, and to wake another thread and wait for it
 # takes 50 us.
 WORTH_A_THREAD = 500_000
-# In so many pieces for each thread the parts are cut: the first to be done takes what is left.
+# Into so many pieces for each thread the parts are cut: the first to be done takes what is left.
 PIECES = 2
 # Products in registers take as long together as one of these.
 PRODUCTS = 32
@@ -55,15 +55,17 @@ class _Job:
     parts : int
     count : int
         How many threads may take part, the one that calls included.
+    pieces : int
+        Into how many pieces for each thread the parts are cut.
     """
 
     __slots__ = ("args", "at_work", "errors", "kernel", "pieces", "takers")
 
     def __init__(
-        self, kernel: Callable[..., Any], args: tuple[Any, ...], parts: int, count: int
+        self, kernel: Callable[..., Any], args: tuple[Any, ...], parts: int, count: int, pieces: int
     ) -> None:
         self.kernel, self.args = kernel, args
-        cuts = [parts * k // (PIECES * count) for k in range(PIECES * count + 1)]
+        cuts = [parts * k // (pieces * count) for k in range(pieces * count + 1)]
         self.pieces = deque(pairwise(cuts))
         self.takers: dict[int, object] = {}  # of each slot, who was first
         self.at_work = [threading.Lock() for _ in range(1, count)]
@@ -230,7 +232,14 @@ def slots(parts: int, work: int) -> int:
     return _threads.slots(parts, work)
 
 
-def run(kernel: Callable[..., Any], parts: int, work: int, *args: Any, limit: int = 0) -> None:
+def run(
+    kernel: Callable[..., Any],
+    parts: int,
+    work: int,
+    *args: Any,
+    limit: int = 0,
+    pieces: int = PIECES,
+) -> None:
     """Call ``kernel(*args, first, last, slot)`` so that all parts are done when this returns.
 
     Parameters
@@ -245,6 +254,9 @@ def run(kernel: Callable[..., Any], parts: int, work: int, *args: Any, limit: in
         Its other arguments.
     limit : int, optional
         The most threads, if scratch was made for fewer than there may be by now.
+    pieces : int, optional
+        Into how many pieces for each thread to cut the parts: 1 for a kernel that does something
+        once for all parts that it is called for.
     """
     threads = _threads  # whatever `set_num_threads` does meanwhile
     count = threads.slots(parts, work)
@@ -253,4 +265,4 @@ def run(kernel: Callable[..., Any], parts: int, work: int, *args: Any, limit: in
     if count == 1:
         kernel(*args, 0, parts, 0)
         return
-    threads.call(_Job(kernel, args, parts, count), count)
+    threads.call(_Job(kernel, args, parts, count, pieces), count)

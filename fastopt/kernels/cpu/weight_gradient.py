@@ -128,6 +128,7 @@ class WeightGradient:
             *(_multiply, self._parts, self._work, x.reshape(-1), grad.reshape(-1), g.groups),
             *(self._planes, tiles, self._starts, sizes, workspace),
             limit=self._threads,
+            pieces=1,
         )
         parts = g.groups * -(-g.K // g.groups // self._lanes)
         threads.run(_collect, parts, out.size, self._sources, len(tiles), sizes, workspace, out)
