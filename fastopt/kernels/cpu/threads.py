@@ -106,6 +106,7 @@ class _Job:
         except BaseException:
             self.finish()
             raise
+        self.args = ()  # whoever finds the job later has no use for them
 
 
 _HELPER, _CALLER = object(), object()
