@@ -18,7 +18,8 @@ from numpy.typing import DTypeLike, NDArray
 from fastopt.core.validate import Integer
 from fastopt.nn.graph import Graph, Shape
 from fastopt.nn.initialization import fill
-from fastopt.nn.layers import Layer, Sequential, emit_in_order
+from fastopt.nn.layers import Layer, Sequential
+from fastopt.nn.layers.composites import emit_in_order
 from fastopt.nn.losses import Loss, as_array, as_loss
 from fastopt.nn.plan import Program, Programs
 from fastopt.nn.state import State
