@@ -4,7 +4,7 @@ With windows of one element, channels are what is summed over, kernels are rows 
 places are its columns. BLAS would do as well on one thread; but its threads wait for one another,
 which takes long where a core is busy with something else, and sums come out by their number.
 
-Owns which matrix is the image. What is transposed is always the smaller one.
+Owns which matrix is the image. The weight, mostly the largest, is never transposed.
 """
 
 from __future__ import annotations
