@@ -1,0 +1,1 @@
+"""Arrays and kernels on a GPU: what numba-cuda and the CUDA driver are used for, and how."""

@@ -1,0 +1,178 @@
+"""Arrays in the memory of a GPU, whoever made them.
+
+Owns how such an array is recognised, described and made: by ``__cuda_array_interface__``, which
+Numba's, CuPy's and PyTorch's have. New ones come from the library of one that is given. Knows no
+kernel. Importing this module imports nothing that is for GPUs.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ALLOCATORS", "DeviceArray", "describe", "is_device_array"]
+
+
+def is_device_array(value: object) -> bool:
+    """Whether a value is an array in the memory of a GPU.
+
+    Examples
+    --------
+    >>> is_device_array(np.zeros(3))
+    False
+    """
+    if type(value) is np.ndarray:
+        return False
+    # PyTorch raises an AttributeError of many lines for a tensor on the CPU.
+    return isinstance(value, DeviceArray) or hasattr(value, "__cuda_array_interface__")
+
+
+class DeviceArray:
+    """Another library's array, as kernels see it.
+
+    Attributes
+    ----------
+    owner : object
+        The array, which keeps its memory.
+    address : int
+        Of its first element.
+    shape : tuple of int
+    dtype : dtype
+    strides : tuple of int or None
+        In bytes; None if it is C-contiguous.
+    writeable : bool
+    stream : int or None
+        The stream on which its contents are made; None if its library does not say.
+    """
+
+    __slots__ = ("address", "dtype", "owner", "shape", "stream", "strides", "writeable")
+
+    def __init__(
+        self,
+        owner: object,
+        address: int,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        strides: tuple[int, ...] | None = None,
+        writeable: bool = True,
+        stream: int | None = None,
+    ) -> None:
+        self.owner = owner
+        self.address = address
+        self.shape = shape
+        self.dtype = dtype
+        self.strides = strides
+        self.writeable = writeable
+        self.stream = stream
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes from the first to the last element of an array that is contiguous."""
+        return self.size * self.dtype.itemsize
+
+    def reshape(self, *shape: Any) -> DeviceArray:
+        """The same memory in another shape, in which one number may be -1."""
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        if -1 in sizes:
+            known = -math.prod(sizes)
+            sizes = tuple(self.size // known if size == -1 else size for size in sizes)
+        assert math.prod(sizes) == self.size
+        return self._part(0, sizes)
+
+    def part(self, start: int, shape: tuple[int, ...]) -> DeviceArray:
+        """The elements from a place in the flat array on, in a shape."""
+        assert start + math.prod(shape) <= self.size
+        return self._part(start * self.dtype.itemsize, shape)
+
+    def _part(self, offset: int, shape: tuple[int, ...]) -> DeviceArray:
+        assert self.strides is None
+        return DeviceArray(
+            self.owner, self.address + offset, shape, self.dtype, None, self.writeable, self.stream
+        )
+
+    def empty(self, shape: tuple[int, ...], dtype: Any = None) -> DeviceArray:
+        """A new array of the library that made this one."""
+        library = type(self.owner).__module__.partition(".")[0]
+        try:
+            allocate = ALLOCATORS[library]
+        except KeyError:
+            raise TypeError(
+                f"`out` must be given for arrays of {library}, in which fastopt makes none"
+            ) from None
+        wanted = self.dtype if dtype is None else np.dtype(dtype)
+        return describe(allocate(self.owner, shape, wanted))
+
+
+def describe(value: Any) -> DeviceArray:
+    """An array of a GPU as kernels see it, by its ``__cuda_array_interface__``."""
+    if isinstance(value, DeviceArray):
+        return value
+    interface = value.__cuda_array_interface__
+    address, readonly = interface["data"]
+    shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
+    strides = interface.get("strides")
+    if strides is not None and _is_contiguous(tuple(strides), shape, dtype.itemsize):
+        strides = None
+    return DeviceArray(
+        value, address or 0, shape, dtype, strides, not readonly, _stream_of(value, interface)
+    )
+
+
+def _is_contiguous(strides: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> bool:
+    expected = itemsize
+    for stride, size in zip(reversed(strides), reversed(shape), strict=True):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _stream_of(value: Any, interface: dict[str, Any]) -> int | None:
+    """The stream on which an array's contents are made, if its library says so."""
+    if type(value).__module__.partition(".")[0] == "torch":
+        # Version 2 of the interface has no stream: PyTorch's arrays are made on its current one.
+        stream: int = sys.modules["torch"].cuda.current_stream(value.device).cuda_stream
+        return stream
+    return interface.get("stream")
+
+
+# --- new arrays, from the library of one that is there ------------------------------------------
+
+
+def _by_torch(like: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    torch = sys.modules["torch"]
+    return torch.empty(shape, dtype=getattr(torch, dtype.name), device=like.device)
+
+
+def _by_cupy(like: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    with like.device:
+        return sys.modules["cupy"].empty(shape, dtype)
+
+
+def _by_numba(like: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    return sys.modules["numba.cuda"].device_array(shape, dtype)
+
+
+Allocator = Callable[[Any, tuple[int, ...], np.dtype[Any]], Any]
+
+# By the name of the library: from one of its arrays, a shape and a dtype.
+ALLOCATORS: dict[str, Allocator] = {
+    "torch": _by_torch,
+    "cupy": _by_cupy,
+    "numba": _by_numba,
+    "numba_cuda": _by_numba,
+}

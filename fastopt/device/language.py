@@ -1,0 +1,165 @@
+"""The words that kernels are written in.
+
+A kernel is a plain Python function of pointers and numbers, and runs once for each thread. Besides
+Python it uses what is here: ``cuda`` for the thread's place, barriers and shuffles, numbers of a
+certain width, and loads and stores of several numbers at once. The emulator of
+:mod:`fastopt.testing` has its own meaning for each of them. Importing this module imports
+numba-cuda.
+
+Numbers are written ``real(0)`` and ``int32(2)``: a bare literal would make a float32 kernel compute
+in float64, and indices take two registers each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+from llvmlite import ir
+
+from fastopt.core import _cuda
+
+__all__ = [
+    "as_float",
+    "cuda",
+    "float32",
+    "float64",
+    "inlined",
+    "int32",
+    "int64",
+    "load2",
+    "load4",
+    "multiply_tf32",
+    "pointer",
+    "rounded_tf32",
+    "store2",
+    "store4",
+    "uint32",
+]
+
+cuda: Any = _cuda.load()
+int32, int64, uint32 = numba.int32, numba.int64, numba.uint32
+float32, float64 = numba.float32, numba.float64
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_FLOAT, _INT = ir.FloatType(), ir.IntType(32)
+
+
+def pointer(number: Any) -> Any:
+    """The type of an argument that points to numbers of a type.
+
+    Parameters
+    ----------
+    number : Numba type or dtype
+    """
+    types = cuda.types
+    return types.CPointer(number if isinstance(number, types.Type) else getattr(types, str(number)))
+
+
+def inlined(function: _Function) -> _Function:
+    """Make a function callable from kernels, in which its source takes the place of each call."""
+    compiled: _Function = numba.njit(inline="always")(function)
+    return compiled
+
+
+# --- several numbers at once ---------------------------------------------------------------------
+
+
+def _address(context: Any, builder: Any, where: Any, value: Any, index: Any, count: int) -> Any:
+    """A pointer to a vector, from a pointer or a shared array and an index to its first number."""
+    if not isinstance(where, cuda.types.CPointer):
+        value = context.make_array(where)(context, builder, value=value).data
+    place = builder.gep(value, [index])
+    vector = ir.VectorType(place.type.pointee, count)
+    return builder.bitcast(place, vector.as_pointer(place.type.addrspace))
+
+
+def _constant(number: int) -> Any:
+    return ir.Constant(_INT, number)
+
+
+def _vector_access(count: int) -> tuple[Any, Any]:
+    @cuda.extending.intrinsic
+    def load(typing: Any, where: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = _address(context, builder, signature.args[0], *arguments, count)
+            vector = builder.load(place)
+            vector.align = count * where.dtype.bitwidth // 8
+            numbers = [builder.extract_element(vector, _constant(k)) for k in range(count)]
+            return cuda.cgutils.pack_array(builder, numbers)
+
+        return cuda.types.UniTuple(where.dtype, count)(where, index), generate
+
+    @cuda.extending.intrinsic
+    def store(typing: Any, where: Any, index: Any, numbers: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = _address(context, builder, signature.args[0], *arguments[:2], count)
+            vector = ir.Constant(place.type.pointee, ir.Undefined)
+            for k in range(count):
+                number = builder.extract_value(arguments[2], k)
+                vector = builder.insert_element(vector, number, _constant(k))
+            builder.store(vector, place).align = count * where.dtype.bitwidth // 8
+            return context.get_dummy_value()
+
+        vector = cuda.types.UniTuple(where.dtype, count)
+        return cuda.types.void(where, index, vector), generate
+
+    return load, store
+
+
+load2, store2 = _vector_access(2)
+load4, store4 = _vector_access(4)
+
+
+# --- tensor cores --------------------------------------------------------------------------------
+
+
+@cuda.extending.intrinsic
+def rounded_tf32(typing: Any, number: Any) -> Any:
+    """The bits of a float32 rounded to the 10 of a TF32's mantissa, ties away from zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        function = ir.FunctionType(_INT, [_FLOAT])
+        return builder.call(ir.InlineAsm(function, "cvt.rna.tf32.f32 $0, $1;", "=r,f"), arguments)
+
+    return uint32(float32), generate
+
+
+@cuda.extending.intrinsic
+def as_float(typing: Any, bits: Any) -> Any:
+    """The float32 with these bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], _FLOAT)
+
+    return float32(uint32), generate
+
+
+@cuda.extending.intrinsic
+def multiply_tf32(typing: Any, total: Any, left: Any, right: Any) -> Any:
+    """``total + left right`` of a 16 by 8 and an 8 by 8 matrix, by the 32 threads of a warp.
+
+    With ``g, q = divmod(lane, 4)`` a thread holds of `total`, and of the result, the entries
+    (g, 2q), (g, 2q + 1), (g + 8, 2q), (g + 8, 2q + 1); of `left`, in TF32, (g, q), (g + 8, q),
+    (g, q + 4), (g + 8, q + 4); of `right` (q, g), (q + 4, g). That is the instruction
+    ``mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32`` of PTX.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, lefts, rights = (
+            [builder.extract_value(numbers, k) for k in range(count)]
+            for numbers, count in zip(arguments, (4, 4, 2), strict=True)
+        )
+        four = ir.LiteralStructType([_FLOAT] * 4)
+        function = ir.FunctionType(four, [_INT] * 6 + [_FLOAT] * 4)
+        code = (
+            "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+            "{$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};"
+        )
+        constraints = ",".join(["=f"] * 4 + ["r"] * 6 + ["f"] * 4)
+        result = builder.call(ir.InlineAsm(function, code, constraints), lefts + rights + sums)
+        numbers = [builder.extract_value(result, k) for k in range(4)]
+        return cuda.cgutils.pack_array(builder, numbers)
+
+    return cuda.types.UniTuple(float32, 4)(total, left, right), generate
