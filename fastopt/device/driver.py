@@ -1,21 +1,21 @@
 """What kernels are launched on: the GPU of this machine, or what stands in for it in tests.
 
-Owns streams, loaded code and launches, through NVIDIA's own bindings of the CUDA driver. Knows
+Owns loaded code and launches, through NVIDIA's own bindings of the CUDA driver. Knows
 nothing of arrays and of what kernels compute. Nothing here waits for the GPU but :meth:`read`.
 """
 
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Protocol
 
 from fastopt.core import _cuda
+from fastopt.device.streams import current_stream
 
-__all__ = ["GPU", "Code", "Device", "current", "current_stream", "on_stream", "use"]
+__all__ = ["GPU", "Code", "Device", "current", "use"]
 
 
 class Code(Protocol):
@@ -128,11 +128,10 @@ _C_NAMES = {
     "float64": "c_double",
 }
 
-# --- the current device and stream ----------------------------------------------------------------
+# --- the current device ----------------------------------------------------------------
 
 _standing_in: list[Device] = []
 _gpu: list[GPU] = []
-_thread = threading.local()
 
 
 def current() -> Device:
@@ -152,20 +151,3 @@ def use(device: Device) -> Iterator[None]:
         yield
     finally:
         _standing_in.remove(device)
-
-
-def current_stream() -> int:
-    """The handle of the stream that launches of this thread go to."""
-    stream: int = getattr(_thread, "stream", 0)
-    return stream
-
-
-@contextmanager
-def on_stream(stream: int) -> Iterator[None]:
-    """Let launches of this thread go to a stream, given by its handle."""
-    before = current_stream()
-    _thread.stream = stream
-    try:
-        yield
-    finally:
-        _thread.stream = before

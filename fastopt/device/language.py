@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 from llvmlite import ir
 
 from fastopt.core import _cuda
@@ -30,6 +31,7 @@ __all__ = [
     "int64",
     "load2",
     "load4",
+    "number_type",
     "multiply_tf32",
     "pointer",
     "rounded_tf32",
@@ -46,15 +48,17 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 
 
-def pointer(number: Any) -> Any:
-    """The type of an argument that points to numbers of a type.
+def number_type(dtype: Any) -> Any:
+    """The type that numbers of a dtype have in kernels."""
+    return _NUMBERS[np.dtype(dtype).name]
 
-    Parameters
-    ----------
-    number : Numba type or dtype
-    """
-    types = cuda.types
-    return types.CPointer(number if isinstance(number, types.Type) else getattr(types, str(number)))
+
+_NUMBERS = {str(number): number for number in (int32, int64, uint32, float32, float64)}
+
+
+def pointer(number: Any) -> Any:
+    """The type of an argument that points to numbers of a type."""
+    return cuda.types.CPointer(number)
 
 
 def inlined(function: _Function) -> _Function:

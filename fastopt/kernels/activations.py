@@ -1,6 +1,6 @@
 """Activations, and their derivatives, which take the activation's result.
 
-Owns the arguments; the work is done by :mod:`fastopt.kernels.cpu.activations`.
+Owns the arguments; the work is done by the modules of this name for the CPU and for GPUs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastopt.core.validate import Real
 from fastopt.kernels import arguments
-from fastopt.kernels.cpu import activations as cpu
+from fastopt.kernels.dispatch import anywhere, kernels
 
 __all__ = [
     "leaky_relu",
@@ -28,10 +28,12 @@ __all__ = [
 
 Array = NDArray[Any]
 
+_kernels = kernels("activations")
 _SLOPE = Real(low=0.0, open_high=True)
 
 
-def relu(x: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def relu(x: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """The greater of x and 0; NaN where x is.
 
     Parameters
@@ -40,6 +42,8 @@ def relu(x: Array, *, out: Array | None = None) -> Array:
         float32 or float64, C-contiguous.
     out : ndarray of x's shape, optional
         Where the result goes; it may be `x`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -62,11 +66,12 @@ def relu(x: Array, *, out: Array | None = None) -> Array:
     array([0., 0., 3.])
     """
     out = _result(x, None, out)
-    cpu.relu(x, out)
+    _kernels(out).relu(x, out)
     return out
 
 
-def relu_backward(grad: Array, y: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def relu_backward(grad: Array, y: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """The gradient of a loss in the argument of :func:`relu`, from that in its result y.
 
     It is ``grad`` where y > 0, and 0 elsewhere.
@@ -77,6 +82,8 @@ def relu_backward(grad: Array, y: Array, *, out: Array | None = None) -> Array:
         Of one shape; float32 or float64, C-contiguous.
     out : ndarray of y's shape, optional
         Where the result goes; it may be `grad`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -99,11 +106,12 @@ def relu_backward(grad: Array, y: Array, *, out: Array | None = None) -> Array:
     array([0., 6.])
     """
     out = _gradient(grad, y, None, out)
-    cpu.relu_backward(grad, y, out)
+    _kernels(out).relu_backward(grad, y, out)
     return out
 
 
-def leaky_relu(x: Array, slope: float = 0.01, *, out: Array | None = None) -> Array:
+@anywhere
+def leaky_relu(x: Array, slope: float = 0.01, *, out: Array | None = None, stream: Any = None) -> Array:
     """x where it is positive, and ``slope x`` elsewhere.
 
     Parameters
@@ -114,6 +122,8 @@ def leaky_relu(x: Array, slope: float = 0.01, *, out: Array | None = None) -> Ar
         Not negative.
     out : ndarray of x's shape, optional
         Where the result goes; it may be `x`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -137,10 +147,11 @@ def leaky_relu(x: Array, slope: float = 0.01, *, out: Array | None = None) -> Ar
     """
     slope = _SLOPE("slope", slope, 0)
     out = _result(x, None, out)
-    cpu.leaky_relu(x, slope, out)
+    _kernels(out).leaky_relu(x, slope, out)
     return out
 
 
+@anywhere
 def leaky_relu_backward(
     grad: Array, y: Array, slope: float = 0.01, *, out: Array | None = None
 ) -> Array:
@@ -156,6 +167,8 @@ def leaky_relu_backward(
         Not negative.
     out : ndarray of y's shape, optional
         Where the result goes; it may be `grad`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -179,11 +192,12 @@ def leaky_relu_backward(
     """
     slope = _SLOPE("slope", slope, 0)
     out = _gradient(grad, y, None, out)
-    cpu.leaky_relu_backward(grad, y, slope, out)
+    _kernels(out).leaky_relu_backward(grad, y, slope, out)
     return out
 
 
-def sigmoid(x: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def sigmoid(x: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """1 / (1 + exp(-x)), to a few roundings, and without overflow.
 
     Parameters
@@ -192,6 +206,8 @@ def sigmoid(x: Array, *, out: Array | None = None) -> Array:
         float32 or float64, C-contiguous.
     out : ndarray of x's shape, optional
         Where the result goes; it may be `x`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -214,11 +230,12 @@ def sigmoid(x: Array, *, out: Array | None = None) -> Array:
     array([0. , 0.5, 1. ])
     """
     out = _result(x, None, out)
-    cpu.sigmoid(x, out)
+    _kernels(out).sigmoid(x, out)
     return out
 
 
-def sigmoid_backward(grad: Array, y: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def sigmoid_backward(grad: Array, y: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """The gradient of a loss in the argument of :func:`sigmoid`, from that in its result y.
 
     It is ``grad y (1 - y)``.
@@ -229,6 +246,8 @@ def sigmoid_backward(grad: Array, y: Array, *, out: Array | None = None) -> Arra
         Of one shape; float32 or float64, C-contiguous.
     out : ndarray of y's shape, optional
         Where the result goes; it may be `grad`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -251,11 +270,12 @@ def sigmoid_backward(grad: Array, y: Array, *, out: Array | None = None) -> Arra
     array([0.25])
     """
     out = _gradient(grad, y, None, out)
-    cpu.sigmoid_backward(grad, y, out)
+    _kernels(out).sigmoid_backward(grad, y, out)
     return out
 
 
-def tanh(x: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def tanh(x: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """The hyperbolic tangent, to a few roundings however small x is.
 
     Parameters
@@ -264,6 +284,8 @@ def tanh(x: Array, *, out: Array | None = None) -> Array:
         float32 or float64, C-contiguous.
     out : ndarray of x's shape, optional
         Where the result goes; it may be `x`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -286,11 +308,12 @@ def tanh(x: Array, *, out: Array | None = None) -> Array:
     array([-1.e+00,  1.e-12,  1.e+00])
     """
     out = _result(x, None, out)
-    cpu.tanh(x, out)
+    _kernels(out).tanh(x, out)
     return out
 
 
-def tanh_backward(grad: Array, y: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def tanh_backward(grad: Array, y: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """The gradient of a loss in the argument of :func:`tanh`, from that in its result y.
 
     It is ``grad (1 - y**2)``.
@@ -301,6 +324,8 @@ def tanh_backward(grad: Array, y: Array, *, out: Array | None = None) -> Array:
         Of one shape; float32 or float64, C-contiguous.
     out : ndarray of y's shape, optional
         Where the result goes; it may be `grad`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -323,11 +348,12 @@ def tanh_backward(grad: Array, y: Array, *, out: Array | None = None) -> Array:
     array([0.75])
     """
     out = _gradient(grad, y, None, out)
-    cpu.tanh_backward(grad, y, out)
+    _kernels(out).tanh_backward(grad, y, out)
     return out
 
 
-def softmax(x: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def softmax(x: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """``exp(x)`` over its sum, for each row, without overflow.
 
     Parameters
@@ -336,6 +362,8 @@ def softmax(x: Array, *, out: Array | None = None) -> Array:
         float32 or float64, C-contiguous.
     out : ndarray of x's shape, optional
         Where the result goes; it may be `x`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -359,11 +387,12 @@ def softmax(x: Array, *, out: Array | None = None) -> Array:
            [0.25, 0.75]])
     """
     out = _result(x, ("N", "C"), out)
-    cpu.softmax(x, out)
+    _kernels(out).softmax(x, out)
     return out
 
 
-def softmax_backward(grad: Array, y: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def softmax_backward(grad: Array, y: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """The gradient of a loss in the argument of :func:`softmax`, from that in its result y.
 
     It is ``y (grad - sum of grad y over the row)``.
@@ -374,6 +403,8 @@ def softmax_backward(grad: Array, y: Array, *, out: Array | None = None) -> Arra
         Of one shape; float32 or float64, C-contiguous.
     out : ndarray of y's shape, optional
         Where the result goes; it may be `grad`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -396,14 +427,14 @@ def softmax_backward(grad: Array, y: Array, *, out: Array | None = None) -> Arra
     array([[ 0.1875, -0.1875]])
     """
     out = _gradient(grad, y, ("N", "C"), out)
-    cpu.softmax_backward(grad, y, out)
+    _kernels(out).softmax_backward(grad, y, out)
     return out
 
 
 def _result(x: Any, shape: Any, out: Any) -> Array:
     """Check x, and `out` or make it."""
     arguments.array("x", x, getattr(x, "shape", ()) if shape is None else shape)
-    return arguments.output("out", out, x.shape, x.dtype, [] if out is x else [("x", x)])
+    return arguments.output("out", out, x.shape, x, [] if out is x else [("x", x)])
 
 
 def _gradient(grad: Any, y: Any, shape: Any, out: Any) -> Array:
@@ -411,4 +442,4 @@ def _gradient(grad: Any, y: Any, shape: Any, out: Any) -> Array:
     arguments.array("y", y, getattr(y, "shape", ()) if shape is None else shape)
     arguments.array("grad", grad, y.shape, y.dtype, like="y")
     apart = [("y", y)] if out is grad else [("y", y), ("grad", grad)]
-    return arguments.output("out", out, y.shape, y.dtype, apart)
+    return arguments.output("out", out, y.shape, y, apart)

@@ -18,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.core.validate import Integer
+from fastopt.device.arrays import DeviceArray
 from fastopt.kernels.geometry import Pair, same_padding
 
 __all__ = [
     "array",
     "check_apart",
+    "empty",
+    "is_array",
     "output",
     "padding",
     "pair",
@@ -79,7 +82,7 @@ def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x
         ...
     ValueError: `x` must be of shape (N, 4), got shape (2, 3)
     """
-    if not isinstance(value, np.ndarray) or isinstance(value, _OTHER_ARRAYS):
+    if not is_array(value):
         raise TypeError(f"`{name}` must be a NumPy array, got {_described(value)}")
     if value.dtype not in _PRECISIONS:
         raise TypeError(f"`{name}` must be of dtype float32 or float64, got {value.dtype}")
@@ -91,12 +94,12 @@ def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x
         wrong_shape(name, shape, value.shape)
     if 0 in value.shape:
         raise ValueError(f"`{name}` must not be empty, got shape {value.shape}")
-    if not (value.flags.c_contiguous and value.flags.aligned):
+    if not _is_contiguous(value):
         raise ValueError(
             f"`{name}` must be C-contiguous, got strides {value.strides} at shape {value.shape}; "
             f"np.ascontiguousarray({name}) makes a copy that is"
         )
-    return value
+    return value  # type: ignore[no-any-return]
 
 
 def precision(name: str, value: Any) -> np.dtype[Any]:
@@ -117,16 +120,25 @@ def precision(name: str, value: Any) -> np.dtype[Any]:
 
 
 def output(
-    name: str, value: Any, shape: tuple[int, ...], dtype: Any, apart: Sequence[tuple[str, Any]] = ()
+    name: str,
+    value: Any,
+    shape: tuple[int, ...],
+    like: Array,
+    apart: Sequence[tuple[str, Any]] = (),
+    dtype: Any = None,
 ) -> Array:
     """`value` as an array to write to, or a new one if it is None.
 
     Parameters
     ----------
-    name, value, shape, dtype : str, object, tuple of int, dtype
+    name, value, shape : str, object, tuple of int
         As in :func:`array`; the shape is made of numbers alone.
+    like : ndarray
+        An array where the new one is to be, and of its dtype.
     apart : sequence of (str, ndarray or None), optional
         Arguments by name that it must not overlap, because they are read after it is written.
+    dtype : dtype, optional
+        Another one.
 
     Returns
     -------
@@ -134,22 +146,21 @@ def output(
 
     Examples
     --------
-    >>> output("out", None, (2, 3), np.float32).shape
+    >>> import numpy as np
+    >>> output("out", None, (2, 3), np.zeros(1, np.float32)).shape
     (2, 3)
     """
     if value is None:
-        return np.empty(shape, dtype)
-    array(name, value, shape, dtype)
-    if not value.flags.writeable:
-        raise ValueError(f"`{name}` must be writeable, got a read-only array")
-    check_apart(name, value, apart)
+        return empty(shape, like, dtype)
+    array(name, value, shape, like.dtype if dtype is None else dtype)
+    _check_written(name, value, apart)
     return value  # type: ignore[no-any-return]
 
 
 def scratch(
     value: Any,
     size: int,
-    dtype: Any,
+    like: Array,
     apart: Sequence[tuple[str, Any]] = (),
     name: str = "workspace",
 ) -> Array:
@@ -161,7 +172,7 @@ def scratch(
         What came: a one-dimensional array of `size` elements or more, of any content.
     size : int
         Elements that are needed.
-    dtype, apart : dtype, sequence of (str, ndarray or None)
+    like, apart : ndarray, sequence of (str, ndarray or None)
         As in :func:`output`.
     name : str, default "workspace"
         Of the argument.
@@ -172,20 +183,47 @@ def scratch(
 
     Examples
     --------
-    >>> scratch(None, 5, np.float64).size
+    >>> import numpy as np
+    >>> scratch(None, 5, np.zeros(1)).size
     5
     """
     if value is None:
-        return np.empty(size, dtype)
-    if isinstance(value, np.ndarray) and value.ndim == 1 and value.size == size == 0:
-        return value
-    array(name, value, ("n",), dtype)
+        return empty((size,), like)
+    if is_array(value) and value.ndim == 1 and value.size == size == 0:
+        return value  # type: ignore[no-any-return]
+    array(name, value, ("n",), like.dtype)
     if value.size < size:
         raise ValueError(f"`{name}` must have at least {size} elements, got {value.size}")
-    if not value.flags.writeable:
+    _check_written(name, value, apart)
+    return value  # type: ignore[no-any-return]
+
+
+def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
+    """A new array where another one is, of its dtype or of the one given."""
+    if isinstance(like, DeviceArray):
+        return like.empty(shape, dtype)  # type: ignore[return-value]
+    return np.empty(shape, like.dtype if dtype is None else dtype)
+
+
+def is_array(value: object) -> bool:
+    """Whether kernels can be given it, if dtype, shape and layout are right."""
+    if isinstance(value, np.ndarray):
+        return not isinstance(value, _OTHER_ARRAYS)
+    return isinstance(value, DeviceArray)
+
+
+def _is_contiguous(value: Any) -> bool:
+    if isinstance(value, DeviceArray):
+        return value.strides is None and value.address % value.dtype.itemsize == 0
+    return bool(value.flags.c_contiguous and value.flags.aligned)
+
+
+def _check_written(name: str, value: Any, apart: Sequence[tuple[str, Any]]) -> None:
+    """An array that is written to: it can be, and overlaps nothing that is still read."""
+    writeable = value.writeable if isinstance(value, DeviceArray) else value.flags.writeable
+    if not writeable:
         raise ValueError(f"`{name}` must be writeable, got a read-only array")
     check_apart(name, value, apart)
-    return value  # type: ignore[no-any-return]
 
 
 def shape_of(name: str, value: Any, shape: Shape) -> tuple[int, ...]:
@@ -309,8 +347,14 @@ def wrong_shape(name: str, expected: Shape, came: tuple[int, ...]) -> NoReturn:
 def check_apart(name: str, value: Array, others: Sequence[tuple[str, Any]]) -> None:
     """Whether `value`, which is written to, overlaps none of the others, None among them."""
     for other, memory in others:
-        if memory is not None and np.may_share_memory(value, memory):
+        if memory is not None and _overlap(value, memory):
             raise ValueError(f"`{name}` must not overlap `{other}`, which is still read")
+
+
+def _overlap(one: Any, other: Any) -> bool:
+    if isinstance(one, DeviceArray) and isinstance(other, DeviceArray):
+        return one.address < other.address + other.nbytes and other.address < one.address + one.nbytes
+    return np.may_share_memory(one, other)
 
 
 def _fits(came: tuple[int, ...], expected: Shape) -> bool:

@@ -51,10 +51,10 @@ def add(a: Array, b: Array, *, out: Array | None = None) -> Array:
     """
     _check_pair(a, b)
     if out is a or out is b:
-        out = arguments.output("out", out, a.shape, a.dtype)
+        out = arguments.output("out", out, a.shape, a)
         cpu.accumulate(b if out is a else a, out)
         return out
-    out = arguments.output("out", out, a.shape, a.dtype, [("a", a), ("b", b)])
+    out = arguments.output("out", out, a.shape, a, [("a", a), ("b", b)])
     cpu.add(a, b, out)
     return out
 
@@ -90,7 +90,7 @@ def add_relu(a: Array, b: Array, *, out: Array | None = None) -> Array:
     array([4., 0.])
     """
     _check_pair(a, b)
-    out = arguments.output("out", out, a.shape, a.dtype, [("a", a), ("b", b)])
+    out = arguments.output("out", out, a.shape, a, [("a", a), ("b", b)])
     cpu.add_relu(a, b, out)
     return out
 
@@ -138,7 +138,7 @@ def concatenate(arrays: Sequence[Array], *, out: Array | None = None) -> Array:
         arguments.array(f"arrays[{i}]", array, (N, "C", *rest), first.dtype, like="arrays[0]")
     shape = (N, sum(array.shape[1] for array in arrays), *rest)
     apart = [(f"arrays[{i}]", array) for i, array in enumerate(arrays)]
-    out = arguments.output("out", out, shape, first.dtype, apart)
+    out = arguments.output("out", out, shape, first, apart)
     begin = 0
     for array in arrays:
         cpu.copy_channels(array, 0, out, begin, array.shape[1])

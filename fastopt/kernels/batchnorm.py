@@ -114,15 +114,15 @@ def batchnorm_forward(
     read = [("weight", weight), ("bias", bias)]
     for name, array in (("running_mean", running_mean), ("running_var", running_var)):
         if training and array is not None:
-            arguments.output(name, array, (C,), x.dtype, [*read, ("x", x)])
+            arguments.output(name, array, (C,), x, [*read, ("x", x)])
         read.append((name, array))
     if training or out is not x:
         read.append(("x", x))
-    out = arguments.output("out", out, x.shape, x.dtype, read)
+    out = arguments.output("out", out, x.shape, x, read)
     read += [("x", x), ("out", out)]
     if saved is not None:
         _check_saved(saved, C)
-    saved = arguments.output("saved", saved, (2, C), np.float64, read)
+    saved = arguments.output("saved", saved, (2, C), x, read, np.float64)
     if training:
         cpu.forward(planes, weight, bias, eps, relu, out.reshape(planes.shape), saved)
         if running is not None:
@@ -216,10 +216,10 @@ def batchnorm_backward(
     read = [("x", x), ("weight", weight), ("bias", bias), ("saved", saved)]
     if to_x is not grad:
         read.append(("grad", grad))
-    grad_x = arguments.output("out[0]", to_x, x.shape, x.dtype, read)
+    grad_x = arguments.output("out[0]", to_x, x.shape, x, read)
     read += [("grad", grad), ("out[0]", grad_x)]
-    grad_weight = arguments.output("out[1]", to_weight, (C,), x.dtype, read)
-    grad_bias = arguments.output("out[2]", to_bias, (C,), x.dtype, [*read, ("out[1]", grad_weight)])
+    grad_weight = arguments.output("out[1]", to_weight, (C,), x, read)
+    grad_bias = arguments.output("out[2]", to_bias, (C,), x, [*read, ("out[1]", grad_weight)])
     grads, grads_x = grad.reshape(planes.shape), grad_x.reshape(planes.shape)
     if training:
         cpu.backward(grads, planes, weight, bias, saved, eps, relu, grads_x, grad_weight, grad_bias)

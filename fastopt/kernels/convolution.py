@@ -511,8 +511,8 @@ def _forward(
         arguments.array("bias", bias, (plan.geometry.K,), x.dtype)
     read = [("x", x), ("weight", weight), ("bias", bias)]
     shape = _output_shape(plan.geometry, axes)
-    result = arguments.output("out", out, shape, x.dtype, read)
-    workspace = arguments.scratch(workspace, plan.workspace, x.dtype, [*read, ("out", result)])
+    result = arguments.output("out", out, shape, x, read)
+    workspace = arguments.scratch(workspace, plan.workspace, x, [*read, ("out", result)])
     plan.forward(_as_images(x), _as_images(weight), bias, _as_images(result), workspace)
     return result
 
@@ -528,8 +528,8 @@ def _backward_data(
     plan = _plan(shape, weight.shape, options, grad.dtype)
     arguments.array("grad", grad, _output_shape(plan.geometry, axes))
     read = [("grad", grad), ("weight", weight)]
-    result = arguments.output("out", out, shape, grad.dtype, read)
-    workspace = arguments.scratch(workspace, plan.workspace, grad.dtype, [*read, ("out", result)])
+    result = arguments.output("out", out, shape, grad, read)
+    workspace = arguments.scratch(workspace, plan.workspace, grad, [*read, ("out", result)])
     plan.backward_data(_as_images(grad), _as_images(weight), _as_images(result), workspace)
     return result
 
@@ -544,8 +544,8 @@ def _backward_weight(
     plan = _plan(x.shape, shape, options, x.dtype)
     arguments.array("grad", grad, _output_shape(plan.geometry, axes), x.dtype)
     read = [("x", x), ("grad", grad)]
-    result = arguments.output("out", out, shape, x.dtype, read)
-    workspace = arguments.scratch(workspace, plan.workspace, x.dtype, [*read, ("out", result)])
+    result = arguments.output("out", out, shape, x, read)
+    workspace = arguments.scratch(workspace, plan.workspace, x, [*read, ("out", result)])
     plan.backward_weight(_as_images(x), _as_images(grad), _as_images(result), workspace)
     return result
 
@@ -554,7 +554,7 @@ def _backward_bias(axes: tuple[str, ...], grad: Any, out: Any) -> Array:
     arguments.array("grad", grad, ("N", "K", *(f"O{axis}" for axis in axes)))
     images = _as_images(grad)
     N, K, OH, OW = images.shape
-    result = arguments.output("out", out, (K,), grad.dtype, [("grad", grad)])
+    result = arguments.output("out", out, (K,), grad, [("grad", grad)])
     # The sums depend on the result's shape alone: that of any convolution which has it will do.
     plan = _plan((N, 1, OH, OW), (K, 1, 1, 1), (1, 0, 1, 1), grad.dtype)
     plan.backward_bias(images, result)

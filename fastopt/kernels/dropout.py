@@ -76,7 +76,7 @@ def dropout(x: Array, p: float, seed: int, counter: int = 0, *, out: Array | Non
     p = _PROBABILITY("p", p, 0)
     seed, counter = _word("seed", seed), _word("counter", counter)
     apart = [] if out is x else [("x", x)]
-    out = arguments.output("out", out, x.shape, x.dtype, apart)
+    out = arguments.output("out", out, x.shape, x, apart)
     with np.errstate(over="ignore"):  # under NUMBA_DISABLE_JIT=1 the products are NumPy's
         cpu.dropout(x, p, seed, counter, out)
     return out

@@ -61,7 +61,7 @@ def linear(
     if bias is not None:
         arguments.array("bias", bias, (K,), x.dtype)
     apart = [("x", x), ("weight", weight), ("bias", bias)]
-    out = arguments.output("out", out, (N, K), x.dtype, apart)
+    out = arguments.output("out", out, (N, K), x, apart)
     plan, workspace = _plan(N, C, K, x.dtype)
     plan.forward(x, weight, bias, out, workspace)
     return out
@@ -104,7 +104,7 @@ def linear_backward_data(grad: Array, weight: Array, *, out: Array | None = None
     N, K = arguments.array("grad", grad, ("N", "K")).shape
     C = arguments.array("weight", weight, (K, "C"), grad.dtype, like="grad").shape[1]
     apart = [("grad", grad), ("weight", weight)]
-    out = arguments.output("out", out, (N, C), grad.dtype, apart)
+    out = arguments.output("out", out, (N, C), grad, apart)
     plan, workspace = _plan(N, C, K, grad.dtype)
     plan.backward_data(grad, weight, out, workspace)
     return out
@@ -147,7 +147,7 @@ def linear_backward_weight(x: Array, grad: Array, *, out: Array | None = None) -
     """
     N, C = arguments.array("x", x, ("N", "C")).shape
     K = arguments.array("grad", grad, (N, "K"), x.dtype).shape[1]
-    out = arguments.output("out", out, (K, C), x.dtype, [("x", x), ("grad", grad)])
+    out = arguments.output("out", out, (K, C), x, [("x", x), ("grad", grad)])
     plan, workspace = _plan(N, C, K, x.dtype)
     plan.backward_weight(x, grad, out, workspace)
     return out
@@ -186,7 +186,7 @@ def linear_backward_bias(grad: Array, *, out: Array | None = None) -> Array:
     array([4., 6.])
     """
     _, K = arguments.array("grad", grad, ("N", "K")).shape
-    out = arguments.output("out", out, (K,), grad.dtype, [("grad", grad)])
+    out = arguments.output("out", out, (K,), grad, [("grad", grad)])
     cpu.backward_bias(grad, out)
     return out
 

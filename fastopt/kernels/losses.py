@@ -356,7 +356,7 @@ def softmax_cross_entropy(
     if weight is not None:
         _check_weight(weight, labels, C, logits.dtype, reduction)
     apart = [("labels", labels), ("weight", weight), *_unless_it_is(out, "logits", logits)]
-    grad = arguments.output("out", out, logits.shape, logits.dtype, apart)
+    grad = arguments.output("out", out, logits.shape, logits, apart)
     values = np.empty(N, logits.dtype) if reduction == "none" else None
     share = None if reduction == "mean" else 1.0
     value = cpu.softmax_cross_entropy(logits, labels, label_smoothing, weight, grad, share, values)
@@ -427,7 +427,7 @@ def _of_each(
     if probabilities:
         _check_probabilities(target)
     apart = [("target", target), *_unless_it_is(out, name, prediction)]
-    grad = arguments.output("out", out, prediction.shape, prediction.dtype, apart)
+    grad = arguments.output("out", out, prediction.shape, prediction, apart)
     values = np.empty_like(prediction) if reduction == "none" else None
     share = None if reduction == "mean" else 1.0
     value = function(prediction, target, *constants, grad, share, values)

@@ -91,7 +91,7 @@ def max_pool2d(
     arguments.array("x", x, _IMAGES)
     geometry = _geometry(x.shape, kernel_size, stride, padding, ceil_mode)
     shape = geometry.output_shape
-    out = arguments.output("out", out, shape, x.dtype, [("x", x)])
+    out = arguments.output("out", out, shape, x, [("x", x)])
     where = np.empty(shape, cpu.PLACE) if where is None else _check_where(where, shape)
     if not where.flags.writeable:
         raise ValueError("`where` must be writeable, got a read-only array")
@@ -154,7 +154,7 @@ def max_pool2d_backward(
             f"`where` must hold places from 0 to {H * W - 1}, got {where.min()} to {where.max()}"
         )
     read = [("grad", grad), ("where", where)]
-    out = arguments.output("out", out, (N, C, H, W), grad.dtype, read)
+    out = arguments.output("out", out, (N, C, H, W), grad, read)
     images = PoolGeometry(N, C, H, W, 1, 1, stride=(1, 1))  # whatever the windows were
     cpu.max_pool2d_backward(grad, where, images, out)
     return out
@@ -204,7 +204,7 @@ def avg_pool2d(
     arguments.array("x", x, _IMAGES)
     geometry = _geometry(x.shape, kernel_size, stride, padding, ceil_mode)
     padded = _FLAG("count_include_pad", count_include_pad, 0)
-    out = arguments.output("out", out, geometry.output_shape, x.dtype, [("x", x)])
+    out = arguments.output("out", out, geometry.output_shape, x, [("x", x)])
     cpu.avg_pool2d(x, geometry, padded, out)
     return out
 
@@ -258,7 +258,7 @@ def avg_pool2d_backward(
     geometry = _geometry(shape, kernel_size, stride, padding, ceil_mode)
     padded = _FLAG("count_include_pad", count_include_pad, 0)
     arguments.array("grad", grad, geometry.output_shape)
-    out = arguments.output("out", out, shape, grad.dtype, [("grad", grad)])
+    out = arguments.output("out", out, shape, grad, [("grad", grad)])
     cpu.avg_pool2d_backward(grad, geometry, padded, out)
     return out
 
@@ -298,7 +298,7 @@ def global_avg_pool2d(x: Array, *, out: Array | None = None) -> Array:
     array([[1.5, 5.5]])
     """
     N, C, _, _ = arguments.array("x", x, _IMAGES).shape
-    out = arguments.output("out", out, (N, C), x.dtype, [("x", x)])
+    out = arguments.output("out", out, (N, C), x, [("x", x)])
     cpu.global_avg_pool2d(x, out)
     return out
 
@@ -340,7 +340,7 @@ def global_avg_pool2d_backward(
     """
     N, C, H, W = arguments.shape_of("input_shape", input_shape, _IMAGES)
     arguments.array("grad", grad, (N, C))
-    out = arguments.output("out", out, (N, C, H, W), grad.dtype, [("grad", grad)])
+    out = arguments.output("out", out, (N, C, H, W), grad, [("grad", grad)])
     cpu.global_avg_pool2d_backward(grad, out)
     return out
 

@@ -1,0 +1,70 @@
+"""The stream that a thread's launches go to.
+
+Owns how a caller names a stream. A stream is a queue of work: what is put on one is done in order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["current_stream", "handle_of", "on_stream"]
+
+_thread = threading.local()
+
+
+def current_stream() -> int:
+    """The handle of the stream that launches of this thread go to."""
+    stream: int = getattr(_thread, "stream", 0)
+    return stream
+
+
+@contextmanager
+def on_stream(stream: int) -> Iterator[None]:
+    """Let launches of this thread go to a stream, given by its handle."""
+    before = current_stream()
+    _thread.stream = stream
+    try:
+        yield
+    finally:
+        _thread.stream = before
+
+
+def handle_of(stream: Any) -> int:
+    """The handle of a stream, whoever made it.
+
+    Parameters
+    ----------
+    stream : int or object
+        A handle, or a stream of PyTorch, CuPy, Numba or cuda.core.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> handle_of(0)
+    0
+    """
+    if isinstance(stream, int) and not isinstance(stream, bool):
+        return stream
+    if hasattr(stream, "__cuda_stream__"):
+        protocol = stream.__cuda_stream__
+        return int((protocol() if callable(protocol) else protocol)[1])
+    # PyTorch's, CuPy's and Numba's names for it.
+    for name in ("cuda_stream", "ptr", "handle"):
+        handle = getattr(stream, name, None)
+        if handle is not None:
+            return int(getattr(handle, "value", handle) or 0)
+    raise TypeError(
+        "`stream` must be a stream of PyTorch, CuPy or Numba, or its handle, got an object of type "
+        f"{type(stream).__name__}"
+    )
