@@ -6,8 +6,9 @@ certain width, and loads and stores of several numbers at once. The emulator of
 :mod:`fastopt.testing` has its own meaning for each of them. Importing this module imports
 numba-cuda.
 
-Numbers are written ``real(0)`` and ``int32(2)``: a bare literal would make a float32 kernel compute
-in float64, and indices take two registers each.
+Numbers are written ``real(0)``: a bare literal would make a float32 kernel compute in float64. What
+Numba makes of two int32 is an int64, which takes two registers: indices that are kept are written
+``int32(row + step)``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ __all__ = [
     "number_type",
     "multiply_tf32",
     "pointer",
+    "quotient",
     "rounded_tf32",
     "store2",
     "store4",
@@ -65,6 +67,19 @@ def inlined(function: _Function) -> _Function:
     """Make a function callable from kernels, in which its source takes the place of each call."""
     compiled: _Function = numba.njit(inline="always")(function)
     return compiled
+
+
+@cuda.extending.intrinsic
+def quotient(typing: Any, number: Any, divisor: Any) -> Any:
+    """``number // divisor`` of two int32 that are not negative, in 32 bits.
+
+    Numba divides them as 64 bits, which a GPU has no instruction for.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.udiv(*arguments)
+
+    return int32(int32, int32), generate
 
 
 # --- several numbers at once ---------------------------------------------------------------------

@@ -569,6 +569,7 @@ _WORDS = [
     (language.uint32, lambda value: int(value) & 0xFFFFFFFF),
     (language.float32, _float32),
     (language.float64, float),
+    (language.quotient, lambda number, divisor: number // divisor),
     (language.load2, _load(2)),
     (language.load4, _load(4)),
     (language.store2, _store),

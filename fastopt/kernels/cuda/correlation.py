@@ -21,6 +21,7 @@ from fastopt.device.language import (
     load4,
     number_type,
     pointer,
+    quotient,
     store4,
     uint32,
 )
@@ -139,23 +140,30 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
     left_room, right_room, tap_room = 2 * left_size, 2 * right_size, 2 * 4 * DEPTH
     left_loads, right_loads = rows * DEPTH // threads, COLUMNS * DEPTH // threads
     left_stride, right_stride = threads // DEPTH, threads // COLUMNS
-    quads = sums_of_thread // 4
+    thread_rows = tile.thread_rows
 
     @inlined
     def find_tap(  # type: ignore[no-untyped-def]
         table, slot, tap, taps, window, window_width, source_channel, source_width, tap_row,
         tap_column, weight_source, weight_row, weight_column,
     ):
-        channel = tap // window
-        inside = tap - channel * window
-        r = inside // window_width
-        s = inside - r * window_width
-        h, w = r * tap_row, s * tap_column
-        offset = channel * source_channel + h * source_width + w
-        weights = channel * weight_source + r * weight_row + s * weight_column
+        channel = quotient(tap, window)
+        inside = int32(tap - channel * window)
+        r = quotient(inside, window_width)
+        s = int32(inside - r * window_width)
+        h, w = int32(r * tap_row), int32(s * tap_column)
+        offset = int32(channel * source_channel + h * source_width + w)
+        weights = int32(channel * weight_source + r * weight_row + s * weight_column)
         if tap >= taps:
             h, offset, weights = int32(_NOWHERE), int32(0), int32(-1)
-        store4(table, int32(4) * slot, (offset, h, w, weights))
+        store4(table, int32(4 * slot), (offset, h, w, weights))
+
+    @inlined
+    def find_pixel(pixel, image, width):  # type: ignore[no-untyped-def]
+        n = quotient(pixel, image)
+        rest = int32(pixel - n * image)
+        y = quotient(rest, width)
+        return n, y, int32(rest - y * width)
 
     def correlation(  # type: ignore[no-untyped-def]
         source, weight, bias, out,
@@ -172,32 +180,33 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
         sums = cuda.local.array(sums_of_thread, real)
         weights = cuda.local.array(left_loads, real)
         numbers = cuda.local.array(right_loads, real)
+        places = cuda.local.array(8, int32)
 
         thread = int32(cuda.threadIdx.x)
         group = int32(cuda.blockIdx.z)
-        first_pixel = int32(cuda.blockIdx.x) * int32(COLUMNS)
-        first_channel = int32(cuda.blockIdx.y) * int32(rows)
+        first_pixel = int32(cuda.blockIdx.x * COLUMNS)
+        first_channel = int32(cuda.blockIdx.y * rows)
         for k in range(sums_of_thread):
             sums[k] = real(0)
 
         # What this thread brings in: a column of pixels, and a row of weights.
-        column = thread % int32(COLUMNS)
-        depth_right = thread // int32(COLUMNS)
-        pixel = first_pixel + column
-        n = pixel // image
-        rest = pixel - n * image
-        y = rest // width
-        top = first_row + y * row_step
-        start = first_column + (rest - y * width) * column_step
-        base = n * source_image + group * source_group + top * source_width + start
+        column = int32(thread % COLUMNS)
+        depth_right = int32(thread // COLUMNS)
+        pixel = int32(first_pixel + column)
+        n, y, x = find_pixel(pixel, image, width)
+        top = int32(first_row + y * row_step)
+        start = int32(first_column + x * column_step)
+        base = int32(n * source_image + group * source_group + top * source_width + start)
         if pixel >= pixels:
             top = int32(_NOWHERE)
-        depth_left = thread % int32(DEPTH)
-        row_left = thread // int32(DEPTH)
-        weight_base = weight_start + group * weight_group
-        weight_base += (first_channel + row_left) * weight_channel
+        depth_left = int32(thread % DEPTH)
+        row_left = int32(thread // DEPTH)
+        channel = int32(first_channel + row_left)
+        weight_base = int32(weight_start + group * weight_group + channel * weight_channel)
+        to_left = int32(depth_left * left_pitch + row_left)
+        to_right = int32(depth_right * right_pitch + column)
 
-        if thread < int32(2 * DEPTH):
+        if thread < 2 * DEPTH:
             find_tap(
                 table, thread, thread, taps, window, window_width, source_channel, source_width,
                 tap_row, tap_column, weight_source, weight_row, weight_column,
@@ -208,72 +217,69 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
         tap = int32(0)
         row, col = corner(thread)
         # Once more than there are tiles: the first time there is nothing to multiply yet.
-        while tap < taps + int32(DEPTH):
+        while tap < taps + DEPTH:
             if tap < taps:
-                entries = buffer * int32(DEPTH)
-                _, _, _, place_of_weight = load4(table, int32(4) * (entries + depth_left))
+                entries = int32(4 * DEPTH * buffer)
+                _, _, _, place_of_weight = load4(table, int32(entries + 4 * depth_left))
                 for j in range(left_loads):
                     weights[j] = real(0)
-                    m = first_channel + row_left + int32(j * left_stride)
-                    if place_of_weight >= int32(0) and m < channels:
-                        step = int32(j * left_stride) * weight_channel
-                        weights[j] = weight[weight_base + place_of_weight + step]
+                    step = int32(j * left_stride)
+                    if place_of_weight >= 0 and channel + step < channels:
+                        at = int32(weight_base + place_of_weight + step * weight_channel)
+                        weights[j] = weight[at]
                 for j in range(right_loads):
                     numbers[j] = real(0)
-                    entry = entries + depth_right + int32(j * right_stride)
-                    offset, h, w, _ = load4(table, int32(4) * entry)
+                    entry = int32(entries + 4 * (depth_right + j * right_stride))
+                    offset, h, w, _ = load4(table, entry)
                     if uint32(top + h) < uint32(source_height):
                         if uint32(start + w) < uint32(source_width):
-                            numbers[j] = source[base + offset]
-            if tap > int32(0):
-                multiply(left, right, buffer ^ int32(1), row, col, sums)
+                            numbers[j] = source[int32(base + offset)]
+            if tap > 0:
+                multiply(left, right, int32(buffer ^ 1), row, col, sums)
             if tap < taps:
-                to_left = buffer * int32(left_size) + depth_left * int32(left_pitch) + row_left
                 for j in range(left_loads):
-                    left[to_left + int32(j * left_stride)] = weights[j]
-                to_right = buffer * int32(right_size) + depth_right * int32(right_pitch) + column
+                    at = int32(buffer * left_size + to_left + j * left_stride)
+                    left[at] = weights[j]
                 for j in range(right_loads):
-                    right[to_right + int32(j * right_stride * right_pitch)] = numbers[j]
+                    at = int32(buffer * right_size + to_right + j * right_stride * right_pitch)
+                    right[at] = numbers[j]
                 cuda.syncthreads()
-                if thread < int32(DEPTH):
+                if thread < DEPTH:
                     find_tap(
-                        table, buffer * int32(DEPTH) + thread, tap + int32(2 * DEPTH) + thread,
+                        table, int32(buffer * DEPTH + thread), int32(tap + 2 * DEPTH + thread),
                         taps, window, window_width, source_channel, source_width, tap_row,
                         tap_column, weight_source, weight_row, weight_column,
                     )
-                buffer ^= int32(1)
-            tap += int32(DEPTH)
+                buffer = int32(buffer ^ 1)
+            tap = int32(tap + DEPTH)
 
-        group_start = out_start + group * out_group
-        for quad in range(quads):
-            i, j = place(4 * quad)
-            m = first_channel + row + i
-            p = first_pixel + col + j
+        # Where the pixels of this thread go, for all of its channels.
+        group_start = int32(out_start + group * out_group)
+        for j in range(8):
+            p = int32(first_pixel + col + place(j)[1])
+            places[j] = int32(-1)
+            if p < pixels:
+                n, y, x = find_pixel(p, image, width)
+                places[j] = int32(group_start + n * out_image + y * out_row + x * out_column)
+        for i in range(thread_rows):
+            m = int32(first_channel + row + place(8 * i)[0])
             if m < channels:
+                channel_start = int32(m * out_channel)
                 add = real(0)
                 if biased:
-                    add = bias[group * channels + m]
-                a = sums[4 * quad] + add
-                b = sums[4 * quad + 1] + add
-                c = sums[4 * quad + 2] + add
-                d = sums[4 * quad + 3] + add
-                channel_start = group_start + m * out_channel
+                    add = bias[int32(group * channels + m)]
                 if wide:
-                    if p < pixels:
-                        n = p // image
-                        rest = p - n * image
-                        y = rest // width
-                        at = channel_start + n * out_image + y * out_row + (rest - y * width)
-                        store4(out, at, (a, b, c, d))
+                    for j in range(0, 8, 4):
+                        k = 8 * i + j
+                        four = (
+                            sums[k] + add, sums[k + 1] + add, sums[k + 2] + add, sums[k + 3] + add
+                        )
+                        if places[j] >= 0:
+                            store4(out, int32(places[j] + channel_start), four)
                 else:
-                    for number in (a, b, c, d):
-                        if p < pixels:
-                            n = p // image
-                            rest = p - n * image
-                            y = rest // width
-                            at = channel_start + n * out_image + y * out_row
-                            out[at + (rest - y * width) * out_column] = number
-                        p += int32(1)
+                    for j in range(8):
+                        if places[j] >= 0:
+                            out[int32(places[j] + channel_start)] = sums[8 * i + j] + add
 
     numbers = [pointer(real)] * 4 + [int32] * (len(Correlation.__dataclass_fields__) - 1)
     return Kernel(correlation, numbers, threads, 2)

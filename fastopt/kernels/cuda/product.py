@@ -85,36 +85,41 @@ def multiplication(tile: Tile) -> tuple[Callable[..., Any], Callable[..., Any], 
 
     @inlined
     def corner(thread):  # type: ignore[no-untyped-def]
-        warp, lane = thread >> int32(5), thread & int32(31)
-        row = (warp >> int32(1)) * int32(4 * thread_rows) + (lane >> int32(3)) * int32(4)
-        return row, (warp & int32(1)) * int32(64) + (lane & int32(7)) * int32(4)
+        warp, lane = thread >> 5, thread & 31
+        row = (warp >> 1) * (4 * thread_rows) + (lane >> 3) * 4
+        return int32(row), int32((warp & 1) * 64 + (lane & 7) * 4)
+
+    @inlined
+    def step(left, right, a, b, sums):  # type: ignore[no-untyped-def]
+        b0, b1, b2, b3 = load4(right, b)
+        b4, b5, b6, b7 = load4(right, int32(b + 32))
+        for group in range(groups):
+            numbers = load4(left, int32(a + 16 * group))
+            for i in range(4):
+                k = 32 * group + 8 * i
+                number = numbers[i]
+                sums[k] += number * b0
+                sums[k + 1] += number * b1
+                sums[k + 2] += number * b2
+                sums[k + 3] += number * b3
+                sums[k + 4] += number * b4
+                sums[k + 5] += number * b5
+                sums[k + 6] += number * b6
+                sums[k + 7] += number * b7
 
     @inlined
     def multiply(left, right, buffer, row, column, sums):  # type: ignore[no-untyped-def]
-        a = buffer * int32(left_size) + row
-        b = buffer * int32(right_size) + column
-        for _ in range(DEPTH):
-            b0, b1, b2, b3 = load4(right, b)
-            b4, b5, b6, b7 = load4(right, b + int32(32))
-            for group in range(groups):
-                column_of_left = load4(left, a + int32(16 * group))
-                for i in range(4):
-                    k = 32 * group + 8 * i
-                    number = column_of_left[i]
-                    sums[k] += number * b0
-                    sums[k + 1] += number * b1
-                    sums[k + 2] += number * b2
-                    sums[k + 3] += number * b3
-                    sums[k + 4] += number * b4
-                    sums[k + 5] += number * b5
-                    sums[k + 6] += number * b6
-                    sums[k + 7] += number * b7
-            a += int32(left_pitch)
-            b += int32(right_pitch)
+        a = int32(buffer * left_size + row)
+        b = int32(buffer * right_size + column)
+        for _ in range(DEPTH // 2):
+            step(left, right, a, b, sums)
+            step(left, right, int32(a + left_pitch), int32(b + right_pitch), sums)
+            a = int32(a + 2 * left_pitch)
+            b = int32(b + 2 * right_pitch)
 
     @inlined
     def place(k):  # type: ignore[no-untyped-def]
         i, j = k // 8, k % 8
-        return int32(i % 4 + 16 * (i // 4)), int32(j % 4 + 32 * (j // 4))
+        return i % 4 + 16 * (i // 4), j % 4 + 32 * (j // 4)
 
     return multiply, corner, place
