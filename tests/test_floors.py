@@ -22,6 +22,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fastopt"
 FLOORS = {
     "_version": -1,  # a constant; anyone may read it
     "core": 0,
+    "device": 0.5,
     "rules": 1,
     "schedules": 1,
     "objectives": 2,

@@ -52,11 +52,11 @@ def _row_stack() -> Iterator[None]:
     if hasattr(np, "row_stack"):
         yield
         return
-    np.row_stack = np.vstack
+    np.row_stack = np.vstack  # noqa: NPY201
     try:
         yield
     finally:
-        del np.row_stack
+        del np.row_stack  # noqa: NPY201
 
 
 def compile_ptx(

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.device.streams import current_stream
+
 __all__ = ["ALLOCATORS", "DeviceArray", "describe", "is_device_array"]
 
 
@@ -153,14 +155,28 @@ def _stream_of(value: Any, interface: dict[str, Any]) -> int | None:
 # --- new arrays, from the library of one that is there ------------------------------------------
 
 
+# PyTorch's and CuPy's belong to a stream, after which their memory is used again: the one that
+# kernels are launched on, which need not be their own current one.
+
+
 def _by_torch(like: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     torch = sys.modules["torch"]
-    return torch.empty(shape, dtype=getattr(torch, dtype.name), device=like.device)
+    kind = getattr(torch, dtype.name)
+    stream = current_stream()
+    if torch.cuda.current_stream(like.device).cuda_stream == stream:
+        return torch.empty(shape, dtype=kind, device=like.device)
+    with torch.cuda.stream(torch.cuda.ExternalStream(stream, like.device)):
+        return torch.empty(shape, dtype=kind, device=like.device)
 
 
 def _by_cupy(like: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    cupy = sys.modules["cupy"]
+    stream = current_stream()
     with like.device:
-        return sys.modules["cupy"].empty(shape, dtype)
+        if cupy.cuda.get_current_stream().ptr == stream:
+            return cupy.empty(shape, dtype)
+        with cupy.cuda.ExternalStream(stream):
+            return cupy.empty(shape, dtype)
 
 
 def _by_numba(like: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

@@ -111,7 +111,9 @@ def relu_backward(grad: Array, y: Array, *, out: Array | None = None, stream: An
 
 
 @anywhere
-def leaky_relu(x: Array, slope: float = 0.01, *, out: Array | None = None, stream: Any = None) -> Array:
+def leaky_relu(
+    x: Array, slope: float = 0.01, *, out: Array | None = None, stream: Any = None
+) -> Array:
     """x where it is positive, and ``slope x`` elsewhere.
 
     Parameters
@@ -235,7 +237,9 @@ def sigmoid(x: Array, *, out: Array | None = None, stream: Any = None) -> Array:
 
 
 @anywhere
-def sigmoid_backward(grad: Array, y: Array, *, out: Array | None = None, stream: Any = None) -> Array:
+def sigmoid_backward(
+    grad: Array, y: Array, *, out: Array | None = None, stream: Any = None
+) -> Array:
     """The gradient of a loss in the argument of :func:`sigmoid`, from that in its result y.
 
     It is ``grad y (1 - y)``.
@@ -392,7 +396,9 @@ def softmax(x: Array, *, out: Array | None = None, stream: Any = None) -> Array:
 
 
 @anywhere
-def softmax_backward(grad: Array, y: Array, *, out: Array | None = None, stream: Any = None) -> Array:
+def softmax_backward(
+    grad: Array, y: Array, *, out: Array | None = None, stream: Any = None
+) -> Array:
     """The gradient of a loss in the argument of :func:`softmax`, from that in its result y.
 
     It is ``y (grad - sum of grad y over the row)``.

@@ -43,6 +43,8 @@ Shape = tuple[int | str, ...]
 # A mask would be lost, and a matrix has two dimensions whatever it is reshaped to.
 _OTHER_ARRAYS = (np.ma.MaskedArray, np.matrix)
 _PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
+# Kernels of a GPU count in int32, with room for a block more.
+_MOST_ON_GPU = 2**31 - 2**20
 _POSITIVE = Integer(low=1)
 _NONNEGATIVE = Integer(low=0)
 _PADDING_1D = "a nonnegative integer, (before, after), 'same' or 'valid'"
@@ -92,6 +94,10 @@ def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x
         )
     if not _fits(value.shape, shape):
         wrong_shape(name, shape, value.shape)
+    if isinstance(value, DeviceArray) and value.size > _MOST_ON_GPU:
+        raise ValueError(
+            f"`{name}` must have at most {_MOST_ON_GPU} elements on a GPU, got {value.size}"
+        )
     if 0 in value.shape:
         raise ValueError(f"`{name}` must not be empty, got shape {value.shape}")
     if not _is_contiguous(value):
@@ -353,7 +359,9 @@ def check_apart(name: str, value: Array, others: Sequence[tuple[str, Any]]) -> N
 
 def _overlap(one: Any, other: Any) -> bool:
     if isinstance(one, DeviceArray) and isinstance(other, DeviceArray):
-        return one.address < other.address + other.nbytes and other.address < one.address + one.nbytes
+        return (
+            one.address < other.address + other.nbytes and other.address < one.address + one.nbytes
+        )
     return np.may_share_memory(one, other)
 
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from greenlet import greenlet, getcurrent
+from greenlet import getcurrent, greenlet
 from numpy.typing import NDArray
 
 from fastopt.device import driver, language
@@ -480,7 +480,9 @@ def _translated(value: Any, known: dict[int, Any]) -> Any:
     if not isinstance(function, types.FunctionType):
         return value
     code = function.__code__
-    names = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
+    names = {
+        name: function.__globals__[name] for name in code.co_names if name in function.__globals__
+    }
     copy = types.FunctionType(
         code,
         {"__builtins__": function.__globals__["__builtins__"]},

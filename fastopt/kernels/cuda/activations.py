@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from fastopt.device.arrays import DeviceArray
 from fastopt.device.language import inlined
 from fastopt.kernels.cuda.elementwise import apply
 
-__all__ = ["leaky_relu", "leaky_relu_backward", "relu", "relu_backward", "sigmoid",
-    "sigmoid_backward", "tanh", "tanh_backward"]
+__all__ = ["leaky_relu", "relu", "relu_backward"]
 
 
 def relu(x: DeviceArray, out: DeviceArray) -> None:
@@ -28,15 +25,15 @@ def leaky_relu(x: DeviceArray, slope: float, out: DeviceArray) -> None:
 
 
 @inlined
-def _relu(x, zero):  # type: ignore[no-untyped-def]
+def _relu(x, zero):
     return zero if x < zero else x
 
 
 @inlined
-def _relu_backward(grad, y, zero):  # type: ignore[no-untyped-def]
+def _relu_backward(grad, y, zero):
     return grad if y > zero else zero
 
 
 @inlined
-def _leaky_relu(x, slope):  # type: ignore[no-untyped-def]
+def _leaky_relu(x, slope):
     return x if x > slope - slope else slope * x

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 from functools import cache
-from typing import Any
 
 from fastopt.device.arrays import DeviceArray
 from fastopt.device.kernel import Kernel
@@ -143,10 +142,10 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
     thread_rows = tile.thread_rows
 
     @inlined
-    def find_tap(  # type: ignore[no-untyped-def]
+    def find_tap(
         table, slot, tap, taps, window, window_width, source_channel, source_width, tap_row,
         tap_column, weight_source, weight_row, weight_column,
-    ):
+    ):  # fmt: skip
         channel = quotient(tap, window)
         inside = int32(tap - channel * window)
         r = quotient(inside, window_width)
@@ -159,13 +158,13 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
         store4(table, int32(4 * slot), (offset, h, w, weights))
 
     @inlined
-    def find_pixel(pixel, image, width):  # type: ignore[no-untyped-def]
+    def find_pixel(pixel, image, width):
         n = quotient(pixel, image)
         rest = int32(pixel - n * image)
         y = quotient(rest, width)
         return n, y, int32(rest - y * width)
 
-    def correlation(  # type: ignore[no-untyped-def]
+    def correlation(
         source, weight, bias, out,
         channels, taps, pixels, image, width,
         first_row, row_step, first_column, column_step,
@@ -173,7 +172,7 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
         window, window_width, tap_row, tap_column,
         weight_start, weight_group, weight_channel, weight_source, weight_row, weight_column,
         out_start, out_image, out_group, out_channel, out_row, out_column,
-    ):
+    ):  # fmt: skip
         left = cuda.shared.array(left_room, real, 16)
         right = cuda.shared.array(right_room, real, 16)
         table = cuda.shared.array(tap_room, int32, 16)
@@ -208,8 +207,19 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
 
         if thread < 2 * DEPTH:
             find_tap(
-                table, thread, thread, taps, window, window_width, source_channel, source_width,
-                tap_row, tap_column, weight_source, weight_row, weight_column,
+                table,
+                thread,
+                thread,
+                taps,
+                window,
+                window_width,
+                source_channel,
+                source_width,
+                tap_row,
+                tap_column,
+                weight_source,
+                weight_row,
+                weight_column,
             )
         cuda.syncthreads()
 
@@ -231,7 +241,7 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
                     numbers[j] = real(0)
                     entry = int32(entries + 4 * (depth_right + j * right_stride))
                     offset, h, w, _ = load4(table, entry)
-                    if uint32(top + h) < uint32(source_height):
+                    if uint32(top + h) < uint32(source_height):  # noqa: SIM102
                         if uint32(start + w) < uint32(source_width):
                             numbers[j] = source[int32(base + offset)]
             if tap > 0:
@@ -246,9 +256,19 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
                 cuda.syncthreads()
                 if thread < DEPTH:
                     find_tap(
-                        table, int32(buffer * DEPTH + thread), int32(tap + 2 * DEPTH + thread),
-                        taps, window, window_width, source_channel, source_width, tap_row,
-                        tap_column, weight_source, weight_row, weight_column,
+                        table,
+                        int32(buffer * DEPTH + thread),
+                        int32(tap + 2 * DEPTH + thread),
+                        taps,
+                        window,
+                        window_width,
+                        source_channel,
+                        source_width,
+                        tap_row,
+                        tap_column,
+                        weight_source,
+                        weight_row,
+                        weight_column,
                     )
                 buffer = int32(buffer ^ 1)
             tap = int32(tap + DEPTH)
@@ -272,7 +292,10 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
                     for j in range(0, 8, 4):
                         k = 8 * i + j
                         four = (
-                            sums[k] + add, sums[k + 1] + add, sums[k + 2] + add, sums[k + 3] + add
+                            sums[k] + add,
+                            sums[k + 1] + add,
+                            sums[k + 2] + add,
+                            sums[k + 3] + add,
                         )
                         if places[j] >= 0:
                             store4(out, int32(places[j] + channel_start), four)

@@ -50,12 +50,12 @@ def is_aligned(*arrays: DeviceArray) -> bool:
 def _of_one(function: Callable[..., Any], dtype: str, width: int) -> Kernel:
     real = number_type(dtype)
 
-    def singly(x, number, out, n):  # type: ignore[no-untyped-def]
+    def singly(x, number, out, n):
         i = int64(cuda.blockIdx.x) * int64(THREADS) + int64(cuda.threadIdx.x)
         if i < n:
             out[i] = function(x[i], number)
 
-    def by_fours(x, number, out, n):  # type: ignore[no-untyped-def]
+    def by_fours(x, number, out, n):
         i = (int64(cuda.blockIdx.x) * int64(THREADS) + int64(cuda.threadIdx.x)) * int64(4)
         if i + int64(4) <= n:
             a, b, c, d = load4(x, i)
@@ -79,12 +79,12 @@ def _of_one(function: Callable[..., Any], dtype: str, width: int) -> Kernel:
 def _of_two(function: Callable[..., Any], dtype: str, width: int) -> Kernel:
     real = number_type(dtype)
 
-    def singly(x, y, number, out, n):  # type: ignore[no-untyped-def]
+    def singly(x, y, number, out, n):
         i = int64(cuda.blockIdx.x) * int64(THREADS) + int64(cuda.threadIdx.x)
         if i < n:
             out[i] = function(x[i], y[i], number)
 
-    def by_fours(x, y, number, out, n):  # type: ignore[no-untyped-def]
+    def by_fours(x, y, number, out, n):
         i = (int64(cuda.blockIdx.x) * int64(THREADS) + int64(cuda.threadIdx.x)) * int64(4)
         if i + int64(4) <= n:
             a, b, c, d = load4(x, i)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastopt.device.language import int32, inlined, load4
+from fastopt.device.language import inlined, int32, load4
 
 __all__ = ["COLUMNS", "DEPTH", "TILES", "Tile", "multiplication"]
 
@@ -84,13 +84,13 @@ def multiplication(tile: Tile) -> tuple[Callable[..., Any], Callable[..., Any], 
     left_size, right_size = DEPTH * left_pitch, DEPTH * right_pitch
 
     @inlined
-    def corner(thread):  # type: ignore[no-untyped-def]
+    def corner(thread):
         warp, lane = thread >> 5, thread & 31
         row = (warp >> 1) * (4 * thread_rows) + (lane >> 3) * 4
         return int32(row), int32((warp & 1) * 64 + (lane & 7) * 4)
 
     @inlined
-    def step(left, right, a, b, sums):  # type: ignore[no-untyped-def]
+    def step(left, right, a, b, sums):
         b0, b1, b2, b3 = load4(right, b)
         b4, b5, b6, b7 = load4(right, int32(b + 32))
         for group in range(groups):
@@ -108,7 +108,7 @@ def multiplication(tile: Tile) -> tuple[Callable[..., Any], Callable[..., Any], 
                 sums[k + 7] += number * b7
 
     @inlined
-    def multiply(left, right, buffer, row, column, sums):  # type: ignore[no-untyped-def]
+    def multiply(left, right, buffer, row, column, sums):
         a = int32(buffer * left_size + row)
         b = int32(buffer * right_size + column)
         for _ in range(DEPTH // 2):
@@ -118,7 +118,7 @@ def multiplication(tile: Tile) -> tuple[Callable[..., Any], Callable[..., Any], 
             b = int32(b + 2 * right_pitch)
 
     @inlined
-    def place(k):  # type: ignore[no-untyped-def]
+    def place(k):
         i, j = k // 8, k % 8
         return i % 4 + 16 * (i // 4), j % 4 + 32 * (j // 4)
 

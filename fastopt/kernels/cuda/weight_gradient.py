@@ -83,7 +83,12 @@ class WeightGradient:
 
 
 def weight_gradient(
-    sizes: WeightGradient, tile: Tile, share: int, source: DeviceArray, grad: DeviceArray, out: DeviceArray
+    sizes: WeightGradient,
+    tile: Tile,
+    share: int,
+    source: DeviceArray,
+    grad: DeviceArray,
+    out: DeviceArray,
 ) -> None:
     """Fill the partial sums of each share of the pixels, one array of weights after the other."""
     kernel = _kernel(tile, out.dtype.name)
@@ -103,13 +108,12 @@ def _kernel(tile: Tile, dtype: str) -> Kernel:
     pixel_room, tap_room = 2 * 4 * DEPTH, 4 * COLUMNS
     left_loads, right_loads = rows * DEPTH // threads, COLUMNS * DEPTH // threads
     stride = threads // DEPTH
-    taps_of_thread = COLUMNS // threads if threads < COLUMNS else 1
 
     @inlined
-    def find_pixel(  # type: ignore[no-untyped-def]
+    def find_pixel(
         table, slot, pixel, pixels, image, width, first_row, row_step, first_column, column_step,
         source_width, source_image, grad_image,
-    ):
+    ):  # fmt: skip
         n = quotient(pixel, image)
         rest = int32(pixel - n * image)
         y = quotient(rest, width)
@@ -121,13 +125,13 @@ def _kernel(tile: Tile, dtype: str) -> Kernel:
             top, offset, at = int32(_NOWHERE), int32(0), int32(-1)
         store4(table, int32(4 * slot), (offset, top, start, at))
 
-    def weight_gradient(  # type: ignore[no-untyped-def]
+    def weight_gradient(
         source, grad, out, share,
         groups, channels, taps, pixels, image, width,
         first_row, row_step, first_column, column_step,
         source_height, source_width, source_image, source_group, source_channel,
         window, window_width, tap_row, tap_column, grad_image, grad_group,
-    ):
+    ):  # fmt: skip
         left = cuda.shared.array(left_room, real, 16)
         right = cuda.shared.array(right_room, real, 16)
         pixel_table = cuda.shared.array(pixel_room, int32, 16)
@@ -168,8 +172,19 @@ def _kernel(tile: Tile, dtype: str) -> Kernel:
             slot = int32(slot + threads)
         if thread < 2 * DEPTH:
             find_pixel(
-                pixel_table, thread, int32(pixel + thread), end, image, width, first_row, row_step,
-                first_column, column_step, source_width, source_image, grad_image,
+                pixel_table,
+                thread,
+                int32(pixel + thread),
+                end,
+                image,
+                width,
+                first_row,
+                row_step,
+                first_column,
+                column_step,
+                source_width,
+                source_image,
+                grad_image,
             )
         cuda.syncthreads()
 
@@ -187,7 +202,7 @@ def _kernel(tile: Tile, dtype: str) -> Kernel:
                 for j in range(right_loads):
                     numbers[j] = real(0)
                     of_tap, h, w, _ = load4(tap_table, int32(4 * (column + j * stride)))
-                    if uint32(top + h) < uint32(source_height):
+                    if uint32(top + h) < uint32(source_height):  # noqa: SIM102
                         if uint32(start + w) < uint32(source_width):
                             numbers[j] = source[int32(source_base + offset + of_tap)]
             if pixel > begin:
@@ -200,9 +215,19 @@ def _kernel(tile: Tile, dtype: str) -> Kernel:
                 cuda.syncthreads()
                 if thread < DEPTH:
                     find_pixel(
-                        pixel_table, int32(buffer * DEPTH + thread),
-                        int32(pixel + 2 * DEPTH + thread), end, image, width, first_row, row_step,
-                        first_column, column_step, source_width, source_image, grad_image,
+                        pixel_table,
+                        int32(buffer * DEPTH + thread),
+                        int32(pixel + 2 * DEPTH + thread),
+                        end,
+                        image,
+                        width,
+                        first_row,
+                        row_step,
+                        first_column,
+                        column_step,
+                        source_width,
+                        source_image,
+                        grad_image,
                     )
                 buffer = int32(buffer ^ 1)
             pixel = int32(pixel + DEPTH)
