@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from fastopt.device.streams import current_stream
 
-__all__ = ["ALLOCATORS", "DeviceArray", "describe", "is_device_array"]
+__all__ = ["ALLOCATORS", "DeviceArray", "describe", "is_device_array", "stream_of"]
 
 
 def is_device_array(value: object) -> bool:
@@ -29,8 +30,11 @@ def is_device_array(value: object) -> bool:
     """
     if type(value) is np.ndarray:
         return False
-    # PyTorch raises an AttributeError of many lines for a tensor on the CPU.
-    return isinstance(value, DeviceArray) or hasattr(value, "__cuda_array_interface__")
+    if isinstance(value, DeviceArray):
+        return True
+    if _library_of(value) == "torch":
+        return bool(getattr(value, "is_cuda", False))
+    return hasattr(value, "__cuda_array_interface__")
 
 
 class DeviceArray:
@@ -48,7 +52,7 @@ class DeviceArray:
         In bytes; None if it is C-contiguous.
     writeable : bool
     stream : int or None
-        The stream on which its contents are made; None if its library does not say.
+        The stream on which its contents are made, if that is known: see `stream_of`.
     """
 
     __slots__ = ("address", "dtype", "owner", "shape", "stream", "strides", "writeable")
@@ -108,7 +112,7 @@ class DeviceArray:
 
     def empty(self, shape: tuple[int, ...], dtype: Any = None) -> DeviceArray:
         """A new array of the library that made this one."""
-        library = type(self.owner).__module__.partition(".")[0]
+        library = _library_of(self.owner)
         try:
             allocate = ALLOCATORS[library]
         except KeyError:
@@ -120,18 +124,23 @@ class DeviceArray:
 
 
 def describe(value: Any) -> DeviceArray:
-    """An array of a GPU as kernels see it, by its ``__cuda_array_interface__``."""
+    """An array of a GPU as kernels see it."""
     if isinstance(value, DeviceArray):
         return value
+    if _library_of(value) == "torch":
+        return _describe_tensor(value)
     interface = value.__cuda_array_interface__
     address, readonly = interface["data"]
     shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
     strides = interface.get("strides")
     if strides is not None and _is_contiguous(tuple(strides), shape, dtype.itemsize):
         strides = None
-    return DeviceArray(
-        value, address or 0, shape, dtype, strides, not readonly, _stream_of(value, interface)
-    )
+    stream = interface.get("stream")
+    return DeviceArray(value, address or 0, shape, dtype, strides, not readonly, stream)
+
+
+def _library_of(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
 
 
 def _is_contiguous(strides: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> bool:
@@ -143,13 +152,37 @@ def _is_contiguous(strides: tuple[int, ...], shape: tuple[int, ...], itemsize: i
     return True
 
 
-def _stream_of(value: Any, interface: dict[str, Any]) -> int | None:
+# --- PyTorch's, by its own names: its `__cuda_array_interface__` takes ten times as long -----------
+
+
+def _describe_tensor(value: Any) -> DeviceArray:
+    if value.requires_grad:
+        raise TypeError(
+            "a tensor that requires a gradient cannot be used: PyTorch would not see what is done "
+            "to it; pass tensor.detach()"
+        )
+    dtype = _tensor_dtype(value.dtype)
+    strides = None
+    if not value.is_contiguous():
+        strides = tuple(dtype.itemsize * step for step in value.stride())
+    return DeviceArray(value, value.data_ptr(), tuple(value.shape), dtype, strides)
+
+
+@cache
+def _tensor_dtype(dtype: Any) -> np.dtype[Any]:
+    name = str(dtype).removeprefix("torch.")
+    try:
+        return np.dtype(name)
+    except TypeError:  # bfloat16 and the like
+        raise TypeError(f"tensors of {dtype} cannot be used") from None
+
+
+def stream_of(array: DeviceArray) -> int | None:
     """The stream on which an array's contents are made, if its library says so."""
-    if type(value).__module__.partition(".")[0] == "torch":
-        # Version 2 of the interface has no stream: PyTorch's arrays are made on its current one.
-        stream: int = sys.modules["torch"].cuda.current_stream(value.device).cuda_stream
+    if _library_of(array.owner) == "torch":
+        stream: int = sys.modules["torch"].cuda.current_stream(array.owner.device).cuda_stream
         return stream
-    return interface.get("stream")
+    return array.stream
 
 
 # --- new arrays, from the library of one that is there ------------------------------------------
