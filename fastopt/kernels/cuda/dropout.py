@@ -38,8 +38,10 @@ def dropout(
     out : DeviceArray
         It may be `x`.
     """
-    stored = isinstance(counter, DeviceArray)
-    kernel = _kernel(x.dtype, is_aligned(x, out), stored)
+    if isinstance(counter, DeviceArray):
+        kernel, place = _kernel(x.dtype, is_aligned(x, out), True), counter.address
+    else:
+        kernel, place = _kernel(x.dtype, is_aligned(x, out), False), _signed(counter)
     # A number of 64 bits is below p 2**64 if its first 53 are below p 2**53.
     kept_from = math.ceil(p * 2**53) << 11
     size = out.size
@@ -47,7 +49,7 @@ def dropout(
         (-(-size // (THREADS * NUMBERS)),),
         x.address,
         _signed(mixed_in_python(seed)),
-        counter.address if stored else _signed(counter),
+        place,
         _signed(kept_from),
         float(x.dtype.type(1.0 / (1.0 - p))),
         out.address,

@@ -67,8 +67,8 @@ def max_pool2d(
     (above, _), (before, _) = g.padding
     if g.R * g.S > _MOST_UNROLLED:
         total = g.N * g.C * g.OH * g.OW
-        numbers = total, g.H, g.W, g.OH, g.OW, g.R, g.S, *g.stride, above, before
-        _max_of_any(x.dtype).launch((-(-total // THREADS),), *addresses, *numbers)
+        sizes = total, g.H, g.W, g.OH, g.OW, g.R, g.S, *g.stride, above, before
+        _max_of_any(x.dtype).launch((-(-total // THREADS),), *addresses, *sizes)
         return
     rows = _rows_of_windows(g)
     groups = -(-g.OH // rows)
@@ -127,6 +127,7 @@ def avg_pool2d(
         return
     (above, _), (before, _) = g.padding
     counted = _counted(g, count_include_pad)
+    numbers: tuple[int, ...]
     if g.R * g.S > _MOST_UNROLLED:
         total = g.N * g.C * g.OH * g.OW
         numbers = total, g.H, g.W, g.OH, g.OW, g.R, g.S, *g.stride, above, before, *counted
@@ -158,6 +159,7 @@ def avg_pool2d_backward(
         return
     (above, _), (before, _) = g.padding
     counted = _counted(g, count_include_pad)
+    numbers: tuple[int, ...]
     if math.prod(_windows_over(g)) > _MOST_UNROLLED:
         total = g.N * g.C * g.H * g.W
         numbers = total, g.H, g.W, g.OH, g.OW, g.R, g.S, *g.stride, above, before, *counted
