@@ -113,6 +113,10 @@ def max_pool2d_backward(
     where: NDArray[np.int32],
     input_shape: Sequence[int],
     *,
+    kernel_size: Pair | None = None,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
     out: Array | None = None,
     stream: Any = None,
 ) -> Array:
@@ -129,6 +133,9 @@ def max_pool2d_backward(
         What :func:`max_pool2d` returned.
     input_shape : (N, C, H, W)
         The shape of x.
+    kernel_size, stride, padding, ceil_mode
+        As :func:`max_pool2d` had them. The result is the same without, but a GPU, which then does
+        not know where to look, takes longer.
     out : ndarray of that shape, optional
         Where the result goes.
     stream : stream or int, optional
@@ -159,7 +166,12 @@ def max_pool2d_backward(
              [ 0., 30.,  0.]]]])
     """
     N, C, H, W = arguments.shape_of("input_shape", input_shape, _IMAGES)
-    arguments.array("grad", grad, (N, C, "OH", "OW"))
+    if kernel_size is None:
+        geometry = PoolGeometry(N, C, H, W, 1, 1, stride=(1, 1))  # whatever the windows were
+        arguments.array("grad", grad, (N, C, "OH", "OW"))
+    else:
+        geometry = _geometry((N, C, H, W), kernel_size, stride, padding, ceil_mode)
+        arguments.array("grad", grad, geometry.output_shape)
     _check_where(where, grad.shape)
     # Nobody waits for a GPU: from such a place there, the gradient goes nowhere.
     if isinstance(where, np.ndarray) and (where.min() < 0 or where.max() >= H * W):
@@ -168,8 +180,7 @@ def max_pool2d_backward(
         )
     read = [("grad", grad), ("where", where)]
     out = arguments.output("out", out, (N, C, H, W), grad, read)
-    images = PoolGeometry(N, C, H, W, 1, 1, stride=(1, 1))  # whatever the windows were
-    _kernels(out).max_pool2d_backward(grad, where, images, out)
+    _kernels(out).max_pool2d_backward(grad, where, geometry, out)
     return out
 
 

@@ -6,10 +6,8 @@ import pytest
 pytest.importorskip("numba_cuda")
 
 from fastopt import kernels
-from fastopt.device.arrays import describe
 from fastopt.kernels import reference
 from fastopt.kernels.cuda import pooling
-from fastopt.kernels.geometry import PoolGeometry
 
 from . import golden
 from .compilation import CAPABILITIES, machine_code
@@ -47,15 +45,6 @@ def images(size, dtype, seed=0):
     return np.random.default_rng(seed).normal(size=(2, 3, *size)).astype(dtype)
 
 
-def geometry_of(size, window, stride=None, padding=0, ceil_mode=False):
-    window = window if isinstance(window, tuple) else (window, window)
-    stride = stride or window
-    stride = stride if isinstance(stride, tuple) else (stride, stride)
-    sides = padding if isinstance(padding, tuple) else (padding, padding)
-    sides = tuple(side if isinstance(side, tuple) else (side, side) for side in sides)
-    return PoolGeometry(2, 3, *size, *window, stride, sides, ceil_mode)
-
-
 def is_close(found, expected, dtype):
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, rtol=0, atol=20 * np.finfo(dtype).eps)
@@ -74,7 +63,7 @@ def test_maximum_is_the_naive_one(on_device, case, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gradient_of_the_maximum_is_the_naive_one(device, case, dtype):
-    """Both where nobody knows the windows, and where the geometry says them."""
+    """Whether or not it is told the windows."""
     size, window, options = case
     x = np.round(2 * images(size, dtype))
     out, where = reference.max_pool2d(x, window, **options)
@@ -82,10 +71,8 @@ def test_gradient_of_the_maximum_is_the_naive_one(device, case, dtype):
     expected = reference.max_pool2d_backward(grad, where, x.shape)
     there = device.array(grad), device.array(where)
     is_close(kernels.max_pool2d_backward(*there, x.shape).get(), expected, dtype)
-    out = device.empty(x.shape, dtype)
-    geometry = geometry_of(size, window, **options)
-    pooling.max_pool2d_backward(*map(describe, there), geometry, describe(out))
-    is_close(out.get(), expected, dtype)
+    found = kernels.max_pool2d_backward(*there, x.shape, kernel_size=window, **options)
+    is_close(found.get(), expected, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -106,13 +93,10 @@ def test_nan_as_a_gradient_stays_where_it_belongs(device):
     grad[0, 0, 2, 2], grad[1, 1, 0, 0] = np.nan, np.inf
     _, where = kernels.max_pool2d(x, window, **options)
     expected = kernels.max_pool2d_backward(grad, where, x.shape)
-    there, out = (device.array(grad), device.array(where)), device.empty(x.shape, np.float32)
-    np.testing.assert_allclose(
-        kernels.max_pool2d_backward(*there, x.shape).get(), expected, rtol=1e-6
-    )
-    geometry = geometry_of(size, window, **options)
-    pooling.max_pool2d_backward(*map(describe, there), geometry, describe(out))
-    np.testing.assert_allclose(out.get(), expected, rtol=1e-6)
+    there = device.array(grad), device.array(where)
+    for named in ({}, {"kernel_size": window, **options}):
+        found = kernels.max_pool2d_backward(*there, x.shape, **named).get()
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_gradients_from_places_that_are_none_go_nowhere(device):
@@ -123,10 +107,9 @@ def test_gradients_from_places_that_are_none_go_nowhere(device):
     there = device.array(grad), device.array(where)
     found = kernels.max_pool2d_backward(*there, expected.shape)
     np.testing.assert_array_equal(found.get(), expected)
-    out = device.empty(expected.shape, np.float32)
-    pooling.max_pool2d_backward(*map(describe, there), geometry_of((6, 8), 2), describe(out))
+    found = kernels.max_pool2d_backward(*there, expected.shape, kernel_size=2)
     expected[1, :, 0, 0] = 1  # of the only window that it is in
-    np.testing.assert_array_equal(out.get(), expected)
+    np.testing.assert_array_equal(found.get(), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
