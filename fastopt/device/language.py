@@ -40,10 +40,12 @@ __all__ = [
     "store2",
     "store4",
     "uint32",
+    "uint64",
 ]
 
 cuda: Any = _cuda.load()
-int32, int64, uint32 = numba.int32, numba.int64, numba.uint32
+int32, int64 = numba.int32, numba.int64
+uint32, uint64 = numba.uint32, numba.uint64
 float32, float64 = numba.float32, numba.float64
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

@@ -155,7 +155,7 @@ def leaky_relu(
 
 @anywhere
 def leaky_relu_backward(
-    grad: Array, y: Array, slope: float = 0.01, *, out: Array | None = None
+    grad: Array, y: Array, slope: float = 0.01, *, out: Array | None = None, stream: Any = None
 ) -> Array:
     """The gradient of a loss in the argument of :func:`leaky_relu`, from that in its result y.
 

@@ -24,8 +24,10 @@ from fastopt.kernels.geometry import Pair, same_padding
 __all__ = [
     "array",
     "check_apart",
+    "check_written",
     "empty",
     "is_array",
+    "is_contiguous",
     "output",
     "padding",
     "pair",
@@ -100,7 +102,7 @@ def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x
         )
     if 0 in value.shape:
         raise ValueError(f"`{name}` must not be empty, got shape {value.shape}")
-    if not _is_contiguous(value):
+    if not is_contiguous(value):
         raise ValueError(
             f"`{name}` must be C-contiguous, got strides {value.strides} at shape {value.shape}; "
             f"np.ascontiguousarray({name}) makes a copy that is"
@@ -159,7 +161,7 @@ def output(
     if value is None:
         return empty(shape, like, dtype)
     array(name, value, shape, like.dtype if dtype is None else dtype)
-    _check_written(name, value, apart)
+    check_written(name, value, apart)
     return value  # type: ignore[no-any-return]
 
 
@@ -200,7 +202,7 @@ def scratch(
     array(name, value, ("n",), like.dtype)
     if value.size < size:
         raise ValueError(f"`{name}` must have at least {size} elements, got {value.size}")
-    _check_written(name, value, apart)
+    check_written(name, value, apart)
     return value  # type: ignore[no-any-return]
 
 
@@ -218,13 +220,14 @@ def is_array(value: object) -> bool:
     return isinstance(value, DeviceArray)
 
 
-def _is_contiguous(value: Any) -> bool:
+def is_contiguous(value: Any) -> bool:
+    """Whether an array's elements are one after the other, each at a multiple of its size."""
     if isinstance(value, DeviceArray):
         return value.strides is None and value.address % value.dtype.itemsize == 0
     return bool(value.flags.c_contiguous and value.flags.aligned)
 
 
-def _check_written(name: str, value: Any, apart: Sequence[tuple[str, Any]]) -> None:
+def check_written(name: str, value: Any, apart: Sequence[tuple[str, Any]]) -> None:
     """An array that is written to: it can be, and overlaps nothing that is still read."""
     writeable = value.writeable if isinstance(value, DeviceArray) else value.flags.writeable
     if not writeable:

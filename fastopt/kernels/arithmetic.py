@@ -1,6 +1,6 @@
 """Sums of arrays, and arrays side by side along their channels.
 
-Owns the arguments; the work is done by :mod:`fastopt.kernels.cpu.arithmetic`.
+Owns the arguments; the work is done by the modules of this name for the CPU and for GPUs.
 """
 
 from __future__ import annotations
@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.kernels import arguments
-from fastopt.kernels.cpu import arithmetic as cpu
+from fastopt.kernels.dispatch import anywhere, kernels
 
 __all__ = ["add", "add_relu", "concatenate", "split"]
 
 Array = NDArray[Any]
 
+_kernels = kernels("arithmetic")
 
-def add(a: Array, b: Array, *, out: Array | None = None) -> Array:
+
+@anywhere
+def add(a: Array, b: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """The sum of two arrays of one shape.
 
     Parameters
@@ -28,6 +30,8 @@ def add(a: Array, b: Array, *, out: Array | None = None) -> Array:
         float32 or float64, C-contiguous.
     out : ndarray of the same shape, optional
         Where the result goes; it may be `a` or `b`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -52,14 +56,15 @@ def add(a: Array, b: Array, *, out: Array | None = None) -> Array:
     _check_pair(a, b)
     if out is a or out is b:
         out = arguments.output("out", out, a.shape, a)
-        cpu.accumulate(b if out is a else a, out)
+        _kernels(out).accumulate(b if out is a else a, out)
         return out
     out = arguments.output("out", out, a.shape, a, [("a", a), ("b", b)])
-    cpu.add(a, b, out)
+    _kernels(out).add(a, b, out)
     return out
 
 
-def add_relu(a: Array, b: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def add_relu(a: Array, b: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """The greater of ``a + b`` and 0; its gradient in both is :func:`relu_backward`'s.
 
     Parameters
@@ -68,6 +73,8 @@ def add_relu(a: Array, b: Array, *, out: Array | None = None) -> Array:
         Of one shape; float32 or float64, C-contiguous.
     out : ndarray of the same shape, optional
         Where the result goes.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -91,11 +98,12 @@ def add_relu(a: Array, b: Array, *, out: Array | None = None) -> Array:
     """
     _check_pair(a, b)
     out = arguments.output("out", out, a.shape, a, [("a", a), ("b", b)])
-    cpu.add_relu(a, b, out)
+    _kernels(out).add_relu(a, b, out)
     return out
 
 
-def concatenate(arrays: Sequence[Array], *, out: Array | None = None) -> Array:
+@anywhere
+def concatenate(arrays: Sequence[Array], *, out: Array | None = None, stream: Any = None) -> Array:
     """Images one after the other along their channels; its gradient is :func:`split`'s.
 
     Parameters
@@ -104,6 +112,8 @@ def concatenate(arrays: Sequence[Array], *, out: Array | None = None) -> Array:
         Of one dtype, float32 or float64, and one shape but for C; C-contiguous.
     out : ndarray of shape (N, sum of all C, ...), optional
         Where the result goes.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -141,12 +151,13 @@ def concatenate(arrays: Sequence[Array], *, out: Array | None = None) -> Array:
     out = arguments.output("out", out, shape, first, apart)
     begin = 0
     for array in arrays:
-        cpu.copy_channels(array, 0, out, begin, array.shape[1])
+        _kernels(out).copy_channels(array, 0, out, begin, array.shape[1])
         begin += array.shape[1]
     return out
 
 
-def split(x: Array, channels: Sequence[int]) -> list[Array]:
+@anywhere
+def split(x: Array, channels: Sequence[int], *, stream: Any = None) -> list[Array]:
     """Images cut along their channels; its gradient is :func:`concatenate`'s.
 
     Parameters
@@ -155,6 +166,8 @@ def split(x: Array, channels: Sequence[int]) -> list[Array]:
         float32 or float64, C-contiguous.
     channels : sequence of int
         How many each piece has; C in all.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -185,8 +198,8 @@ def split(x: Array, channels: Sequence[int]) -> list[Array]:
         raise ValueError(f"`channels` must add up to the {C} channels of `x`, got {counts}")
     pieces, begin = [], 0
     for count in counts:
-        pieces.append(np.empty((N, count, *rest), x.dtype))
-        cpu.copy_channels(x, begin, pieces[-1], 0, count)
+        pieces.append(arguments.empty((N, count, *rest), x))
+        _kernels(x).copy_channels(x, begin, pieces[-1], 0, count)
         begin += count
     return pieces
 
@@ -198,6 +211,6 @@ def _check_pair(a: Any, b: Any) -> None:
 
 def _check_channels(name: str, value: Any) -> None:
     shape = getattr(value, "shape", ())
-    if isinstance(value, np.ndarray) and value.ndim < 2:
+    if arguments.is_array(value) and len(shape) < 2:
         raise ValueError(f"`{name}` must be of shape (N, C, ...), got shape {shape}")
     arguments.array(name, value, shape)

@@ -1,6 +1,6 @@
 """Dropout: elements set to zero at random, reproducibly.
 
-Owns the arguments; the work is done by :mod:`fastopt.kernels.cpu.dropout`.
+Owns the arguments; the work is done by the modules of this name for the CPU and for GPUs.
 """
 
 from __future__ import annotations
@@ -13,22 +13,33 @@ from numpy.typing import NDArray
 
 from fastopt.core.validate import Real
 from fastopt.kernels import arguments
-from fastopt.kernels.cpu import dropout as cpu
+from fastopt.kernels.dispatch import anywhere, kernels
 
 __all__ = ["dropout"]
 
 Array = NDArray[Any]
 
+_kernels = kernels("dropout")
 _PROBABILITY = Real(low=0.0, high=1.0, open_high=True)
 
 
-def dropout(x: Array, p: float, seed: int, counter: int = 0, *, out: Array | None = None) -> Array:
+@anywhere
+def dropout(
+    x: Array,
+    p: float,
+    seed: int,
+    counter: int = 0,
+    *,
+    out: Array | None = None,
+    stream: Any = None,
+) -> Array:
     """Each element of x over ``1 - p``, or 0 with probability p [1]_.
 
     Which elements are dropped depends on `seed`, `counter` and their place in the array, nothing
-    else: not on their values, dtype, or the number of threads. So the derivative by x of a loss
-    whose derivative by the output is ``grad`` is ``dropout(grad, p, seed, counter)``, and nothing
-    has to be kept for it. In inference, leave the function out: the mean is that of x.
+    else: not on their values, dtype, the number of threads, or whether they are on a GPU. So the
+    derivative by x of a loss whose derivative by the output is ``grad`` is ``dropout(grad, p, seed,
+    counter)``, and nothing has to be kept for it. In inference, leave the function out: the mean is
+    that of x.
 
     The random numbers are those of SplitMix64 [2]_, 53 bits of each, which begin at a place in its
     sequence that is scrambled from `seed` and `counter`.
@@ -45,6 +56,8 @@ def dropout(x: Array, p: float, seed: int, counter: int = 0, *, out: Array | Non
         From 0 to ``2**64 - 1``: the number of the step, for another mask in each with one seed.
     out : ndarray, optional
         Where the result goes; it may be x.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -78,7 +91,7 @@ def dropout(x: Array, p: float, seed: int, counter: int = 0, *, out: Array | Non
     apart = [] if out is x else [("x", x)]
     out = arguments.output("out", out, x.shape, x, apart)
     with np.errstate(over="ignore"):  # under NUMBA_DISABLE_JIT=1 the products are NumPy's
-        cpu.dropout(x, p, seed, counter, out)
+        _kernels(out).dropout(x, p, seed, counter, out)
     return out
 
 

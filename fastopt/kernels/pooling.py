@@ -1,6 +1,6 @@
 """Pooling of images: the largest number or the mean of each window or image, and the derivatives.
 
-Owns the arguments; the work is done by :mod:`fastopt.kernels.cpu.pooling`.
+Owns the arguments; the work is done by the modules of this name for the CPU and for GPUs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fastopt.core.validate import Flag
 from fastopt.kernels import arguments
-from fastopt.kernels.cpu import pooling as cpu
+from fastopt.kernels.cpu.pooling import PLACE
+from fastopt.kernels.dispatch import anywhere, kernels
 from fastopt.kernels.geometry import PoolGeometry
 
 __all__ = [
@@ -29,10 +30,12 @@ Array = NDArray[Any]
 Pair = int | tuple[int, int]
 Padding = Pair | tuple[tuple[int, int], tuple[int, int]]
 
+_kernels = kernels("pooling")
 _IMAGES = ("N", "C", "H", "W")
 _FLAG = Flag()
 
 
+@anywhere
 def max_pool2d(
     x: Array,
     kernel_size: Pair,
@@ -42,6 +45,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     out: Array | None = None,
     where: NDArray[np.int32] | None = None,
+    stream: Any = None,
 ) -> tuple[Array, NDArray[np.int32]]:
     """The largest number in each window.
 
@@ -62,6 +66,8 @@ def max_pool2d(
         Where the result goes.
     where : ndarray of shape (N, C, OH, OW) and dtype int32, optional
         Where the places go.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -92,20 +98,27 @@ def max_pool2d(
     geometry = _geometry(x.shape, kernel_size, stride, padding, ceil_mode)
     shape = geometry.output_shape
     out = arguments.output("out", out, shape, x, [("x", x)])
-    where = np.empty(shape, cpu.PLACE) if where is None else _check_where(where, shape)
-    if not where.flags.writeable:
-        raise ValueError("`where` must be writeable, got a read-only array")
-    arguments.check_apart("where", where, [("x", x), ("out", out)])
-    cpu.max_pool2d(x, geometry, out, where)
+    if where is None:
+        where = arguments.empty(shape, x, PLACE)
+    else:
+        _check_where(where, shape)
+        arguments.check_written("where", where, [("x", x), ("out", out)])
+    _kernels(out).max_pool2d(x, geometry, out, where)
     return out, where
 
 
+@anywhere
 def max_pool2d_backward(
     grad: Array,
     where: NDArray[np.int32],
     input_shape: Sequence[int],
     *,
+    kernel_size: Pair | None = None,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
     out: Array | None = None,
+    stream: Any = None,
 ) -> Array:
     """The gradient of a loss in x, from that in the result of :func:`max_pool2d`.
 
@@ -120,8 +133,13 @@ def max_pool2d_backward(
         What :func:`max_pool2d` returned.
     input_shape : (N, C, H, W)
         The shape of x.
+    kernel_size, stride, padding, ceil_mode
+        As :func:`max_pool2d` had them. The result is the same without, but a GPU, which then does
+        not know where to look, takes longer.
     out : ndarray of that shape, optional
         Where the result goes.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -130,7 +148,8 @@ def max_pool2d_backward(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong type, dtype or shape, or a place outside the image.
+        If an argument is of the wrong type, dtype or shape, or a place outside the image; places
+        on a GPU are not looked at, and from one outside the gradient goes nowhere.
 
     See Also
     --------
@@ -147,19 +166,25 @@ def max_pool2d_backward(
              [ 0., 30.,  0.]]]])
     """
     N, C, H, W = arguments.shape_of("input_shape", input_shape, _IMAGES)
-    arguments.array("grad", grad, (N, C, "OH", "OW"))
+    if kernel_size is None:
+        geometry = PoolGeometry(N, C, H, W, 1, 1, stride=(1, 1))  # whatever the windows were
+        arguments.array("grad", grad, (N, C, "OH", "OW"))
+    else:
+        geometry = _geometry((N, C, H, W), kernel_size, stride, padding, ceil_mode)
+        arguments.array("grad", grad, geometry.output_shape)
     _check_where(where, grad.shape)
-    if where.min() < 0 or where.max() >= H * W:
+    # Nobody waits for a GPU: from such a place there, the gradient goes nowhere.
+    if isinstance(where, np.ndarray) and (where.min() < 0 or where.max() >= H * W):
         raise ValueError(
             f"`where` must hold places from 0 to {H * W - 1}, got {where.min()} to {where.max()}"
         )
     read = [("grad", grad), ("where", where)]
     out = arguments.output("out", out, (N, C, H, W), grad, read)
-    images = PoolGeometry(N, C, H, W, 1, 1, stride=(1, 1))  # whatever the windows were
-    cpu.max_pool2d_backward(grad, where, images, out)
+    _kernels(out).max_pool2d_backward(grad, where, geometry, out)
     return out
 
 
+@anywhere
 def avg_pool2d(
     x: Array,
     kernel_size: Pair,
@@ -169,6 +194,7 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     out: Array | None = None,
+    stream: Any = None,
 ) -> Array:
     """The mean of each window.
 
@@ -180,6 +206,8 @@ def avg_pool2d(
         Whether padding counts as zeros, as in PyTorch; what hangs over behind it does not.
     out : ndarray of shape (N, C, OH, OW), optional
         Where the result goes.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -205,10 +233,11 @@ def avg_pool2d(
     geometry = _geometry(x.shape, kernel_size, stride, padding, ceil_mode)
     padded = _FLAG("count_include_pad", count_include_pad, 0)
     out = arguments.output("out", out, geometry.output_shape, x, [("x", x)])
-    cpu.avg_pool2d(x, geometry, padded, out)
+    _kernels(out).avg_pool2d(x, geometry, padded, out)
     return out
 
 
+@anywhere
 def avg_pool2d_backward(
     grad: Array,
     input_shape: Sequence[int],
@@ -219,6 +248,7 @@ def avg_pool2d_backward(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     out: Array | None = None,
+    stream: Any = None,
 ) -> Array:
     """The gradient of a loss in x, from that in the result of :func:`avg_pool2d`.
 
@@ -232,6 +262,8 @@ def avg_pool2d_backward(
         As :func:`avg_pool2d` had them.
     out : ndarray of shape (N, C, H, W), optional
         Where the result goes.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -259,11 +291,12 @@ def avg_pool2d_backward(
     padded = _FLAG("count_include_pad", count_include_pad, 0)
     arguments.array("grad", grad, geometry.output_shape)
     out = arguments.output("out", out, shape, grad, [("grad", grad)])
-    cpu.avg_pool2d_backward(grad, geometry, padded, out)
+    _kernels(out).avg_pool2d_backward(grad, geometry, padded, out)
     return out
 
 
-def global_avg_pool2d(x: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def global_avg_pool2d(x: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """The mean of each image: one number a channel [1]_.
 
     Parameters
@@ -272,6 +305,8 @@ def global_avg_pool2d(x: Array, *, out: Array | None = None) -> Array:
         float32 or float64, C-contiguous.
     out : ndarray of shape (N, C), optional
         Where the result goes.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -299,12 +334,13 @@ def global_avg_pool2d(x: Array, *, out: Array | None = None) -> Array:
     """
     N, C, _, _ = arguments.array("x", x, _IMAGES).shape
     out = arguments.output("out", out, (N, C), x, [("x", x)])
-    cpu.global_avg_pool2d(x, out)
+    _kernels(out).global_avg_pool2d(x, out)
     return out
 
 
+@anywhere
 def global_avg_pool2d_backward(
-    grad: Array, input_shape: Sequence[int], *, out: Array | None = None
+    grad: Array, input_shape: Sequence[int], *, out: Array | None = None, stream: Any = None
 ) -> Array:
     """The gradient of a loss in x, from that in the result of :func:`global_avg_pool2d`.
 
@@ -316,6 +352,8 @@ def global_avg_pool2d_backward(
         The shape of x.
     out : ndarray of shape (N, C, H, W), optional
         Where the result goes.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -341,7 +379,7 @@ def global_avg_pool2d_backward(
     N, C, H, W = arguments.shape_of("input_shape", input_shape, _IMAGES)
     arguments.array("grad", grad, (N, C))
     out = arguments.output("out", out, (N, C, H, W), grad, [("grad", grad)])
-    cpu.global_avg_pool2d_backward(grad, out)
+    _kernels(out).global_avg_pool2d_backward(grad, out)
     return out
 
 
@@ -368,12 +406,11 @@ def _geometry(
     return geometry
 
 
-def _check_where(where: Any, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    if not isinstance(where, np.ndarray) or where.dtype != cpu.PLACE:
+def _check_where(where: Any, shape: tuple[int, ...]) -> None:
+    if not arguments.is_array(where) or where.dtype != PLACE:
         came = getattr(where, "dtype", type(where).__name__)
         raise TypeError(f"`where` must be an array of int32, got {came}")
     if where.shape != shape:
         arguments.wrong_shape("where", shape, where.shape)
-    if not (where.flags.c_contiguous and where.flags.aligned):
+    if not arguments.is_contiguous(where):
         raise ValueError(f"`where` must be C-contiguous, got strides {where.strides}")
-    return where

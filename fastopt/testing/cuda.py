@@ -569,6 +569,7 @@ _WORDS = [
     (language.int32, _int32),
     (language.int64, int),
     (language.uint32, lambda value: int(value) & 0xFFFFFFFF),
+    (language.uint64, lambda value: int(value) & 0xFFFFFFFFFFFFFFFF),
     (language.float32, _float32),
     (language.float64, float),
     (language.quotient, lambda number, divisor: number // divisor),

@@ -53,11 +53,10 @@ def test_maximum_is_the_naive_one(case, dtype):
     np.testing.assert_array_equal(where, places)
     assert (out.dtype, where.dtype) == (dtype, np.int32)
     grad = images(out.shape[2:], dtype, 1)
-    is_close(
-        kernels.max_pool2d_backward(grad, where, x.shape),
-        reference.max_pool2d_backward(grad, places, x.shape),
-        dtype,
-    )
+    found = kernels.max_pool2d_backward(grad, where, x.shape)
+    is_close(found, reference.max_pool2d_backward(grad, places, x.shape), dtype)
+    again = kernels.max_pool2d_backward(grad, where, x.shape, kernel_size=window, **options)
+    np.testing.assert_array_equal(again, found)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -222,6 +221,9 @@ def test_places_may_not_overlap_what_is_read_or_written():
 
 
 def test_gradients_of_other_shapes_are_refused():
+    where = np.zeros((1, 2, 2, 2), np.int32)
+    with pytest.raises(ValueError, match=r"`grad` must be of shape \(1, 2, 2, 3\), got shape"):
+        kernels.max_pool2d_backward(np.ones(where.shape), where, X.shape, kernel_size=2)
     with pytest.raises(ValueError, match=r"`grad` must be of shape \(1, 2, 2, 3\), got shape"):
         kernels.avg_pool2d_backward(np.ones((1, 2, 3, 3)), X.shape, 2)
     with pytest.raises(ValueError, match=r"`grad` must be of shape \(1, 2\), got shape \(2, 1\)"):
