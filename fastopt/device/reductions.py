@@ -24,13 +24,15 @@ def plus(a, b):
 
 
 @cache
-def warp_total(combine: Callable[..., Any] = plus) -> Callable[..., Any]:
+def warp_total(combine: Callable[..., Any] = plus, lanes: int = WARP) -> Callable[..., Any]:
     """A function from a number of each thread of a warp to that of them all, known to each thread.
 
     Parameters
     ----------
     combine : callable
         Made by ``inlined``: of two numbers, in any order; by default their sum.
+    lanes : int, default 32
+        A power of two: the warp is taken in groups of so many neighbours, each with its own total.
 
     Returns
     -------
@@ -38,10 +40,13 @@ def warp_total(combine: Callable[..., Any] = plus) -> Callable[..., Any]:
         ``total(number)``; all threads of the warp call it.
     """
 
+    doublings = lanes.bit_length() - 1
+
     @inlined
     def total(number):
-        for step in (16, 8, 4, 2, 1):
-            number = combine(number, cuda.shfl_xor_sync(uint32(_ALL), number, int32(step)))
+        for k in range(doublings):
+            other = cuda.shfl_xor_sync(uint32(_ALL), number, int32(lanes >> (k + 1)))
+            number = combine(number, other)
         return number
 
     return total

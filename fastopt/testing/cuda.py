@@ -143,7 +143,7 @@ class EmulatedDevice:
 
     def _argument(self, kind: Any, value: Any) -> Any:
         if not isinstance(kind, language.cuda.types.CPointer):
-            return float(value) if str(kind).startswith("float") else int(value)
+            return _ARGUMENTS[str(kind)](value)
         dtype = np.dtype(str(kind.dtype))
         if value % dtype.itemsize:
             raise EmulationError(f"{value:#x} is not the address of a {dtype}")
@@ -564,6 +564,14 @@ class _Math:
 
 
 _NUMPY_NAMES = {"pow": "power", "fabs": "abs"}
+
+_ARGUMENTS: dict[str, Callable[[Any], Any]] = {
+    "int32": _int32,
+    "int64": int,
+    "uint32": int,
+    "float32": _float32,
+    "float64": float,
+}
 
 _WORDS = [
     (language.int32, _int32),
