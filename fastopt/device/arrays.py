@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.device.streams import current_stream
+from fastopt.device.streams import current_stream, handle_of
 
 __all__ = ["ALLOCATORS", "DeviceArray", "describe", "is_device_array"]
 
@@ -135,6 +135,8 @@ def describe(value: Any) -> DeviceArray:
 
 
 def _is_contiguous(strides: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> bool:
+    if 0 in shape:
+        return True
     expected = itemsize
     for stride, size in zip(reversed(strides), reversed(shape), strict=True):
         if size != 1 and stride != expected:
@@ -147,9 +149,9 @@ def _stream_of(value: Any, interface: dict[str, Any]) -> int | None:
     """The stream on which an array's contents are made, if its library says so."""
     if type(value).__module__.partition(".")[0] == "torch":
         # Version 2 of the interface has no stream: PyTorch's arrays are made on its current one.
-        stream: int = sys.modules["torch"].cuda.current_stream(value.device).cuda_stream
-        return stream
-    return interface.get("stream")
+        return handle_of(sys.modules["torch"].cuda.current_stream(value.device))
+    stream = interface.get("stream")
+    return None if stream is None else handle_of(stream)
 
 
 # --- new arrays, from the library of one that is there ------------------------------------------

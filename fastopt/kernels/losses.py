@@ -350,8 +350,8 @@ def softmax_cross_entropy(
     logits : (N, C) ndarray
         float32 or float64. One of -inf is a class that cannot be.
     labels : (N,) ndarray
-        Numbers of classes, from 0 to C - 1, of any integer dtype. On a GPU, one that is out of range
-        makes NaN of the value and of its example's gradient.
+        Numbers of classes, from 0 to C - 1, of any integer dtype. On a GPU, one out of range makes
+        NaN of the value and of its example's gradient.
     label_smoothing : float, default 0.0
         From 0 to 1.
     weight : (C,) ndarray, optional
