@@ -46,8 +46,8 @@ class GPU:
     def __init__(self) -> None:
         self._cuda = _cuda.load()
         self._driver: Any = import_module("cuda.bindings.driver")
-        # What to launch, and its arguments' types, for the handle of a context and a kernel. A GPU's
-        # context lasts as long as the process, and all libraries share it.
+        # What to launch, and its arguments' types, by the handle of a context and a kernel. The
+        # context of a GPU lasts as long as the process, and all libraries share it.
         self._ready: dict[tuple[int, Code], tuple[Any, tuple[Any, ...]]] = {}
         self._functions: dict[tuple[Code, tuple[int, int]], Any] = {}
 

@@ -128,7 +128,7 @@ class EmulatedDevice:
         """The allocation that an address lies in, and where in it."""
         for start, memory in self._memory.items():
             offset = address - start
-            if 0 <= offset <= memory.size - max(size, 1):
+            if 0 <= offset <= memory.size - size:
                 return memory, offset
         raise EmulationError(f"{size} bytes at {address:#x} are in no array")
 
