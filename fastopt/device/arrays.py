@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.device.streams import current_stream
+from fastopt.device.streams import current_stream, handle_of
 
 __all__ = ["ALLOCATORS", "DeviceArray", "describe", "is_device_array", "stream_of"]
 
@@ -136,6 +136,8 @@ def describe(value: Any) -> DeviceArray:
     if strides is not None and _is_contiguous(tuple(strides), shape, dtype.itemsize):
         strides = None
     stream = interface.get("stream")
+    if stream is not None:
+        stream = handle_of(stream)
     return DeviceArray(value, address or 0, shape, dtype, strides, not readonly, stream)
 
 
@@ -144,6 +146,8 @@ def _library_of(value: Any) -> str:
 
 
 def _is_contiguous(strides: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> bool:
+    if 0 in shape:
+        return True
     expected = itemsize
     for stride, size in zip(reversed(strides), reversed(shape), strict=True):
         if size != 1 and stride != expected:
@@ -152,7 +156,7 @@ def _is_contiguous(strides: tuple[int, ...], shape: tuple[int, ...], itemsize: i
     return True
 
 
-# --- PyTorch's, by its own names: its `__cuda_array_interface__` takes ten times as long -----------
+# --- PyTorch's, by its own names: its `__cuda_array_interface__` takes ten times as long ----------
 
 
 def _describe_tensor(value: Any) -> DeviceArray:
@@ -180,8 +184,7 @@ def _tensor_dtype(dtype: Any) -> np.dtype[Any]:
 def stream_of(array: DeviceArray) -> int | None:
     """The stream on which an array's contents are made, if its library says so."""
     if _library_of(array.owner) == "torch":
-        stream: int = sys.modules["torch"].cuda.current_stream(array.owner.device).cuda_stream
-        return stream
+        return handle_of(sys.modules["torch"].cuda.current_stream(array.owner.device))
     return array.stream
 
 

@@ -7,10 +7,10 @@ nothing of arrays and of what kernels compute. Nothing here waits for the GPU bu
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from fastopt.core import _cuda
 from fastopt.device.streams import current_stream
@@ -30,7 +30,7 @@ class Code(Protocol):
 class Device(Protocol):
     """What runs kernels."""
 
-    def launch(self, kernel: Any, grid: tuple[int, int, int], arguments: Sequence[Any]) -> None:
+    def launch(self, kernel: Any, grid: tuple[int, int, int], arguments: tuple[Any, ...]) -> None:
         """Put a kernel with its arguments on the current stream."""
 
     def read(self, address: int, size: int) -> bytes:
@@ -44,30 +44,24 @@ class GPU:
     """The GPU whose context is current, or else the first."""
 
     def __init__(self) -> None:
-        _cuda.load()
-        self._driver = import_module("cuda.bindings.driver")
-        self._capabilities: dict[int, tuple[int, int]] = {}
+        self._cuda = _cuda.load()
+        self._driver: Any = import_module("cuda.bindings.driver")
+        # What to launch, and its arguments' types, by the handle of a context and a kernel. The
+        # context of a GPU lasts as long as the process, and all libraries share it.
+        self._ready: dict[tuple[int, Code], tuple[Any, tuple[Any, ...]]] = {}
         self._functions: dict[tuple[Code, tuple[int, int]], Any] = {}
 
-    def launch(self, kernel: Code, grid: tuple[int, int, int], arguments: Sequence[Any]) -> None:
+    def launch(self, kernel: Code, grid: tuple[int, int, int], arguments: tuple[Any, ...]) -> None:
         """Put a kernel with its arguments on the current stream."""
-        key = kernel, self._capability()
-        function = self._functions.get(key)
-        if function is None:
-            function = self._functions[key] = self._load(*key)
-        types = tuple(map(_c_type, kernel.parameters))
-        self._call(
-            "cuLaunchKernel",
-            function,
-            *grid,
-            kernel.threads,
-            1,
-            1,
-            0,
-            current_stream(),
-            (tuple(arguments), types),
-            0,
+        _, context = self._driver.cuCtxGetCurrent()
+        ready = self._ready.get((int(context), kernel))
+        function, types = ready or self._prepare(kernel)
+        x, y, z = grid
+        (error,) = self._driver.cuLaunchKernel(
+            function, x, y, z, kernel.threads, 1, 1, 0, current_stream(), (arguments, types), 0
         )
+        if error:
+            self._refuse(f"to launch {kernel}", error)
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes of its memory, as they are after all that is on the current stream."""
@@ -78,7 +72,21 @@ class GPU:
 
     def write(self, address: int, data: bytes) -> None:
         """Put bytes into its memory, after all that is on the current stream."""
+        # From memory that is not pinned: the driver has taken a copy when this returns.
         self._call("cuMemcpyHtoDAsync", address, data, len(data), current_stream())
+
+    def _prepare(self, kernel: Code) -> tuple[Any, tuple[Any, ...]]:
+        """Load a kernel for the GPU of the current context, which is made if there is none."""
+        context = int(self._call("cuCtxGetCurrent"))
+        if context == 0:
+            self._cuda.current_context()
+            context = int(self._call("cuCtxGetCurrent"))
+        key = kernel, self._capability()
+        if key not in self._functions:
+            self._functions[key] = self._load(*key)
+        types = tuple(self._c_type(parameter) for parameter in kernel.parameters)
+        ready = self._ready[context, kernel] = self._functions[key], types
+        return ready
 
     def _load(self, kernel: Code, capability: tuple[int, int]) -> Any:
         code, name = kernel.machine_code(capability)
@@ -87,37 +95,33 @@ class GPU:
         return self._driver.CUfunction(int(function))
 
     def _capability(self) -> tuple[int, int]:
-        """Of the device of the current context, which is made if there is none."""
-        if int(self._call("cuCtxGetCurrent")) == 0:
-            _cuda.load().current_context()
         device = self._call("cuCtxGetDevice")
-        if int(device) not in self._capabilities:
-            names = self._driver.CUdevice_attribute
-            major, minor = (
-                self._call("cuDeviceGetAttribute", attribute, device)
-                for attribute in (
-                    names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-                    names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-                )
+        names = self._driver.CUdevice_attribute
+        major, minor = (
+            self._call("cuDeviceGetAttribute", attribute, device)
+            for attribute in (
+                names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+                names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
             )
-            self._capabilities[int(device)] = major, minor
-        return self._capabilities[int(device)]
+        )
+        return major, minor
+
+    def _c_type(self, parameter: Any) -> Any:
+        if isinstance(parameter, self._cuda.types.CPointer):
+            return ctypes.c_void_p
+        return getattr(ctypes, _C_NAMES[str(parameter)])
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        """A function of the driver; its result, or RuntimeError with what went wrong."""
+        """What a function of the driver gives."""
         error, *results = getattr(self._driver, name)(*arguments)
-        if int(error):
-            _, text = self._driver.cuGetErrorString(error)
-            reason = text.decode() if isinstance(text, bytes) else str(error)
-            raise RuntimeError(f"the CUDA driver refuses {name}: {reason}")
+        if error:
+            self._refuse(name, error)
         return results[0] if results else None
 
-
-def _c_type(parameter: Any) -> Any:
-    types = _cuda.load().types
-    if isinstance(parameter, types.CPointer):
-        return ctypes.c_void_p
-    return getattr(ctypes, _C_NAMES[str(parameter)])
+    def _refuse(self, what: str, error: Any) -> NoReturn:
+        _, text = self._driver.cuGetErrorString(error)
+        reason = text.decode() if isinstance(text, bytes) else str(error)
+        raise RuntimeError(f"the CUDA driver refuses {what}: {reason}")
 
 
 _C_NAMES = {

@@ -14,9 +14,6 @@ from fastopt.device import driver
 
 __all__ = ["Kernel"]
 
-# The least that any current GPU has; a grid of one dimension may have more.
-_MOST_ROWS = 65535
-
 
 class Kernel:
     """A Python function that a GPU runs once for each thread of a grid of blocks.
@@ -62,9 +59,9 @@ class Kernel:
         *arguments : int or float
             Addresses where pointers are expected.
         """
-        blocks = (*grid, 1, 1)[:3]
-        if 0 not in blocks:
-            driver.current().launch(self, blocks, arguments)
+        x, y, z = (*grid, 1, 1)[:3]
+        if x and y and z:
+            driver.current().launch(self, (x, y, z), arguments)
 
     def ptx(self, capability: _cuda.Capability) -> tuple[str, str]:
         """Its PTX, and its name in it."""

@@ -53,11 +53,8 @@ _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 
 
 def number_type(dtype: Any) -> Any:
-    """The type that numbers of a dtype have in kernels."""
-    return _NUMBERS[np.dtype(dtype).name]
-
-
-_NUMBERS = {str(number): number for number in (int32, int64, uint32, float32, float64)}
+    """The type that numbers of a dtype have in kernels: of any width, in arrays."""
+    return getattr(numba, np.dtype(dtype).name)
 
 
 def pointer(number: Any) -> Any:
@@ -87,8 +84,9 @@ def quotient(typing: Any, number: Any, divisor: Any) -> Any:
 # --- several numbers at once ---------------------------------------------------------------------
 
 
-def _address(context: Any, builder: Any, where: Any, value: Any, index: Any, count: int) -> Any:
+def _address(context: Any, builder: Any, where: Any, arguments: Any, count: int) -> Any:
     """A pointer to a vector, from a pointer or a shared array and an index to its first number."""
+    value, index = arguments[0], arguments[1]
     if not isinstance(where, cuda.types.CPointer):
         value = context.make_array(where)(context, builder, value=value).data
     place = builder.gep(value, [index])
@@ -104,7 +102,7 @@ def _vector_access(count: int) -> tuple[Any, Any]:
     @cuda.extending.intrinsic
     def load(typing: Any, where: Any, index: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            place = _address(context, builder, signature.args[0], *arguments, count)
+            place = _address(context, builder, signature.args[0], arguments, count)
             vector = builder.load(place)
             vector.align = count * where.dtype.bitwidth // 8
             numbers = [builder.extract_element(vector, _constant(k)) for k in range(count)]
@@ -115,7 +113,7 @@ def _vector_access(count: int) -> tuple[Any, Any]:
     @cuda.extending.intrinsic
     def store(typing: Any, where: Any, index: Any, numbers: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            place = _address(context, builder, signature.args[0], *arguments[:2], count)
+            place = _address(context, builder, signature.args[0], arguments, count)
             vector = ir.Constant(place.type.pointee, ir.Undefined)
             for k in range(count):
                 number = builder.extract_value(arguments[2], k)

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastopt.device.language import cuda, inlined, int32, uint32
 
-__all__ = ["WARP", "block_total", "warp_total"]
+__all__ = ["WARP", "block_total", "plus", "warp_total"]
 
 WARP = 32
 _ALL = 0xFFFFFFFF

@@ -54,6 +54,17 @@ def handle_of(stream: Any) -> int:
     >>> handle_of(0)
     0
     """
+    handle = _handle_of(stream)
+    if handle is None:
+        raise TypeError(
+            "`stream` must be a stream of PyTorch, CuPy or Numba, or its handle, got an object of "
+            f"type {type(stream).__name__}"
+        )
+    # The default stream has two handles.
+    return 0 if handle == 1 else handle
+
+
+def _handle_of(stream: Any) -> int | None:
     if isinstance(stream, int) and not isinstance(stream, bool):
         return stream
     if hasattr(stream, "__cuda_stream__"):
@@ -61,10 +72,7 @@ def handle_of(stream: Any) -> int:
         return int((protocol() if callable(protocol) else protocol)[1])
     # PyTorch's, CuPy's and Numba's names for it.
     for name in ("cuda_stream", "ptr", "handle"):
-        handle = getattr(stream, name, None)
-        if handle is not None:
+        if hasattr(stream, name):
+            handle = getattr(stream, name)
             return int(getattr(handle, "value", handle) or 0)
-    raise TypeError(
-        "`stream` must be a stream of PyTorch, CuPy or Numba, or its handle, got an object of type "
-        f"{type(stream).__name__}"
-    )
+    return None

@@ -209,7 +209,7 @@ def scratch(
 def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
     """A new array where another one is, of its dtype or of the one given."""
     if isinstance(like, DeviceArray):
-        return like.empty(shape, dtype)  # type: ignore[return-value]
+        return like.empty(shape, dtype)
     return np.empty(shape, like.dtype if dtype is None else dtype)
 
 

@@ -65,13 +65,19 @@ def anywhere(function: Callable[_P, _R]) -> Callable[_P, _R]:
         stream.
     """
 
+    names = tuple(signature(function).parameters)
+
     @wraps(function)
     def run(*positional: _P.args, **named: _P.kwargs) -> _R:
         if not any(map(_is_on_gpu, positional)) and not any(map(_is_on_gpu, named.values())):
             if named.get("stream") is not None:
                 raise TypeError("`stream` must be None where no array is on a GPU")
             return function(*positional, **named)
-        return _run_on_gpu(function, positional, named)
+        if len(positional) > len(names):
+            return function(*positional, **named)  # which says what it takes
+        given = dict(zip(names, positional, strict=False))
+        result: _R = _run_on_gpu(function, given, named)
+        return result
 
     return run
 
@@ -84,19 +90,22 @@ def _is_on_gpu(value: object) -> bool:
     return is_device_array(value)
 
 
-def _run_on_gpu(function: Callable[..., Any], positional: Any, named: dict[str, Any]) -> Any:
-    names = signature(function).parameters
-    given = {**dict(zip(names, positional, strict=False)), **named}
-    stream = given.pop("stream", None)
+def _run_on_gpu(
+    function: Callable[..., Any], positional: dict[str, Any], named: dict[str, Any]
+) -> Any:
+    stream = named.pop("stream", None)
     seen: dict[int, DeviceArray] = {}
-    described = {name: _described(name, value, seen) for name, value in given.items()}
+    positional = {name: _described(name, value, seen) for name, value in positional.items()}
+    named = {name: _described(name, value, seen) for name, value in named.items()}
     handle = _common_stream(seen.values()) if stream is None else handle_of(stream)
     with on_stream(handle):
-        return _given_back(function(**described))
+        return _given_back(function(*positional.values(), **named))
 
 
 def _described(name: str, value: Any, seen: dict[int, DeviceArray]) -> Any:
     """An argument with arrays as kernels see them: one object for each that comes."""
+    if value is None or type(value) in _NUMBERS:
+        return value
     if isinstance(value, tuple | list):
         return type(value)(_described(name, each, seen) for each in value)
     if isinstance(value, np.ndarray):
@@ -104,9 +113,15 @@ def _described(name: str, value: Any, seen: dict[int, DeviceArray]) -> Any:
             f"`{name}` must be on the GPU as other arrays are, got a NumPy array; nothing is "
             "copied unasked"
         )
-    if not _is_on_gpu(value):
+    if not is_device_array(value):
         return value
-    return seen.setdefault(id(value), describe(value))
+    if id(value) not in seen:
+        seen[id(value)] = describe(value)
+    return seen[id(value)]
+
+
+# Asking another object whether it is an array takes longer.
+_NUMBERS = {bool, int, float, str}
 
 
 def _common_stream(arrays: Iterable[DeviceArray]) -> int:

@@ -1,20 +1,21 @@
 """Losses of predictions, with their gradients: one call gives both.
 
-Owns the arguments and the meaning of ``reduction``; the work is done by
-:mod:`fastopt.kernels.cpu.losses`.
+Owns the arguments and the meaning of ``reduction``; the work is done by the modules of this name
+for the CPU and for GPUs. Values are looked at on the CPU alone: a label that is none, a target that
+is no probability and a negative weight make NaN on a GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.core.validate import Choice, Real
+from fastopt.device.arrays import DeviceArray
 from fastopt.kernels import arguments
-from fastopt.kernels.cpu import losses as cpu
+from fastopt.kernels.dispatch import anywhere, kernels
 
 __all__ = [
     "binary_cross_entropy",
@@ -27,15 +28,22 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-Loss = tuple[Any, Array]  # the value is a float, or an array if it is not reduced
+Loss = tuple[Any, Array]  # the value is a float, or an array if it is not reduced or on a GPU
 
+_kernels = kernels("losses")
 _REDUCTION = Choice(("mean", "sum", "none"))
 _BETA = Real(low=0.0, open_low=True, open_high=True)
 _SMOOTHING = Real(low=0.0, high=1.0)
 
 
+@anywhere
 def l1_loss(
-    prediction: Array, target: Array, *, reduction: str = "mean", out: Array | None = None
+    prediction: Array,
+    target: Array,
+    *,
+    reduction: str = "mean",
+    out: Array | None = None,
+    stream: Any = None,
 ) -> Loss:
     """Absolute error, ``|prediction - target|``, and its gradient.
 
@@ -47,11 +55,13 @@ def l1_loss(
         Whether the value is the mean or the sum over all elements, or an array of them.
     out : ndarray, optional
         Where the gradient goes; like `prediction`, which it may be.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
     value : float or ndarray
-        Accumulated in double precision.
+        Accumulated in double precision. On a GPU it is an array of no dimensions.
     grad : ndarray
         The derivative of the value by `prediction`, 0 where the error is; of the sum if the value
         is not reduced.
@@ -75,11 +85,17 @@ def l1_loss(
     >>> grad
     array([ 0.5, -0.5])
     """
-    return _of_each(cpu.l1, "prediction", prediction, target, (), reduction, out)
+    return _of_each("l1", "prediction", prediction, target, (), reduction, out)
 
 
+@anywhere
 def mse_loss(
-    prediction: Array, target: Array, *, reduction: str = "mean", out: Array | None = None
+    prediction: Array,
+    target: Array,
+    *,
+    reduction: str = "mean",
+    out: Array | None = None,
+    stream: Any = None,
 ) -> Loss:
     """Squared error, ``(prediction - target)**2``, and its gradient.
 
@@ -91,11 +107,13 @@ def mse_loss(
         Whether the value is the mean or the sum over all elements, or an array of them.
     out : ndarray, optional
         Where the gradient goes; like `prediction`, which it may be.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
     value : float or ndarray
-        Accumulated in double precision.
+        Accumulated in double precision. On a GPU it is an array of no dimensions.
     grad : ndarray
         The derivative of the value by `prediction`; of the sum if the value is not reduced.
 
@@ -118,9 +136,10 @@ def mse_loss(
     >>> grad
     array([ 1., -3.])
     """
-    return _of_each(cpu.mse, "prediction", prediction, target, (), reduction, out)
+    return _of_each("mse", "prediction", prediction, target, (), reduction, out)
 
 
+@anywhere
 def smooth_l1_loss(
     prediction: Array,
     target: Array,
@@ -128,6 +147,7 @@ def smooth_l1_loss(
     beta: float = 1.0,
     reduction: str = "mean",
     out: Array | None = None,
+    stream: Any = None,
 ) -> Loss:
     """Absolute error, rounded off below `beta`, and its gradient.
 
@@ -144,11 +164,13 @@ def smooth_l1_loss(
         Whether the value is the mean or the sum over all elements, or an array of them.
     out : ndarray, optional
         Where the gradient goes; like `prediction`, which it may be.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
     value : float or ndarray
-        Accumulated in double precision.
+        Accumulated in double precision. On a GPU it is an array of no dimensions.
     grad : ndarray
         The derivative of the value by `prediction`, which is continuous; of the sum if the value is
         not reduced.
@@ -179,11 +201,17 @@ def smooth_l1_loss(
     array([ 0.25, -0.5 ])
     """
     beta = _BETA("beta", beta, 0)
-    return _of_each(cpu.smooth_l1, "prediction", prediction, target, (beta,), reduction, out)
+    return _of_each("smooth_l1", "prediction", prediction, target, (beta,), reduction, out)
 
 
+@anywhere
 def binary_cross_entropy(
-    logits: Array, target: Array, *, reduction: str = "mean", out: Array | None = None
+    logits: Array,
+    target: Array,
+    *,
+    reduction: str = "mean",
+    out: Array | None = None,
+    stream: Any = None,
 ) -> Loss:
     """Cross-entropy of the probabilities ``p = 1/(1 + exp(-logits))``, and its gradient.
 
@@ -199,11 +227,13 @@ def binary_cross_entropy(
         Whether the value is the mean or the sum over all elements, or an array of them.
     out : ndarray, optional
         Where the gradient goes; like `logits`, which it may be.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
     value : float or ndarray
-        Accumulated in double precision.
+        Accumulated in double precision. On a GPU it is an array of no dimensions.
     grad : ndarray
         The derivative of the value by `logits`; of the sum if the value is not reduced.
 
@@ -226,12 +256,19 @@ def binary_cross_entropy(
     >>> grad
     array([-0.25,  0.5 ])
     """
-    function = cpu.binary_cross_entropy
-    return _of_each(function, "logits", logits, target, (), reduction, out, probabilities=True)
+    return _of_each(
+        "binary_cross_entropy", "logits", logits, target, (), reduction, out, probabilities=True
+    )
 
 
+@anywhere
 def multilabel(
-    logits: Array, target: Array, *, reduction: str = "mean", out: Array | None = None
+    logits: Array,
+    target: Array,
+    *,
+    reduction: str = "mean",
+    out: Array | None = None,
+    stream: Any = None,
 ) -> Loss:
     """Of examples with several labels each: the mean of their `binary_cross_entropy`.
 
@@ -244,11 +281,14 @@ def multilabel(
         Whether the value is the mean or the sum over the examples, or (N,), one for each.
     out : (N, C) ndarray, optional
         Where the gradient goes; it may be `logits`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
     value : float or (N,) ndarray
-        Accumulated in double precision. Of an example, it is the mean over its labels.
+        Accumulated in double precision; of an example, the mean over its labels. On a GPU it is an
+        array of no dimensions.
     grad : (N, C) ndarray
         The derivative of the value by `logits`; of the sum if the value is not reduced.
 
@@ -274,15 +314,20 @@ def multilabel(
            [-0.  ,  0.5 ]])
     """
     arguments.array("logits", logits, ("N", "C"))
-    values, grad = _of_each(
-        cpu.multilabel, "logits", logits, target, (), reduction, out, probabilities=True
+    return _of_each(
+        "multilabel",
+        "logits",
+        logits,
+        target,
+        (),
+        reduction,
+        out,
+        probabilities=True,
+        items=logits.shape[:1],
     )
-    if reduction == "none":
-        with np.errstate(over="ignore"):
-            values = np.mean(values, axis=1)
-    return values, grad
 
 
+@anywhere
 def softmax_cross_entropy(
     logits: Array,
     labels: Array,
@@ -291,6 +336,7 @@ def softmax_cross_entropy(
     weight: Array | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    stream: Any = None,
 ) -> Loss:
     """Cross-entropy of the probabilities ``p = softmax(logits)`` and one label each.
 
@@ -304,7 +350,8 @@ def softmax_cross_entropy(
     logits : (N, C) ndarray
         float32 or float64. One of -inf is a class that cannot be.
     labels : (N,) ndarray
-        Numbers of classes, from 0 to C - 1, of any integer dtype.
+        Numbers of classes, from 0 to C - 1, of any integer dtype. On a GPU, one out of range makes
+        NaN of the value and of its example's gradient.
     label_smoothing : float, default 0.0
         From 0 to 1.
     weight : (C,) ndarray, optional
@@ -314,11 +361,13 @@ def softmax_cross_entropy(
         is the sum over that of the labels' weights.
     out : (N, C) ndarray, optional
         Where the gradient goes; it may be `logits`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
     value : float or (N,) ndarray
-        Accumulated in double precision.
+        Accumulated in double precision. On a GPU it is an array of no dimensions.
     grad : (N, C) ndarray
         The derivative of the value by `logits`; of the sum if the value is not reduced.
 
@@ -354,17 +403,23 @@ def softmax_cross_entropy(
     labels = check_labels("labels", labels, N, C)
     label_smoothing = _SMOOTHING("label_smoothing", label_smoothing, 0)
     if weight is not None:
-        _check_weight(weight, labels, C, logits.dtype, reduction)
+        arguments.array("weight", weight, (C,), logits.dtype, like="logits")
+        if isinstance(weight, np.ndarray):
+            _check_weight(weight, labels, reduction)
     apart = [("labels", labels), ("weight", weight), *_unless_it_is(out, "logits", logits)]
     grad = arguments.output("out", out, logits.shape, logits, apart)
-    values = np.empty(N, logits.dtype) if reduction == "none" else None
+    values = arguments.empty((N,), logits) if reduction == "none" else None
     share = None if reduction == "mean" else 1.0
-    value = cpu.softmax_cross_entropy(logits, labels, label_smoothing, weight, grad, share, values)
+    value = _kernels(logits).softmax_cross_entropy(
+        logits, labels, label_smoothing, weight, grad, share, values
+    )
     return (value if values is None else values), grad
 
 
-def check_labels(name: str, value: Any, N: int, C: int) -> NDArray[np.int64]:
+def check_labels(name: str, value: Any, N: int, C: int) -> Array:
     """`value` as N labels from 0 to C - 1: itself if it is int64 and contiguous, otherwise a copy.
+
+    On a GPU it is itself; whether its values are labels is not known.
 
     Parameters
     ----------
@@ -377,7 +432,7 @@ def check_labels(name: str, value: Any, N: int, C: int) -> NDArray[np.int64]:
 
     Returns
     -------
-    (N,) ndarray of int64
+    (N,) ndarray of int64, or of any integers on a GPU
 
     Raises
     ------
@@ -394,24 +449,29 @@ def check_labels(name: str, value: Any, N: int, C: int) -> NDArray[np.int64]:
         ...
     ValueError: `labels` must be from 0 to 2, got 3 at index 1
     """
-    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+    if not arguments.is_array(value):
         raise TypeError(f"`{name}` must be a NumPy array, got an object of type {_type(value)}")
     if value.dtype.kind not in "iu":
         raise TypeError(f"`{name}` must be of an integer dtype, got {value.dtype}")
     if value.shape != (N,):
         arguments.wrong_shape(name, (N,), value.shape)
+    if isinstance(value, DeviceArray):
+        if value.strides is not None or value.address % value.dtype.itemsize:
+            raise ValueError(f"`{name}` must be C-contiguous on a GPU, got strides {value.strides}")
+        return value  # type: ignore[return-value]
     # Before they are converted: a large uint64 would become something else.
     if value.dtype == np.uint64 and np.any(value >= C):
         place = int(np.argmax(value >= C))
     else:
-        place = cpu.first_outside(labels := np.ascontiguousarray(value, np.int64), C)
+        labels = np.ascontiguousarray(value, np.int64)
+        place = _kernels(labels).first_outside(labels, C)
     if place >= 0:
         raise ValueError(f"`{name}` must be from 0 to {C - 1}, got {value[place]} at index {place}")
     return labels
 
 
 def _of_each(
-    function: Callable[..., float],
+    function: str,
     name: str,
     prediction: Array,
     target: Array,
@@ -419,18 +479,22 @@ def _of_each(
     reduction: str,
     out: Array | None,
     probabilities: bool = False,
+    items: tuple[int, ...] | None = None,
 ) -> Loss:
-    """A loss that is the sum of one for each element."""
+    """A loss that is the sum of one for each element, or for each of fewer `items`."""
     reduction = _REDUCTION("reduction", reduction, 0)
     arguments.array(name, prediction, getattr(prediction, "shape", ()))
     arguments.array("target", target, prediction.shape, prediction.dtype, like=name)
-    if probabilities:
+    if probabilities and isinstance(target, np.ndarray):
         _check_probabilities(target)
     apart = [("target", target), *_unless_it_is(out, name, prediction)]
     grad = arguments.output("out", out, prediction.shape, prediction, apart)
-    values = np.empty_like(prediction) if reduction == "none" else None
+    values = None
+    if reduction == "none":
+        values = arguments.empty(prediction.shape if items is None else items, prediction)
     share = None if reduction == "mean" else 1.0
-    value = function(prediction, target, *constants, grad, share, values)
+    of_place = getattr(_kernels(prediction), function)
+    value = of_place(prediction, target, *constants, grad, share, values)
     return (value if values is None else values), grad
 
 
@@ -446,10 +510,7 @@ def _check_probabilities(target: Array) -> None:
     raise ValueError(f"`target` must be from 0 to 1, got {target[place]} at index {place}")
 
 
-def _check_weight(
-    weight: Array, labels: NDArray[np.int64], C: int, dtype: Any, reduction: str
-) -> None:
-    arguments.array("weight", weight, (C,), dtype, like="logits")
+def _check_weight(weight: Array, labels: Array, reduction: str) -> None:
     if not np.min(weight) >= 0.0:
         place = int(np.argmax(~(weight >= 0.0)))
         raise ValueError(f"`weight` must be nonnegative, got {weight[place]} at index {place}")

@@ -3,8 +3,9 @@
 Owns what the words of :mod:`fastopt.device.language` mean on a CPU. Each thread of a block is a
 greenlet; the threads of a warp stop at shuffles, those of a block at barriers. What a GPU would
 pass over is an error here: access outside an array or to memory that was freed, vectors that are
-not aligned, barriers that not all threads reach, and shared memory that one thread writes and
-another uses without a barrier between. Memory that nobody wrote to holds NaN, or -1.
+not aligned, barriers and shuffles that not all threads reach, integers that do not fit, and shared
+memory that one thread writes and another uses without a barrier between. Memory that nobody wrote
+to holds NaN, or -1.
 
 Its limits: numbers are Python's, so that float32 is rounded where it is stored and int32 where it
 is made, and there is one order in which threads run.
@@ -14,11 +15,12 @@ from __future__ import annotations
 
 import ctypes
 import math
+import sys
 import types
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from greenlet import getcurrent, greenlet
@@ -43,8 +45,11 @@ class EmulatedArray:
     Other libraries see by its ``__cuda_array_interface__`` that it is not one of theirs to read.
     """
 
-    def __init__(self, device: EmulatedDevice, array: NDArray[Any]) -> None:
-        self._device, self._array = device, array
+    def __init__(
+        self, device: EmulatedDevice, memory: NDArray[np.uint8], array: NDArray[Any]
+    ) -> None:
+        # The device knows the memory as long as an array in it is alive.
+        self._device, self._memory, self._array = device, memory, array
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -69,7 +74,7 @@ class EmulatedArray:
         return self._array.dtype
 
     def __getitem__(self, place: Any) -> EmulatedArray:
-        return EmulatedArray(self._device, self._array[place])
+        return EmulatedArray(self._device, self._memory, self._array[place])
 
     def get(self) -> NDArray[Any]:
         """A copy on the CPU."""
@@ -87,7 +92,7 @@ class EmulatedDevice:
 
     def __init__(self) -> None:
         self.launches: list[tuple[Kernel, tuple[int, int, int]]] = []
-        self._memory: dict[int, NDArray[np.uint8]] = {}
+        self._memory: WeakValueDictionary[int, NDArray[np.uint8]] = WeakValueDictionary()
 
     # --- memory
 
@@ -100,7 +105,7 @@ class EmulatedDevice:
         start = -memory.ctypes.data % 256
         memory = memory[start : start + size]
         self._memory[memory.ctypes.data] = memory
-        return EmulatedArray(self, memory.view(dtype).reshape(shape))
+        return EmulatedArray(self, memory, memory.view(dtype).reshape(shape))
 
     def array(self, values: Any) -> EmulatedArray:
         """A copy of an array of the CPU."""
@@ -121,12 +126,9 @@ class EmulatedDevice:
 
     def _find(self, address: int, size: int = 0) -> tuple[NDArray[np.uint8], int]:
         """The allocation that an address lies in, and where in it."""
-        starts = sorted(self._memory)
-        k = bisect_right(starts, address) - 1
-        if k >= 0:
-            memory = self._memory[starts[k]]
-            offset = address - starts[k]
-            if offset + size <= memory.size:
+        for start, memory in self._memory.items():
+            offset = address - start
+            if 0 <= offset <= memory.size - size:
                 return memory, offset
         raise EmulationError(f"{size} bytes at {address:#x} are in no array")
 
@@ -143,32 +145,50 @@ class EmulatedDevice:
 
     def _argument(self, kind: Any, value: Any) -> Any:
         if not isinstance(kind, language.cuda.types.CPointer):
-            return float(value) if str(kind).startswith("float") else int(value)
+            return _ARGUMENTS[str(kind)](value)
         dtype = np.dtype(str(kind.dtype))
         if value % dtype.itemsize:
             raise EmulationError(f"{value:#x} is not the address of a {dtype}")
         if value == 0:
-            return _Pointer(memoryview(b"").cast("B"), 0, 0, dtype)
+            return _Pointer(b"", 0, 0, dtype)
         memory, offset = self._find(value)
-        view = memoryview(memory.data).cast("B").cast(dtype.char)
+        code: Any = dtype.char
+        view = memoryview(memory.data).cast("B").cast(code)
         return _Pointer(view, offset // dtype.itemsize, len(view), dtype)
 
 
 @contextmanager
 def emulated_device() -> Iterator[EmulatedDevice]:
-    """A device that stands in for the GPU until the end of the ``with`` block."""
+    """A device that stands in for the GPU until the end of the ``with`` block.
+
+    Yields
+    ------
+    EmulatedDevice
+        Functions of :mod:`fastopt.kernels` take its arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import kernels
+    >>> from fastopt.testing.cuda import emulated_device
+    >>> with emulated_device() as device:
+    ...     x = device.array(np.array([-1.0, 2.0]))
+    ...     y = kernels.relu(x)
+    >>> y.get()
+    array([0., 2.])
+    >>> device.launches
+    [(<Kernel by_fours(float64*, float64, float64*, int64), 256 threads>, (1, 1, 1))]
+    """
     device = EmulatedDevice()
+    with driver.use(device):
+        yield device
 
-    def allocate(like: EmulatedArray, shape: Any, dtype: Any) -> EmulatedArray:
-        return like._device.empty(shape, dtype)
 
-    ALLOCATORS["fastopt"] = allocate
-    try:
-        with driver.use(device):
-            yield device
-    finally:
-        del ALLOCATORS["fastopt"]
+def _allocate(like: EmulatedArray, shape: tuple[int, ...], dtype: np.dtype[Any]) -> EmulatedArray:
+    return like._device.empty(shape, dtype)
 
+
+ALLOCATORS["fastopt"] = _allocate
 
 # --- memory as kernels see it ---------------------------------------------------------------------
 
@@ -178,7 +198,7 @@ class _Pointer:
 
     __slots__ = ("dtype", "start", "stop", "view")
 
-    def __init__(self, view: memoryview, start: int, stop: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, view: Any, start: int, stop: int, dtype: np.dtype[Any]) -> None:
         self.view, self.start, self.stop, self.dtype = view, start, stop, dtype
 
     def _place(self, index: int, count: int) -> int:
@@ -318,17 +338,30 @@ class _Warp:
         self.moment = 0  # synchronisations so far
 
 
-class _Thread(greenlet):
+class _Thread:
     """One thread of a block, with what it waits for and what it has said to its warp."""
 
-    index: int
-    lane: int
-    warp: _Warp
-    moment: int  # barriers passed
-    waits_for: str | None  # "block", "warp", or None if it has not begun or has ended
-    said: Any
-    heard: dict[int, Any]
-    arrays: int  # shared arrays that it has named
+    __slots__ = (
+        "arrays",  # shared ones that it has named
+        "fiber",  # which runs the function
+        "heard",
+        "index",
+        "lane",
+        "moment",  # barriers passed
+        "place",  # in the source, where it waits
+        "said",
+        "waits_for",  # "block", "warp", or None if it has not begun or has ended
+        "warp",
+    )
+
+    def __init__(self, function: Callable[..., None], index: int, warp: _Warp) -> None:
+        self.fiber = greenlet(function)
+        self.index, self.lane, self.warp = index, index % _WARP, warp
+        self.moment = self.arrays = 0
+        self.waits_for: str | None = None
+        self.place: tuple[Any, int] | None = None
+        self.said: Any = None
+        self.heard: dict[int, Any] = {}
 
     def now(self) -> _Use:
         return self.moment, self.warp, self.warp.moment, self
@@ -368,10 +401,7 @@ class _Block:
         for index in range(self.blockDim.x):
             if index % _WARP == 0:
                 warps.append(_Warp())
-            thread = _Thread(self.function)
-            thread.index, thread.lane, thread.warp = index, index % _WARP, warps[-1]
-            thread.moment = thread.arrays = 0
-            thread.waits_for, thread.said, thread.heard = None, None, {}
+            thread = _Thread(self.function, index, warps[-1])
             warps[-1].threads.append(thread)
             threads.append(thread)
         for thread in threads:
@@ -379,7 +409,7 @@ class _Block:
         while True:
             for warp in warps:
                 self._exchange(warp)
-            waiting = [thread for thread in threads if not thread.dead]
+            waiting = [thread for thread in threads if not thread.fiber.dead]
             if not waiting:
                 return
             if len(waiting) < len(threads):
@@ -387,6 +417,7 @@ class _Block:
                     f"{len(threads) - len(waiting)} threads have ended, and {len(waiting)} wait "
                     "for them at a barrier"
                 )
+            _at_one_place(threads, "barriers")
             for thread in threads:
                 thread.moment += 1
             for thread in threads:
@@ -400,6 +431,7 @@ class _Block:
                 return
             if any(thread.waits_for == "block" for thread in warp.threads):
                 raise EmulationError("a shuffle, while threads of its warp wait at a barrier")
+            _at_one_place(speaking, "shuffles")
             said = {thread.lane: thread.said for thread in speaking}
             warp.moment += 1
             for thread in speaking:
@@ -410,7 +442,7 @@ class _Block:
     def _resume(self, thread: _Thread, *arguments: Any) -> None:
         self.thread = thread
         thread.waits_for = None
-        thread.switch(*arguments)
+        thread.fiber.switch(*arguments)
 
     def _shared_array(self, size: int, dtype: Any, alignment: int | None = None) -> _Shared:
         place = self.thread.arrays
@@ -436,14 +468,13 @@ class _Block:
         self._wait("warp", None)
 
     def shfl_sync(self, mask: int, value: Any, lane: int) -> Any:
-        return self.exchange(value)[lane]
-
-    def shfl_xor_sync(self, mask: int, value: Any, lanes: int) -> Any:
-        lane = self.thread.lane ^ lanes
         heard = self.exchange(value)
         if lane not in heard:
             raise EmulationError(f"a shuffle with lane {lane}, which does not take part")
         return heard[lane]
+
+    def shfl_xor_sync(self, mask: int, value: Any, lanes: int) -> Any:
+        return self.shfl_sync(mask, value, self.thread.lane ^ lanes)
 
     def exchange(self, value: Any) -> dict[int, Any]:
         """What each lane of the warp says."""
@@ -454,7 +485,17 @@ class _Block:
     def _wait(self, whom: str, value: Any) -> None:
         thread = self.thread
         thread.waits_for, thread.said = whom, value
+        frame = sys._getframe(2)
+        while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+            frame = frame.f_back
+        thread.place = frame.f_code, frame.f_lineno
         self._hub.switch()
+
+
+def _at_one_place(threads: list[_Thread], what: str) -> None:
+    if any(thread.place != threads[0].place for thread in threads):
+        lines = sorted({thread.place[1] for thread in threads if thread.place is not None})
+        raise EmulationError(f"threads have come to different {what}, on lines {lines}")
 
 
 class _Arrays:
@@ -564,6 +605,14 @@ class _Math:
 
 
 _NUMPY_NAMES = {"pow": "power", "fabs": "abs"}
+
+_ARGUMENTS: dict[str, Callable[[Any], Any]] = {
+    "int32": _int32,
+    "int64": int,
+    "uint32": int,
+    "float32": _float32,
+    "float64": float,
+}
 
 _WORDS = [
     (language.int32, _int32),

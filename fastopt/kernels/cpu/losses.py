@@ -100,9 +100,15 @@ def multilabel(
     share: float | None = None,
     values: Array | None = None,
 ) -> float:
-    """Of the mean over a row of its `binary_cross_entropy`; `values` get that of each label."""
+    """Of the mean over a row of its `binary_cross_entropy`."""
     share = share if share is None else share / logits.shape[1]
-    return binary_cross_entropy(logits, target, grad, share, values)
+    if values is None:
+        return binary_cross_entropy(logits, target, grad, share)
+    each = np.empty_like(logits)
+    value = binary_cross_entropy(logits, target, grad, share, each)
+    with np.errstate(over="ignore"):
+        np.mean(each, axis=1, out=values)
+    return value
 
 
 def _evaluate(

@@ -1,0 +1,242 @@
+"""The words of kernels: what each does in the emulator, and what it becomes."""
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda")
+
+from fastopt.device import language
+from fastopt.device.kernel import Kernel
+from fastopt.device.language import (
+    as_float,
+    cuda,
+    float32,
+    float64,
+    inlined,
+    int32,
+    int64,
+    load2,
+    load4,
+    multiply_tf32,
+    number_type,
+    pointer,
+    quotient,
+    rounded_tf32,
+    store2,
+    store4,
+    uint32,
+)
+
+
+def ptx_of(kernel):
+    return kernel.ptx((9, 0))[0]
+
+
+def test_every_word_is_tested_here():
+    source = set(globals())
+    assert set(language.__all__) <= source
+
+
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint16", "int32", "int64", "uint32", "uint64", "float32", "float64"]
+)
+def test_number_has_the_width_of_its_dtype(dtype):
+    number = number_type(dtype)
+    assert str(number) == dtype
+    assert number.bitwidth == 8 * np.dtype(dtype).itemsize
+    assert number_type(np.dtype(dtype)) is number
+
+
+def test_pointer_is_to_numbers_of_a_type():
+    assert pointer(float32).dtype is float32
+    assert str(pointer(int64)) == "int64*"
+
+
+# --- numbers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "dtype", "value", "expected"),
+    [
+        (int32, "int32", -7.9, -7),
+        (int64, "int64", 2**33, 2**33),
+        (uint32, "uint32", -1, 2**32 - 1),
+        (float32, "float32", 0.1, float(np.float32(0.1))),
+        (float64, "float64", 0.1, 0.1),
+    ],
+)
+def test_number_is_converted(run, word, dtype, value, expected):
+    def convert(out):
+        out[0] = word(value)
+
+    (out,) = run(Kernel(convert, [pointer(word)], 1), np.zeros(1, dtype))
+    assert out[0] == expected
+
+
+def test_numbers_of_single_precision_stay_single(run):
+    def compute(x, out):
+        out[0] = math.sqrt(x[0] * float32(2)) + math.exp(x[0])
+
+    kernel = Kernel(compute, [pointer(float32), pointer(float32)], 1)
+    assert ".f64" not in ptx_of(kernel)
+    _, out = run(kernel, np.array([2], np.float32), np.zeros(1, np.float32))
+    assert out[0] == pytest.approx(2 + math.exp(2), rel=1e-6)
+
+
+@pytest.mark.parametrize(("number", "divisor"), [(0, 3), (7, 1), (2**31 - 1, 7), (5, 9)])
+def test_quotient_is_rounded_down_and_has_32_bits(run, number, divisor):
+    def divide(out, a, b):
+        out[0] = quotient(a, b)
+
+    kernel = Kernel(divide, [pointer(int32), int32, int32], 1)
+    assert "div.u32" in ptx_of(kernel)
+    assert ".s64" not in ptx_of(kernel).replace("cvta.to.global.u64", "")
+    (out,) = run(kernel, np.zeros(1, np.int32), number, divisor)
+    assert out[0] == number // divisor
+
+
+def test_inlined_function_leaves_no_call(run):
+    @inlined
+    def scaled(x, factor):
+        return x * factor
+
+    def scale(x):
+        x[cuda.threadIdx.x] = scaled(x[cuda.threadIdx.x], float32(3))
+
+    kernel = Kernel(scale, [pointer(float32)], 4)
+    assert "call." not in ptx_of(kernel)
+    (x,) = run(kernel, np.arange(4, dtype=np.float32))
+    np.testing.assert_array_equal(x, [0, 3, 6, 9])
+
+
+# --- several numbers at once -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize(("load", "store", "count"), [(load2, store2, 2), (load4, store4, 4)])
+def test_several_numbers_are_moved_at_once(run, load, store, count, dtype):
+    def reverse(x, out):
+        i = count * cuda.threadIdx.x
+        numbers = load(x, i)
+        store(out, i, numbers[::-1])
+
+    real = number_type(dtype)
+    kernel = Kernel(reverse, [pointer(real), pointer(real)], 3)
+    x = np.arange(3 * count, dtype=dtype)
+    _, out = run(kernel, x, np.zeros_like(x))
+    np.testing.assert_array_equal(out, x.reshape(3, count)[:, ::-1].ravel())
+    text = ptx_of(kernel)
+    at_most = min(count, 128 // real.bitwidth)
+    for move in ("ld", "st"):
+        assert text.count(f"{move}.global.v{at_most}.") == count // at_most
+
+
+@pytest.mark.parametrize(("load", "store", "count"), [(load2, store2, 2), (load4, store4, 4)])
+def test_several_numbers_are_moved_in_shared_memory(run, load, store, count):
+    size = 2 * count
+
+    def swap(x):
+        room = cuda.shared.array(size, float32, 16)
+        thread = cuda.threadIdx.x
+        store(room, count * thread, load(x, count * thread))
+        cuda.syncthreads()
+        store(x, count * thread, load(room, count * (1 - thread)))
+
+    kernel = Kernel(swap, [pointer(float32)], 2)
+    text = ptx_of(kernel)
+    assert f"ld.shared.v{count}" in text
+    assert f"st.shared.v{count}" in text
+    (x,) = run(kernel, np.arange(size, dtype=np.float32))
+    np.testing.assert_array_equal(x, np.roll(np.arange(size), count))
+
+
+# --- threads -----------------------------------------------------------------------------------
+
+
+def test_threads_know_their_place(run):
+    def place(out):
+        block = cuda.blockIdx.x + cuda.gridDim.x * (
+            cuda.blockIdx.y + cuda.gridDim.y * cuda.blockIdx.z
+        )
+        out[block * cuda.blockDim.x + cuda.threadIdx.x] = 100 * block + cuda.threadIdx.x
+
+    kernel = Kernel(place, [pointer(int32)], 3)
+    (out,) = run(kernel, np.zeros(3 * 24, np.int32), grid=(4, 3, 2))
+    np.testing.assert_array_equal(
+        out.reshape(24, 3), 100 * np.arange(24)[:, np.newaxis] + np.arange(3)
+    )
+
+
+def test_barriers_and_shuffles_are_instructions(run):
+    def exchange(x):
+        room = cuda.shared.array(64, float32)
+        thread = int32(cuda.threadIdx.x)
+        room[thread] = cuda.shfl_xor_sync(uint32(0xFFFFFFFF), x[thread], int32(1))
+        cuda.syncthreads()
+        x[thread] = room[int32(63 - thread)]
+
+    kernel = Kernel(exchange, [pointer(float32)], 64)
+    text = ptx_of(kernel)
+    assert "bar.sync" in text or "barrier.sync" in text
+    assert "shfl.sync.bfly.b32" in text
+    (x,) = run(kernel, np.arange(64, dtype=np.float32))
+    np.testing.assert_array_equal(x, np.arange(64)[::-1] ^ 1)
+
+
+# --- tensor cores ------------------------------------------------------------------------------
+
+
+def test_tf32_has_ten_bits_rounded_to_the_nearest(run):
+    def rounded(x, out):
+        out[0] = as_float(rounded_tf32(x[0]))
+
+    kernel = Kernel(rounded, [pointer(float32), pointer(float32)], 1)
+    assert "cvt.rna.tf32.f32" in ptx_of(kernel)
+    for value, expected in (
+        (1.0, 1.0),
+        (1 + 2**-11, 1 + 2**-10),  # a tie goes away from zero
+        (-1 - 2**-11, -1 - 2**-10),
+        (1 + 2**-12, 1.0),
+        (1 + 3 * 2**-11, 1 + 2**-9),
+    ):
+        _, out = run(kernel, np.array([value], np.float32), np.zeros(1, np.float32))
+        assert out[0] == expected
+
+
+def test_bits_are_taken_for_a_number(run):
+    def number(bits, out):
+        out[0] = as_float(bits[0])
+
+    kernel = Kernel(number, [pointer(uint32), pointer(float32)], 1)
+    _, out = run(kernel, np.array([0x40490FDB], np.uint32), np.zeros(1, np.float32))
+    assert out[0] == np.float32(np.pi)
+
+
+def test_a_warp_multiplies_matrices(run):
+    def multiply(left, right, out):
+        lane = int32(cuda.threadIdx.x)
+        g, q = lane // 4, lane % 4
+        a = (
+            rounded_tf32(left[8 * g + q]),
+            rounded_tf32(left[8 * (g + 8) + q]),
+            rounded_tf32(left[8 * g + q + 4]),
+            rounded_tf32(left[8 * (g + 8) + q + 4]),
+        )
+        b = rounded_tf32(right[8 * q + g]), rounded_tf32(right[8 * (q + 4) + g])
+        c = float32(1), float32(2), float32(3), float32(4)
+        c = multiply_tf32(c, a, b)
+        out[8 * g + 2 * q] = c[0]
+        out[8 * g + 2 * q + 1] = c[1]
+        out[8 * (g + 8) + 2 * q] = c[2]
+        out[8 * (g + 8) + 2 * q + 1] = c[3]
+
+    kernel = Kernel(multiply, [pointer(float32)] * 3, 32)
+    assert "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32" in ptx_of(kernel)
+    generator = np.random.default_rng(0)
+    left = generator.integers(-9, 9, (16, 8)).astype(np.float32)
+    right = generator.integers(-9, 9, (8, 8)).astype(np.float32)
+    *_, out = run(kernel, left, right, np.zeros((16, 8), np.float32))
+    before = np.kron([[1], [3]], np.ones((8, 8))) + np.tile([0, 1], 4)
+    np.testing.assert_array_equal(out, before + left @ right)
