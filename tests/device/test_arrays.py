@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from fastopt.device import arrays
-from fastopt.device.arrays import ALLOCATORS, DeviceArray, describe, is_device_array
+from fastopt.device.arrays import (
+    ALLOCATORS,
+    DeviceArray,
+    describe,
+    is_device_array,
+    stream_of,
+)
 from fastopt.device.streams import on_stream
 
 
@@ -97,7 +103,51 @@ def test_an_array_of_pytorch_is_made_on_its_current_stream(monkeypatch):
     current = {"cuda:1": SimpleNamespace(cuda_stream=123)}
     torch = SimpleNamespace(cuda=SimpleNamespace(current_stream=current.__getitem__))
     monkeypatch.setitem(sys.modules, "torch", torch)
-    assert describe(of_library("torch", device="cuda:1")).stream == 123
+    assert stream_of(describe(Tensor())) == 123
+
+
+class Tensor:
+    """What is looked at of PyTorch's."""
+
+    __module__ = "torch"
+    dtype, shape, device = "torch.float32", (4, 6), "cuda:1"
+    is_cuda, requires_grad = True, False
+
+    def is_contiguous(self):
+        return self.stride() == (6, 1)
+
+    def stride(self):
+        return (6, 1)
+
+    def data_ptr(self):
+        return 4096
+
+
+def test_tensors_are_described_by_their_own_names():
+    assert is_device_array(Tensor())
+    array = describe(Tensor())
+    assert (array.address, array.shape, array.dtype) == (4096, (4, 6), np.float32)
+    assert array.strides is None
+    columns = Tensor()
+    columns.stride = lambda: (1, 4)
+    assert describe(columns).strides == (4, 16)
+
+
+def test_a_tensor_of_the_cpu_is_no_array_of_a_gpu():
+    tensor = Tensor()
+    tensor.is_cuda = False
+    assert not is_device_array(tensor)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [("requires_grad", True, "detach"), ("dtype", "torch.bfloat16", "torch.bfloat16")],
+)
+def test_tensors_that_cannot_be_used_are_refused(name, value, message):
+    tensor = Tensor()
+    setattr(tensor, name, value)
+    with pytest.raises(TypeError, match=message):
+        describe(tensor)
 
 
 def test_other_shapes_and_parts_are_of_the_same_memory():
