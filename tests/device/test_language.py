@@ -27,6 +27,7 @@ from fastopt.device.language import (
     store2,
     store4,
     uint32,
+    uint64,
 )
 
 
@@ -63,6 +64,7 @@ def test_pointer_is_to_numbers_of_a_type():
         (int32, "int32", -7.9, -7),
         (int64, "int64", 2**33, 2**33),
         (uint32, "uint32", -1, 2**32 - 1),
+        (uint64, "uint64", -1, 2**64 - 1),
         (float32, "float32", 0.1, float(np.float32(0.1))),
         (float64, "float64", 0.1, 0.1),
     ],
