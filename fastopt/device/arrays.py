@@ -104,6 +104,13 @@ class DeviceArray:
         assert start + math.prod(shape) <= self.size
         return self._part(start * self.dtype.itemsize, shape)
 
+    def __getitem__(self, index: int) -> DeviceArray:
+        """What the first axis has at an index; an IndexError ends a loop over it."""
+        if not 0 <= index < self.shape[0]:
+            raise IndexError(f"{index} of {self.shape[0]}")
+        shape = self.shape[1:]
+        return self.part(index * math.prod(shape), shape)
+
     def _part(self, offset: int, shape: tuple[int, ...]) -> DeviceArray:
         assert self.strides is None
         return DeviceArray(

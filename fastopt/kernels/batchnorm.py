@@ -1,7 +1,7 @@
 """Batch normalization, and its derivatives.
 
-Owns the arguments and what running statistics are; the work is done by
-:mod:`fastopt.kernels.cpu.batchnorm`.
+Owns the arguments and what running statistics are; the work is done by the modules of this name
+for the CPU and for GPUs.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 
 from fastopt.core.validate import Flag, Real
 from fastopt.kernels import arguments
-from fastopt.kernels.cpu import batchnorm as cpu
+from fastopt.kernels.dispatch import anywhere, kernels
 
 __all__ = ["batchnorm_backward", "batchnorm_forward"]
 
 Array = NDArray[Any]
 
+_kernels = kernels("batchnorm")
 _FLAG = Flag()
 _FRACTION = Real(low=0.0, high=1.0)
 _POSITIVE = Real(low=0.0, open_low=True, open_high=True)
 _SHAPES = {2: ("N", "C"), 3: ("N", "C", "L"), 4: ("N", "C", "H", "W")}
 
 
+@anywhere
 def batchnorm_forward(
     x: Array,
     weight: Array | None = None,
@@ -38,6 +40,7 @@ def batchnorm_forward(
     relu: bool = False,
     out: Array | None = None,
     saved: Array | None = None,
+    stream: Any = None,
 ) -> tuple[Array, Array]:
     """Each channel with mean 0 and variance 1, times a weight, plus a bias.
 
@@ -65,6 +68,8 @@ def batchnorm_forward(
         Where the result goes. Without training it may be `x`.
     saved : ndarray of shape (2, C) and dtype float64, optional
         Where the statistics go.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -85,7 +90,9 @@ def batchnorm_forward(
     Notes
     -----
     Sums are float64 and of differences from a number in the channel's midst: nothing cancels where
-    the mean is large. The same bits for any number of threads.
+    the mean is large. The same bits for any number of threads. On a GPU some tens or hundreds of
+    numbers are added up in x's precision before their sums are in float64; squares of differences
+    are numbers of x's precision, for float32 up to 3e38.
 
     References
     ----------
@@ -123,17 +130,18 @@ def batchnorm_forward(
     if saved is not None:
         _check_saved(saved, C)
     saved = arguments.output("saved", saved, (2, C), x, read, np.float64)
+    images = out.reshape(planes.shape)
+    work = _kernels(x)
     if training:
-        cpu.forward(planes, weight, bias, eps, relu, out.reshape(planes.shape), saved)
-        if running is not None:
-            cpu.update_running(saved, x.size // C, momentum, *running)
+        moving = (momentum, *running) if running is not None else ()
+        work.forward(planes, weight, bias, eps, relu, images, saved, *moving)
     else:
         assert running is not None
-        saved[0], saved[1] = running
-        cpu.inference(planes, weight, bias, *running, eps, relu, out.reshape(planes.shape))
+        work.inference(planes, weight, bias, *running, eps, relu, images, saved)
     return out, saved
 
 
+@anywhere
 def batchnorm_backward(
     grad: Array,
     x: Array,
@@ -147,6 +155,7 @@ def batchnorm_backward(
     running_mean: Array | None = None,
     running_var: Array | None = None,
     out: tuple[Array, Array, Array] | None = None,
+    stream: Any = None,
 ) -> tuple[Array, Array, Array]:
     """The gradients of a loss in x, weight and bias, from that in the normalized x.
 
@@ -173,6 +182,8 @@ def batchnorm_backward(
         Read if `saved` is None, and otherwise not.
     out : tuple of three ndarrays, optional
         Where the results go; the first may be `grad`.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -221,11 +232,14 @@ def batchnorm_backward(
     grad_weight = arguments.output("out[1]", to_weight, (C,), x, read)
     grad_bias = arguments.output("out[2]", to_bias, (C,), x, [*read, ("out[1]", grad_weight)])
     grads, grads_x = grad.reshape(planes.shape), grad_x.reshape(planes.shape)
+    work = _kernels(x)
     if training:
-        cpu.backward(grads, planes, weight, bias, saved, eps, relu, grads_x, grad_weight, grad_bias)
+        work.backward(
+            grads, planes, weight, bias, saved, eps, relu, grads_x, grad_weight, grad_bias
+        )
     else:
         mean, var = running if saved is None else saved  # type: ignore[misc]
-        cpu.backward_inference(
+        work.backward_inference(
             grads, planes, weight, bias, mean, var, eps, relu, grads_x, grad_weight, grad_bias
         )
     return grad_x, grad_weight, grad_bias
@@ -270,6 +284,6 @@ def _check_running(
 
 
 def _check_saved(saved: Any, C: int) -> None:
-    if isinstance(saved, np.ndarray) and saved.dtype != np.float64:
+    if arguments.is_array(saved) and saved.dtype != np.float64:
         raise TypeError(f"`saved` must be of dtype float64 whatever x's is, got {saved.dtype}")
     arguments.array("saved", saved, (2, C))

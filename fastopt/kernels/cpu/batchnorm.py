@@ -50,7 +50,18 @@ LONG = 32
 BLOCK = 1024
 
 
-def forward(x: Any, weight: Any, bias: Any, eps: float, relu: bool, out: Any, saved: Any) -> None:
+def forward(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    eps: float,
+    relu: bool,
+    out: Any,
+    saved: Any,
+    momentum: float = 0.0,
+    running_mean: Any = None,
+    running_var: Any = None,
+) -> None:
     """Normalize with the batch's own statistics, and leave these in `saved`.
 
     Parameters
@@ -63,9 +74,14 @@ def forward(x: Any, weight: Any, bias: Any, eps: float, relu: bool, out: Any, sa
         Whether negative results become 0.
     saved : (2, C) array of float64
         Becomes mean and biased variance of each channel.
+    momentum, running_mean, running_var
+        As `update_running` has them, if they are to move.
     """
     kernel, parts = _cut(x, _forward_columns, _forward)
     threads.run(kernel, parts, 3 * x.size, x, weight, bias, eps, relu, out, saved)
+    if running_mean is not None:
+        N, _, L = x.shape
+        update_running(saved, N * L, momentum, running_mean, running_var)
 
 
 def inference(
@@ -77,9 +93,15 @@ def inference(
     eps: float,
     relu: bool,
     out: Any,
+    saved: Any = None,
 ) -> None:
-    """Normalize with given statistics, (C,) each; else as `forward`."""
+    """Normalize with given statistics, (C,) each; else as `forward`.
+
+    They are copied to `saved`, (2, C) of float64, if it is not None. `out` may be `x`.
+    """
     N, C, L = x.shape
+    if saved is not None:
+        saved[0], saved[1] = running_mean, running_var
     parts = N if L < LONG else N * C
     threads.run(
         _inference, parts, 2 * x.size, x, weight, bias, running_mean, running_var, eps, relu, out
