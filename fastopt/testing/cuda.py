@@ -177,7 +177,7 @@ def emulated_device() -> Iterator[EmulatedDevice]:
     >>> y.get()
     array([0., 2.])
     >>> device.launches
-    [(<Kernel by_fours(float64*, float64, float64*, int64), 256 threads>, (1, 1, 1))]
+    [(<Kernel of_one(float64*, float64, float64*, int64), 256 threads>, (1, 1, 1))]
     """
     device = EmulatedDevice()
     with driver.use(device):
