@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from fastopt.core import _cuda
+from fastopt.device.recording import current_recording
 from fastopt.device.streams import current_stream
 
 __all__ = ["GPU", "Code", "Device", "current", "use"]
@@ -47,15 +48,17 @@ class GPU:
         _cuda.load()
         self._driver = import_module("cuda.bindings.driver")
         self._capabilities: dict[int, tuple[int, int]] = {}
-        self._functions: dict[tuple[Code, tuple[int, int]], Any] = {}
+        # With the types of their arguments.
+        self._functions: dict[tuple[Code, tuple[int, int]], tuple[Any, tuple[Any, ...]]] = {}
 
     def launch(self, kernel: Code, grid: tuple[int, int, int], arguments: Sequence[Any]) -> None:
         """Put a kernel with its arguments on the current stream."""
         key = kernel, self._capability()
-        function = self._functions.get(key)
-        if function is None:
-            function = self._functions[key] = self._load(*key)
-        types = tuple(map(_c_type, kernel.parameters))
+        known = self._functions.get(key)
+        if known is None:
+            types = tuple(map(_c_type, kernel.parameters))
+            known = self._functions[key] = self._load(*key), types
+        function, types = known
         self._call(
             "cuLaunchKernel",
             function,
@@ -136,6 +139,9 @@ _gpu: list[GPU] = []
 
 def current() -> Device:
     """What kernels are launched on."""
+    recording = current_recording()
+    if recording is not None:
+        return recording
     if _standing_in:
         return _standing_in[-1]
     if not _gpu:

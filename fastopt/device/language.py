@@ -51,11 +51,8 @@ _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 
 
 def number_type(dtype: Any) -> Any:
-    """The type that numbers of a dtype have in kernels."""
-    return _NUMBERS[np.dtype(dtype).name]
-
-
-_NUMBERS = {str(number): number for number in (int32, int64, uint32, float32, float64)}
+    """The type that numbers of a dtype have in kernels: of any width, in arrays."""
+    return getattr(numba, np.dtype(dtype).name)
 
 
 def pointer(number: Any) -> Any:
