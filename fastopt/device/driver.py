@@ -48,17 +48,15 @@ class GPU:
         _cuda.load()
         self._driver = import_module("cuda.bindings.driver")
         self._capabilities: dict[int, tuple[int, int]] = {}
-        # With the types of their arguments.
-        self._functions: dict[tuple[Code, tuple[int, int]], tuple[Any, tuple[Any, ...]]] = {}
+        self._functions: dict[tuple[Code, tuple[int, int]], Any] = {}
 
     def launch(self, kernel: Code, grid: tuple[int, int, int], arguments: Sequence[Any]) -> None:
         """Put a kernel with its arguments on the current stream."""
         key = kernel, self._capability()
-        known = self._functions.get(key)
-        if known is None:
-            types = tuple(map(_c_type, kernel.parameters))
-            known = self._functions[key] = self._load(*key), types
-        function, types = known
+        function = self._functions.get(key)
+        if function is None:
+            function = self._functions[key] = self._load(*key)
+        types = tuple(map(_c_type, kernel.parameters))
         self._call(
             "cuLaunchKernel",
             function,

@@ -65,15 +65,13 @@ def anywhere(function: Callable[_P, _R]) -> Callable[_P, _R]:
         stream.
     """
 
-    names = tuple(signature(function).parameters)
-
     @wraps(function)
     def run(*positional: _P.args, **named: _P.kwargs) -> _R:
         if not any(map(_is_on_gpu, positional)) and not any(map(_is_on_gpu, named.values())):
             if named.get("stream") is not None:
                 raise TypeError("`stream` must be None where no array is on a GPU")
             return function(*positional, **named)
-        return _run_on_gpu(function, names, positional, named)
+        return _run_on_gpu(function, positional, named)
 
     return run
 
@@ -86,9 +84,8 @@ def _is_on_gpu(value: object) -> bool:
     return is_device_array(value)
 
 
-def _run_on_gpu(
-    function: Callable[..., Any], names: tuple[str, ...], positional: Any, named: dict[str, Any]
-) -> Any:
+def _run_on_gpu(function: Callable[..., Any], positional: Any, named: dict[str, Any]) -> Any:
+    names = signature(function).parameters
     given = {**dict(zip(names, positional, strict=False)), **named}
     stream = given.pop("stream", None)
     seen: dict[int, DeviceArray] = {}

@@ -80,7 +80,7 @@ class Place(Protocol):
         """Elements of a vector, in a shape, which share its memory."""
 
     def constant(self, values: NDArray[Any]) -> Any:
-        """A new array of these numbers."""
+        """An array of these numbers, which is as good as long as the place."""
 
     def read(self, array: Any) -> bytes:
         """What is in an array, when all is done that has been begun."""
@@ -144,6 +144,7 @@ class GPU:
         self.kernels = kernels_of("cuda")
         self.stream = current_stream()
         self._like = like.empty((1,), np.float64)
+        self._constants: dict[tuple[np.dtype[Any], bytes], DeviceArray] = {}
 
     def begin(self, arrays: Sequence[DeviceArray | None]) -> Hashable:
         self.stream = current_stream()
@@ -163,9 +164,12 @@ class GPU:
         return vector.part(start, shape)
 
     def constant(self, values: NDArray[Any]) -> DeviceArray:
-        array = self.empty(values.shape, values.dtype)
-        driver.current().write(array.address, values.tobytes())
-        return array
+        key = values.dtype, values.tobytes()
+        if key not in self._constants:
+            array = self.empty(values.shape, values.dtype)
+            driver.current().write(array.address, key[1])
+            self._constants[key] = array  # programs know its address alone
+        return self._constants[key]
 
     def read(self, array: DeviceArray) -> bytes:
         with on_stream(self.stream):
