@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.device.recording import current_recording
 from fastopt.device.streams import current_stream, handle_of
 
 __all__ = ["ALLOCATORS", "DeviceArray", "describe", "is_device_array", "stream_of"]
@@ -127,7 +128,11 @@ class DeviceArray:
                 f"`out` must be given for arrays of {library}, in which fastopt makes none"
             ) from None
         wanted = self.dtype if dtype is None else np.dtype(dtype)
-        return describe(allocate(self.owner, shape, wanted))
+        array = describe(allocate(self.owner, shape, wanted))
+        recording = current_recording()
+        if recording is not None:
+            recording.keep(array)
+        return array
 
 
 def describe(value: Any) -> DeviceArray:

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, NoReturn, Protocol
 
 from fastopt.core import _cuda
+from fastopt.device.recording import current_recording
 from fastopt.device.streams import current_stream
 
 __all__ = ["GPU", "Code", "Device", "current", "use"]
@@ -140,6 +141,9 @@ _gpu: list[GPU] = []
 
 def current() -> Device:
     """What kernels are launched on."""
+    recording = current_recording()
+    if recording is not None:
+        return recording
     if _standing_in:
         return _standing_in[-1]
     if not _gpu:

@@ -22,6 +22,7 @@ from fastopt.device.arrays import DeviceArray
 from fastopt.kernels.geometry import Pair, same_padding
 
 __all__ = [
+    "MOST_ON_GPU",
     "array",
     "check_apart",
     "check_written",
@@ -46,7 +47,7 @@ Shape = tuple[int | str, ...]
 _OTHER_ARRAYS = (np.ma.MaskedArray, np.matrix)
 _PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 # Kernels of a GPU count in int32, with room for a block more.
-_MOST_ON_GPU = 2**31 - 2**20
+MOST_ON_GPU = 2**31 - 2**20
 _POSITIVE = Integer(low=1)
 _NONNEGATIVE = Integer(low=0)
 _PADDING_1D = "a nonnegative integer, (before, after), 'same' or 'valid'"
@@ -96,9 +97,9 @@ def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x
         )
     if not _fits(value.shape, shape):
         wrong_shape(name, shape, value.shape)
-    if isinstance(value, DeviceArray) and value.size > _MOST_ON_GPU:
+    if isinstance(value, DeviceArray) and value.size > MOST_ON_GPU:
         raise ValueError(
-            f"`{name}` must have at most {_MOST_ON_GPU} elements on a GPU, got {value.size}"
+            f"`{name}` must have at most {MOST_ON_GPU} elements on a GPU, got {value.size}"
         )
     if 0 in value.shape:
         raise ValueError(f"`{name}` must not be empty, got shape {value.shape}")

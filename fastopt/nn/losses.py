@@ -10,9 +10,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastopt.core.validate import Real, real_vector
+from fastopt.device.arrays import DeviceArray
 from fastopt.nn.graph import Shape, describe
 
 __all__ = [
@@ -27,6 +27,8 @@ __all__ = [
     "as_array",
     "as_loss",
 ]
+
+Array = Any  # of the CPU or of a GPU
 
 _SMOOTHING = Real(low=0.0, high=1.0)
 _BETA = Real(low=0.0, open_low=True, open_high=True)
@@ -46,7 +48,7 @@ class Loss:
     def _check_output(self, shape: Shape) -> None:
         """Whether a network whose output has this shape can be trained with the loss."""
 
-    def _check_target(self, y: Any, N: int, shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _check_target(self, y: Any, N: int, shape: Shape, dtype: np.dtype[Any]) -> Array:
         """The targets of N samples as an array that can be copied into `_target`'s."""
         target = as_array("y", y)
         if target.dtype != dtype:
@@ -111,7 +113,7 @@ class SoftmaxCrossEntropy(Loss):
                 f"{len(self.weight)}"
             )
 
-    def _check_target(self, y: Any, N: int, shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _check_target(self, y: Any, N: int, shape: Shape, dtype: np.dtype[Any]) -> Array:
         labels = as_array("y", y)
         if labels.dtype.kind not in "iu":
             raise TypeError(f"`y` must be of an integer dtype, as classes are, got {labels.dtype}")
@@ -120,6 +122,8 @@ class SoftmaxCrossEntropy(Loss):
                 f"`y` must be of shape ({N},), a class for each sample, got an array of shape "
                 f"{labels.shape}"
             )
+        if isinstance(labels, DeviceArray):  # whose labels are for the GPU to read
+            return labels
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= shape[0]:
             raise ValueError(
@@ -219,13 +223,15 @@ class BinaryCrossEntropy(Loss):
     0.693147
     """
 
-    def _check_target(self, y: Any, N: int, shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _check_target(self, y: Any, N: int, shape: Shape, dtype: np.dtype[Any]) -> Array:
         target = as_array("y", y)
         if target.dtype.kind not in "biu" and target.dtype != dtype:
             raise TypeError(
                 f"`y` must be of {dtype}, as the model is, integers or bool, got {target.dtype}"
             )
         target = _in_shape(target, N, shape)
+        if isinstance(target, DeviceArray):
+            return target
         if not (target.min() >= 0 and target.max() <= 1):  # so written, a NaN fails
             raise ValueError(
                 f"`y` must be from 0 to 1, got numbers from {target.min()} to {target.max()}"
@@ -268,8 +274,8 @@ LOSSES: dict[str, type[Loss]] = {
 }
 
 
-def as_array(name: str, value: Any) -> NDArray[Any]:
-    """What came as an array, if nothing of it is lost.
+def as_array(name: str, value: Any) -> Array:
+    """What came as an array, if nothing of it is lost; an array of a GPU as it is.
 
     Parameters
     ----------
@@ -279,10 +285,12 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
 
     Returns
     -------
-    ndarray
+    ndarray or DeviceArray
     """
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"`{name}` must not be a masked array, whose mask would be lost")
+    if isinstance(value, DeviceArray):
+        return value
     return np.asarray(value)
 
 
@@ -307,7 +315,7 @@ def as_loss(loss: Any) -> Loss:
     return LOSSES[loss]()
 
 
-def _in_shape(target: NDArray[Any], N: int, shape: Shape) -> NDArray[Any]:
+def _in_shape(target: Array, N: int, shape: Shape) -> Array:
     wanted = (N, *shape)
     if target.shape == wanted:
         return target

@@ -6,6 +6,7 @@ operations: :mod:`fastopt.nn.graph` has what is computed, :mod:`fastopt.nn.plan`
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,12 +17,16 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastopt.core.validate import Integer
+from fastopt.device.arrays import DeviceArray
+from fastopt.kernels.arguments import check_apart, empty
+from fastopt.kernels.dispatch import anywhere
 from fastopt.nn.graph import Graph, Shape
 from fastopt.nn.initialization import fill
 from fastopt.nn.layers import Layer, Sequential
 from fastopt.nn.layers.composites import emit_in_order
 from fastopt.nn.losses import Loss, as_array, as_loss
-from fastopt.nn.plan import Program, Programs
+from fastopt.nn.places import CPU, GPU
+from fastopt.nn.plan import Mode, Program, Programs, Recorded
 from fastopt.nn.state import State
 from fastopt.nn.summary import table
 
@@ -96,6 +101,30 @@ class Model:
     Threads may call one model at once; it serves them one after the other. A copy or a pickle has
     the buffers and none of the memory.
 
+    **On a GPU** a model computes if the arrays are there: those of PyTorch, CuPy and Numba, all of
+    them, C-contiguous, and kernels by the extra ``fastopt[cuda]``. Nothing is copied but what has
+    to be converted (``theta`` and the gradient, if they are not of the model's dtype, and targets
+    that are not, or for labels not int32 or int64), and nothing waits for the GPU: a loss comes
+    back as an array of no dimensions, to be read when it is wanted. Targets are not checked there:
+    where one is out of range, the loss is NaN. What `init` and `load_state_dict` return is on the
+    CPU, to be copied. Buffers go along with the evaluations; to read `buffers` waits for the GPU. A
+    model has one memory there, so that evaluations on different streams must be made to wait for
+    each other.
+
+    From the second evaluation of batches of a size on, one makes the same launches and allocates
+    nothing but the arrays that it returns. It can be captured as a CUDA graph, then, with an
+    optimizer's step behind it::
+
+        value, grad = model.value_and_grad(theta, x, y)  # plans and compiles
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            value, grad = model.value_and_grad(theta, x, y)
+        x.copy_(...), y.copy_(...)
+        graph.replay()  # the buffers move, too
+
+    Keep all of these arrays, and `model`; a graph is of no use any more when the model has seen a
+    larger batch, batches of more than a dozen other sizes, or training on the CPU.
+
     Examples
     --------
     >>> import numpy as np
@@ -130,11 +159,14 @@ class Model:
         self._loss = as_loss(loss)
         self._loss._check_output(self.output_shape)
 
-        self._state = State(self._graph, self._dtype)
+        self._state = State(self._graph, self._dtype, CPU())
+        self._state.reset()
         self._programs = Programs(self._graph, self._loss, self._dtype, self._state)
+        self._on_gpu: Programs | None = None  # from the first array of one on
+        self._gpu_has_buffers = False  # those of the CPU are older
         self._lock = threading.Lock()
         self._holds = 0  # how many `held` are open
-        self._pending = 0  # samples of the last evaluation, if its buffers have not moved
+        self._pending: Program | Recorded | None = None  # whose buffers have not moved
 
     @property
     def n(self) -> int:
@@ -168,8 +200,12 @@ class Model:
 
     @property
     def buffers(self) -> dict[str, Array]:
-        """The buffers by name, as they are now: copies, which later evaluations leave alone."""
+        """The buffers by name, as they are now: copies, which later evaluations leave alone.
+
+        After evaluations on a GPU they are read from there, which waits for it; nothing else does.
+        """
         with self._lock:
+            self._fetch_buffers()
             return {name: value.copy() for name, value in self._state.buffers.items()}
 
     # --- parameters
@@ -192,7 +228,7 @@ class Model:
         Returns
         -------
         ndarray, shape (n,)
-            Of the model's dtype.
+            Of the model's dtype, on the CPU.
 
         References
         ----------
@@ -245,7 +281,7 @@ class Model:
         array([5., 5.], dtype=float32)
         """
         if not isinstance(theta, np.ndarray):
-            raise TypeError(f"`theta` must be an array, got an object of type {_type(theta)}")
+            raise TypeError(f"`theta` must be a NumPy array, got an object of type {_type(theta)}")
         self._check_length(theta)
         if not theta.flags.c_contiguous:
             raise ValueError(
@@ -255,8 +291,9 @@ class Model:
 
     # --- evaluations
 
+    @anywhere
     def value_and_grad(
-        self, theta: Array, x: Array, y: Array, grad: Array | None = None
+        self, theta: Array, x: Array, y: Array, grad: Array | None = None, *, stream: Any = None
     ) -> tuple[float, Array]:
         """The mean loss of a batch in training mode, and its gradient.
 
@@ -273,10 +310,13 @@ class Model:
             Their targets, as the loss takes them.
         grad : ndarray, shape (n,), optional
             Of the dtype of `theta`; where to put the gradient. By default a new array.
+        stream : stream or int, optional
+            Of a GPU; by default the one on which the arrays are made.
 
         Returns
         -------
         value : float
+            For arrays of a GPU, one of no dimensions, of float64: ``float(value)`` waits for it.
         grad : ndarray, shape (n,)
             Of the dtype of `theta`.
 
@@ -295,36 +335,39 @@ class Model:
         >>> round(value, 6), grad
         (0.693147, array([-0.5, -1. ,  0.5,  1. , -0.5,  0.5]))
         """
+        _check_place(theta=theta, x=x, y=y, grad=grad)
         theta = self._check_theta(theta)
         x = self._check_samples(x)
-        y = self._check_targets(y, len(x))
-        if grad is not None:
+        y = self._check_targets(y, x.shape[0])
+        if grad is None:
+            grad = empty(theta.shape, theta)
+        else:
             self._check_grad(grad, theta)
+            if isinstance(grad, DeviceArray):
+                check_apart("grad", grad, [("theta", theta), ("x", x), ("y", y)])
         with self._lock, _quiet():
-            self._pending = 0
-            program = self._programs.get("train", len(x))
-            value = self._run(program, theta, x, y)
-            if grad is None:
-                grad = self._state.grad.astype(theta.dtype)
-            else:
-                np.copyto(grad, self._state.grad, casting="same_kind")
+            self._pending = None
+            program = self._program("train", theta, x, y, grad)
+            value = program.run(theta, x, y, grad)
             if self._holds:
-                self._pending = len(x)
+                self._pending = program
             else:
-                self._state.move(len(x))
+                self._move(program)
         return value, grad
 
-    def value(self, theta: Array, x: Array, y: Array) -> float:
+    @anywhere
+    def value(self, theta: Array, x: Array, y: Array, *, stream: Any = None) -> float:
         """The mean loss in inference mode: with running statistics, and without dropout.
 
         Parameters
         ----------
-        theta, x, y
+        theta, x, y, stream
             As in `value_and_grad`. All samples are evaluated at once.
 
         Returns
         -------
         float
+            As in `value_and_grad`.
 
         Raises
         ------
@@ -339,13 +382,18 @@ class Model:
         >>> round(model.value(np.zeros(model.n), np.ones((3, 2)), np.array([0, 1, 1])), 6)
         0.693147
         """
+        _check_place(theta=theta, x=x, y=y)
         theta = self._check_theta(theta)
         x = self._check_samples(x)
-        y = self._check_targets(y, len(x))
+        y = self._check_targets(y, x.shape[0])
         with self._lock, _quiet():
-            return self._run(self._programs.get("value", len(x)), theta, x, y)
+            value: float = self._program("value", theta, x, y).run(theta, x, y)
+        return value
 
-    def predict(self, theta: Array, x: Array, batch_size: int | None = None) -> Array:
+    @anywhere
+    def predict(
+        self, theta: Array, x: Array, batch_size: int | None = None, *, stream: Any = None
+    ) -> Array:
         """What the network makes of samples, in inference mode.
 
         With a loss on probabilities these are logits: their ``argmax(axis=1)`` is the likeliest
@@ -357,6 +405,8 @@ class Model:
             As in `value_and_grad`.
         batch_size : int, optional
             How many samples to take at once; memory grows with it. By default at most 256.
+        stream
+            As in `value_and_grad`.
 
         Returns
         -------
@@ -376,26 +426,49 @@ class Model:
         >>> model.predict(np.arange(6.0), np.ones((1, 2)))
         array([[ 5., 10.]])
         """
+        _check_place(theta=theta, x=x)
         theta = self._check_theta(theta)
         x = self._check_samples(x)
         size = _BATCH if batch_size is None else _POSITIVE("batch_size", batch_size, 0)
-        out = np.empty((len(x), *self.output_shape), self._dtype)
+        N = x.shape[0]
+        out = empty((N, *self.output_shape), x)
         with self._lock, _quiet():
-            for first in range(0, len(x), size):
-                part = x[first : first + size]
-                program = self._programs.get("predict", len(part))
-                self._run(program, theta, part)
-                out[first : first + size] = program.output
+            for first in range(0, N, size):
+                count = min(size, N - first)
+                some, result = _samples(x, first, count), _samples(out, first, count)
+                self._program("predict", theta, some, None, result).run(theta, some, None, result)
         return out
 
-    def _run(self, program: Program, theta: Array, x: Array, y: Array | None = None) -> float:
-        np.copyto(self._state.theta, theta, casting="same_kind")
-        np.copyto(program.x, x)
-        if program.target is not None and y is not None:
-            np.copyto(program.target, y, casting="unsafe")  # what it may hold has been checked
-        return program.run()
+    def _program(
+        self, mode: Mode, theta: Array, x: Array, y: Array | None = None, out: Array | None = None
+    ) -> Program | Recorded:
+        """What evaluates these arrays where they are, with the buffers there."""
+        N = x.shape[0]
+        if not isinstance(theta, DeviceArray):
+            self._fetch_buffers()
+            return self._programs.get(mode, N)
+        if self._on_gpu is None:
+            state = State(self._graph, self._dtype, GPU(theta))
+            self._on_gpu = Programs(self._graph, self._loss, self._dtype, state)
+        program = self._on_gpu.get(mode, N, (theta, x, y, out))
+        if not self._gpu_has_buffers:
+            self._on_gpu.state.write(self._state.read())
+            self._gpu_has_buffers = True
+        return program
 
     # --- buffers
+
+    # After evaluations on a GPU its buffers count, even if the CPU has read them since: what was
+    # captured as a graph moves them unseen. They come back to the CPU when it moves them itself.
+
+    def _fetch_buffers(self) -> None:
+        """Let the CPU's buffers be as they are on the GPU, if that has later ones."""
+        if self._on_gpu is not None and self._gpu_has_buffers:
+            self._state.write(self._on_gpu.state.read())
+
+    def _move(self, program: Program | Recorded) -> None:
+        program.move()
+        self._gpu_has_buffers = isinstance(program, Recorded)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -429,7 +502,7 @@ class Model:
             with self._lock:
                 self._holds -= 1
                 if not self._holds:
-                    self._pending = 0
+                    self._pending = None
 
     def commit(self) -> None:
         """Move the buffers as the last evaluation would have, had it not been `held`.
@@ -451,9 +524,9 @@ class Model:
         {'drop.counter': array(1)}
         """
         with self._lock:
-            if self._pending:
-                self._state.move(self._pending)
-                self._pending = 0
+            if self._pending is not None:
+                self._move(self._pending)
+                self._pending = None
 
     def state_dict(self, theta: Array | None = None) -> dict[str, Array]:
         """Copies of the buffers, and of the parameters if they are given, by name.
@@ -501,7 +574,7 @@ class Model:
         Returns
         -------
         ndarray, shape (n,), or None
-            The parameters, in the model's dtype.
+            The parameters, in the model's dtype, on the CPU.
 
         Raises
         ------
@@ -538,7 +611,7 @@ class Model:
             for name, shape in wanted.items()
         }
         with self._lock:
-            self._state.load({name: arrays[name] for name in buffers})
+            self._load_buffers({name: arrays[name] for name in buffers})
         if not wanted.keys() >= shapes.keys() or not shapes:
             return None
         theta = np.empty(self.n, self._dtype)
@@ -546,6 +619,11 @@ class Model:
             for name, value in self.parameters(theta).items():
                 value[...] = arrays[name]
         return theta
+
+    def _load_buffers(self, buffers: dict[str, Array]) -> None:
+        self._state.load(buffers)
+        if self._on_gpu is not None and self._gpu_has_buffers:
+            self._on_gpu.state.write(self._state.read())
 
     # --- what it is
 
@@ -606,7 +684,7 @@ class Model:
     # --- arguments
 
     def _check_theta(self, theta: Any) -> Array:
-        vector = as_array("theta", theta)
+        vector: Array = as_array("theta", theta)
         if vector.dtype not in _DTYPES:
             raise TypeError(f"`theta` must be of float32 or float64, got {vector.dtype}")
         self._check_length(vector)
@@ -620,7 +698,7 @@ class Model:
             )
 
     def _check_samples(self, x: Any) -> Array:
-        samples = as_array("x", x)
+        samples: Array = as_array("x", x)
         shape = self.input_shape
         if samples.dtype != self._dtype:
             raise TypeError(
@@ -633,26 +711,54 @@ class Model:
                 f"`x` must be of shape (N, {wanted}), as `input_shape` says, got an array of shape "
                 f"{samples.shape}"
             )
-        if not len(samples):
+        if not samples.shape[0]:
             raise ValueError(
                 f"`x` must have at least one sample, got an array of shape {samples.shape}"
             )
         return samples
 
     def _check_targets(self, y: Any, N: int) -> Array:
-        return self._loss._check_target(y, N, self.output_shape, self._dtype)
+        target: Array = self._loss._check_target(y, N, self.output_shape, self._dtype)
+        return target
 
     def _check_grad(self, grad: Any, theta: Array) -> None:
-        if not isinstance(grad, np.ndarray) or grad.dtype != theta.dtype:
-            got = grad.dtype if isinstance(grad, np.ndarray) else f"a {_type(grad)}"
+        is_array = isinstance(grad, np.ndarray | DeviceArray)
+        if not is_array or grad.dtype != theta.dtype:
+            got = grad.dtype if is_array else f"a {_type(grad)}"
             raise TypeError(f"`grad` must be an array of {theta.dtype}, as `theta` is, got {got}")
         if grad.shape != theta.shape:
             raise ValueError(
                 f"`grad` must be of shape {theta.shape}, as `theta` is, got an array of shape "
                 f"{grad.shape}"
             )
-        if not grad.flags.writeable:
+        if not (grad.writeable if isinstance(grad, DeviceArray) else grad.flags.writeable):
             raise ValueError("`grad` must be writeable, got a read-only array")
+
+
+def _check_place(**arrays: Any) -> None:
+    """Whether all arrays are on the CPU, or all on a GPU, and there such as kernels take them."""
+    if not any(isinstance(each, DeviceArray) for each in arrays.values()):
+        return
+    for name, value in arrays.items():
+        if value is None:
+            continue
+        if not isinstance(value, DeviceArray):
+            raise TypeError(
+                f"`{name}` must be on the GPU, as other arrays are, got a {_type(value)}"
+            )
+        if value.strides is not None or value.address % value.dtype.itemsize:
+            raise ValueError(
+                f"`{name}` must be C-contiguous on a GPU, where it is not copied, got strides "
+                f"{value.strides} at shape {value.shape}"
+            )
+
+
+def _samples(array: Any, first: int, count: int) -> Any:
+    """So many rows of an array, from one on, in its memory."""
+    if isinstance(array, DeviceArray):
+        sample = array.shape[1:]
+        return array.part(first * math.prod(sample), (count, *sample))
+    return array[first : first + count]
 
 
 def _as_shape(value: Any) -> Shape:

@@ -1,4 +1,4 @@
-"""How each operation of a graph is carried out by the kernels of the CPU: one small class each.
+"""How each operation of a graph is carried out by kernels: one small class each.
 
 An operation says what a plan must provide for a batch of N, and binds kernels to the arrays that
 the plan has found places for. Owns which kernel does what. Knows nothing of memory and of order.
@@ -14,18 +14,7 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastopt.kernels.cpu import (
-    activations,
-    arithmetic,
-    batchnorm,
-    dropout,
-    linear,
-    losses,
-    pooling,
-)
-from fastopt.kernels.cpu.convolution import Convolution
 from fastopt.kernels.geometry import ConvGeometry, PoolGeometry
 from fastopt.nn.graph import Node, Shape
 from fastopt.nn.losses import (
@@ -37,10 +26,11 @@ from fastopt.nn.losses import (
     SmoothL1,
     SoftmaxCrossEntropy,
 )
+from fastopt.nn.places import Kernels, Place
 
 __all__ = ["Call", "Operation", "Site", "bind_loss", "operation"]
 
-Array = NDArray[Any]
+Array = Any  # of one place
 Call = Callable[[], object]
 
 
@@ -65,6 +55,9 @@ class Operation:
 
     Attributes
     ----------
+    node : Node
+    kernels : Kernels
+        Of the place where it is carried out.
     reads_inputs, reads_output : bool
         What its backward pass needs of its forward pass.
     overwrites : tuple of int
@@ -96,8 +89,8 @@ class Operation:
     workspace = 0
     saved: tuple[tuple[Shape, Any], ...] = ()
 
-    def __init__(self, node: Node, N: int, dtype: np.dtype[Any]) -> None:
-        self.node = node
+    def __init__(self, node: Node, N: int, dtype: np.dtype[Any], kernels: Kernels) -> None:
+        self.node, self.kernels = node, kernels
 
     def forward(self, at: Site) -> list[Call]:
         raise NotImplementedError
@@ -109,13 +102,13 @@ class Operation:
 class _Conv2d(Operation):
     reads_inputs = True
 
-    def __init__(self, node: Node, N: int, dtype: np.dtype[Any]) -> None:
-        super().__init__(node, N, dtype)
+    def __init__(self, node: Node, N: int, dtype: np.dtype[Any], kernels: Kernels) -> None:
+        super().__init__(node, N, dtype, kernels)
         rows, columns = node.parameters[0].shape[2:]
         geometry = ConvGeometry(
             N, *_image(node), node.output.shape[0], rows, columns, **node.attributes
         )
-        self.convolution = Convolution(geometry, dtype)
+        self.convolution = kernels.convolution.Convolution(geometry, dtype)
         self.workspace = self.convolution.workspace
 
     def forward(self, at: Site) -> list[Call]:
@@ -138,10 +131,10 @@ class _Conv2d(Operation):
 class _Linear(Operation):
     reads_inputs = True
 
-    def __init__(self, node: Node, N: int, dtype: np.dtype[Any]) -> None:
-        super().__init__(node, N, dtype)
+    def __init__(self, node: Node, N: int, dtype: np.dtype[Any], kernels: Kernels) -> None:
+        super().__init__(node, N, dtype, kernels)
         K, C = node.parameters[0].shape
-        self.product = linear.Linear(N, C, K, dtype)
+        self.product = kernels.linear.Linear(N, C, K, dtype)
         self.workspace = self.product.workspace
 
     def forward(self, at: Site) -> list[Call]:
@@ -153,7 +146,7 @@ class _Linear(Operation):
         grad, (weight, bias) = at.grad_output, _weight_and_bias(at.grad_parameters)
         calls: list[Call] = [partial(run.backward_weight, x, grad, weight, at.workspace)]
         if bias is not None:
-            calls.append(partial(linear.backward_bias, grad, bias))
+            calls.append(partial(self.kernels.linear.backward_bias, grad, bias))
         if grad_x is not None:
             calls.append(partial(run.backward_data, grad, at.parameters[0], grad_x, at.workspace))
         return calls
@@ -166,8 +159,8 @@ class _BatchNorm(Operation):
     overwrites_grad = True
     fills_grad_inputs = True
 
-    def __init__(self, node: Node, N: int, dtype: np.dtype[Any]) -> None:
-        super().__init__(node, N, dtype)
+    def __init__(self, node: Node, N: int, dtype: np.dtype[Any], kernels: Kernels) -> None:
+        super().__init__(node, N, dtype, kernels)
         if N * node.output.size == node.output.shape[0]:
             raise ValueError(
                 f"layer {node.layer!r}: batch normalization takes the variance of a batch, but "
@@ -179,7 +172,8 @@ class _BatchNorm(Operation):
         x, out = map(_sequences, (at.inputs[0], at.output))
         weight, bias = at.parameters
         eps, relu = _eps_and_relu(self.node)
-        return [partial(batchnorm.forward, x, weight, bias, eps, relu, out, at.moments)]
+        kernel = self.kernels.batchnorm.forward
+        return [partial(kernel, x, weight, bias, eps, relu, out, at.moments)]
 
     def backward(self, at: Site) -> list[Call]:
         grad, x, grad_x = map(_sequences, (at.grad_output, at.inputs[0], at.grad_inputs[0]))
@@ -187,7 +181,7 @@ class _BatchNorm(Operation):
         eps, relu = _eps_and_relu(self.node)
         return [
             partial(
-                batchnorm.backward,
+                self.kernels.batchnorm.backward,
                 grad,
                 x,
                 weight,
@@ -211,43 +205,28 @@ class _BatchNormInference(Operation):
         x, out = map(_sequences, (at.inputs[0], at.output))
         (weight, bias), (mean, var) = at.parameters, at.buffers
         eps, relu = _eps_and_relu(self.node)
-        return [partial(batchnorm.inference, x, weight, bias, mean, var, eps, relu, out)]
+        kernel = self.kernels.batchnorm.inference
+        return [partial(kernel, x, weight, bias, mean, var, eps, relu, out)]
 
 
 class _Elementwise(Operation):
-    """An activation, whose backward pass goes by its output."""
+    """An activation, named as its kernel is, whose backward pass goes by its output."""
 
     reads_output = True
     overwrites = (0,)
     overwrites_grad = True
-    kernels: tuple[Callable[..., object], Callable[..., object]]
 
     def forward(self, at: Site) -> list[Call]:
-        return [partial(self.kernels[0], at.inputs[0], *self.options, at.output)]
+        kernel = getattr(self.kernels.activations, self.node.op)
+        return [partial(kernel, at.inputs[0], *self.options, at.output)]
 
     def backward(self, at: Site) -> list[Call]:
-        kernel = self.kernels[1]
+        kernel = getattr(self.kernels.activations, f"{self.node.op}_backward")
         return [partial(kernel, at.grad_output, at.output, *self.options, at.grad_inputs[0])]
 
     @property
     def options(self) -> tuple[Any, ...]:
         return tuple(self.node.attributes.values())
-
-
-class _ReLU(_Elementwise):
-    kernels = activations.relu, activations.relu_backward
-
-
-class _LeakyReLU(_Elementwise):
-    kernels = activations.leaky_relu, activations.leaky_relu_backward
-
-
-class _Sigmoid(_Elementwise):
-    kernels = activations.sigmoid, activations.sigmoid_backward
-
-
-class _Tanh(_Elementwise):
-    kernels = activations.tanh, activations.tanh_backward
 
 
 class _Dropout(Operation):
@@ -268,7 +247,7 @@ class _Dropout(Operation):
         digest = hashlib.sha256(f"{seed} {self.node.layer}".encode()).digest()
         place = int.from_bytes(digest[:8], "little") >> 1
         (counter,) = at.buffers
-        return lambda: dropout.dropout(x, p, place, counter.item(), out)
+        return partial(self.kernels.dropout.dropout, x, p, place, counter, out)
 
 
 class _Flatten(Operation):
@@ -277,62 +256,64 @@ class _Flatten(Operation):
 
 
 class _Pool(Operation):
-    def __init__(self, node: Node, N: int, dtype: np.dtype[Any]) -> None:
-        super().__init__(node, N, dtype)
+    def __init__(self, node: Node, N: int, dtype: np.dtype[Any], kernels: Kernels) -> None:
+        super().__init__(node, N, dtype, kernels)
         rows, columns = node.attributes["kernel_size"]
         options = {name: node.attributes[name] for name in ("stride", "padding", "ceil_mode")}
         self.geometry = PoolGeometry(N, *_image(node), rows, columns, **options)
 
 
 class _MaxPool2d(_Pool):
-    def __init__(self, node: Node, N: int, dtype: np.dtype[Any]) -> None:
-        super().__init__(node, N, dtype)
+    def __init__(self, node: Node, N: int, dtype: np.dtype[Any], kernels: Kernels) -> None:
+        super().__init__(node, N, dtype, kernels)
         self.saved = ((self.geometry.output_shape, np.int32),)
 
     def forward(self, at: Site) -> list[Call]:
         (x,), (where,) = at.inputs, at.saved
-        return [partial(pooling.max_pool2d, x, self.geometry, at.output, where)]
+        return [partial(self.kernels.pooling.max_pool2d, x, self.geometry, at.output, where)]
 
     def backward(self, at: Site) -> list[Call]:
         (where,), (grad_x,) = at.saved, at.grad_inputs
-        kernel = pooling.max_pool2d_backward
+        kernel = self.kernels.pooling.max_pool2d_backward
         return [partial(kernel, at.grad_output, where, self.geometry, grad_x)]
 
 
 class _AvgPool2d(_Pool):
     def forward(self, at: Site) -> list[Call]:
         with_pad = self.node.attributes["count_include_pad"]
-        return [partial(pooling.avg_pool2d, at.inputs[0], self.geometry, with_pad, at.output)]
+        kernel = self.kernels.pooling.avg_pool2d
+        return [partial(kernel, at.inputs[0], self.geometry, with_pad, at.output)]
 
     def backward(self, at: Site) -> list[Call]:
         with_pad, (grad_x,) = self.node.attributes["count_include_pad"], at.grad_inputs
-        kernel = pooling.avg_pool2d_backward
+        kernel = self.kernels.pooling.avg_pool2d_backward
         return [partial(kernel, at.grad_output, self.geometry, with_pad, grad_x)]
 
 
 class _GlobalAvgPool2d(Operation):
     def forward(self, at: Site) -> list[Call]:
-        return [partial(pooling.global_avg_pool2d, at.inputs[0], at.output)]
+        return [partial(self.kernels.pooling.global_avg_pool2d, at.inputs[0], at.output)]
 
     def backward(self, at: Site) -> list[Call]:
-        return [partial(pooling.global_avg_pool2d_backward, at.grad_output, at.grad_inputs[0])]
+        kernel = self.kernels.pooling.global_avg_pool2d_backward
+        return [partial(kernel, at.grad_output, at.grad_inputs[0])]
 
 
 class _Add(Operation):
     passes_grad = True
 
-    def __init__(self, node: Node, N: int, dtype: np.dtype[Any]) -> None:
-        super().__init__(node, N, dtype)
+    def __init__(self, node: Node, N: int, dtype: np.dtype[Any], kernels: Kernels) -> None:
+        super().__init__(node, N, dtype, kernels)
         if node.inputs[0] != node.inputs[1]:
             self.overwrites = (0, 1)
 
     def forward(self, at: Site) -> list[Call]:
         first, second = at.inputs
         if at.output is first:
-            return [partial(arithmetic.accumulate, second, first)]
+            return [partial(self.kernels.arithmetic.accumulate, second, first)]
         if at.output is second:
-            return [partial(arithmetic.accumulate, first, second)]
-        return [partial(arithmetic.add, first, second, at.output)]
+            return [partial(self.kernels.arithmetic.accumulate, first, second)]
+        return [partial(self.kernels.arithmetic.add, first, second, at.output)]
 
 
 class _AddReLU(Operation):
@@ -342,24 +323,25 @@ class _AddReLU(Operation):
 
     def forward(self, at: Site) -> list[Call]:
         first, second = at.inputs
-        return [partial(arithmetic.add_relu, first, second, at.output)]
+        return [partial(self.kernels.arithmetic.add_relu, first, second, at.output)]
 
     def backward(self, at: Site) -> list[Call]:
-        return [partial(activations.relu_backward, at.grad_output, at.output, at.grad_inputs[0])]
+        kernel = self.kernels.activations.relu_backward
+        return [partial(kernel, at.grad_output, at.output, at.grad_inputs[0])]
 
 
 class _Concat(Operation):
     def forward(self, at: Site) -> list[Call]:
         places = self._places(at.inputs)
         return [
-            partial(arithmetic.copy_channels, x, 0, at.output, first, count)
+            partial(self.kernels.arithmetic.copy_channels, x, 0, at.output, first, count)
             for x, first, count in places
         ]
 
     def backward(self, at: Site) -> list[Call]:
         places = self._places(at.grad_inputs)
         return [
-            partial(arithmetic.copy_channels, at.grad_output, first, grad_x, 0, count)
+            partial(self.kernels.arithmetic.copy_channels, at.grad_output, first, grad_x, 0, count)
             for grad_x, first, count in places
             if grad_x is not None
         ]
@@ -382,25 +364,28 @@ _OPERATIONS: dict[str, type[Operation]] = {
     "dropout": _Dropout,
     "flatten": _Flatten,
     "global_avg_pool2d": _GlobalAvgPool2d,
-    "leaky_relu": _LeakyReLU,
+    "leaky_relu": _Elementwise,
     "linear": _Linear,
     "max_pool2d": _MaxPool2d,
-    "relu": _ReLU,
-    "sigmoid": _Sigmoid,
-    "tanh": _Tanh,
+    "relu": _Elementwise,
+    "sigmoid": _Elementwise,
+    "tanh": _Elementwise,
 }
 
 
-def operation(node: Node, N: int, dtype: np.dtype[Any]) -> Operation:
+def operation(node: Node, N: int, dtype: np.dtype[Any], kernels: Kernels) -> Operation:
     """What carries out a node on N samples."""
-    return _OPERATIONS[node.op](node, N, dtype)
+    return _OPERATIONS[node.op](node, N, dtype, kernels)
 
 
-def bind_loss(loss: Loss, output: Array, target: Array, grad: Array) -> Callable[[], float]:
+def bind_loss(
+    loss: Loss, output: Array, target: Array, grad: Array, place: Place
+) -> Callable[[], Any]:
     """A loss, and its gradient by the output, from arrays in their places."""
+    losses = place.kernels.losses
     match loss:
         case SoftmaxCrossEntropy(label_smoothing=smoothing, weight=weight):
-            by_class = None if weight is None else np.array(weight, output.dtype)
+            by_class = None if weight is None else place.constant(np.array(weight, output.dtype))
             return partial(losses.softmax_cross_entropy, output, target, smoothing, by_class, grad)
         case SmoothL1(beta=beta):
             return partial(losses.smooth_l1, output, target, beta, grad)

@@ -15,6 +15,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from fastopt.core.validate import Flag, Integer, is_valid_csr
+from fastopt.device.arrays import is_device_array
 from fastopt.objectives.shuffling import permutation
 
 __all__ = [
@@ -510,6 +511,7 @@ def _is_stream(given: Any) -> bool:
         isinstance(given, Iterable)
         and not isinstance(given, np.ndarray | str | bytes)
         and not scipy.sparse.issparse(given)
+        and not is_device_array(given)
         and not hasattr(given, "__array__")
     )
 
@@ -527,6 +529,11 @@ def _table(name: str, given: Any) -> Any:
     """An argument as a plain array, or as a valid CSR matrix."""
     if scipy.sparse.issparse(given):
         return _csr(name, given)
+    if is_device_array(given):
+        raise TypeError(
+            f"{name} must be on the CPU, got an array of a GPU, of which no batches are made: take "
+            "rows of it by its own library, in a loop with an optimizer such as fastopt.Adam"
+        )
     expected = "an array of numbers with at least one dimension"
     if isinstance(given, np.ma.MaskedArray):
         raise TypeError(f"{name} must be {expected}, got a masked array, whose mask would be lost")

@@ -29,9 +29,12 @@ _30, _27, _31, _11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 _UNIFORM_BITS = 53
 
 
-def dropout(x: Array, p: float, seed: int, counter: int, out: Array) -> None:
-    """Elements of x over 1 - p, or 0 where a uniform number is below p; its own backward pass."""
-    start = mixed_in_python(mixed_in_python(seed) + counter * int(_GAMMA))
+def dropout(x: Array, p: float, seed: int, counter: int | Array, out: Array) -> None:
+    """Elements of x over 1 - p, or 0 where a uniform number is below p; its own backward pass.
+
+    `counter` may be an array of no dimensions, of int64.
+    """
+    start = mixed_in_python(mixed_in_python(seed) + int(counter) * int(_GAMMA))
     kept_from = np.uint64(math.ceil(p * 2**_UNIFORM_BITS))
     parts = -(-x.size // BLOCK)
     scale = x.dtype.type(1.0 / (1.0 - p))
