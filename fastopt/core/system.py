@@ -21,7 +21,7 @@ import numpy as np
 import scipy
 
 from fastopt._version import __version__
-from fastopt.core._cuda import describe_device
+from fastopt.core._cuda import describe_cuda
 
 __all__ = ["describe_system"]
 
@@ -55,7 +55,7 @@ def describe_system() -> dict[str, dict[str, str]]:
         "Machine": _machine(),
         "BLAS": _blas(),
         "Numba": _numba(),
-        "CUDA": {"device": _attempt(describe_device)},
+        "CUDA": describe_cuda(),
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from fastopt.core import _cuda
 from fastopt.device.arrays import DeviceArray, describe, is_device_array, stream_of
 from fastopt.device.streams import handle_of, on_stream
 
@@ -62,7 +63,7 @@ def anywhere(function: Callable[_P, _R]) -> Callable[_P, _R]:
     -------
     callable
         It raises TypeError if arrays of the CPU and of a GPU come together, or if ``stream`` is no
-        stream.
+        stream, and ImportError if numba-cuda is not installed.
     """
 
     names = tuple(signature(function).parameters)
@@ -93,6 +94,7 @@ def _is_on_gpu(value: object) -> bool:
 def _run_on_gpu(
     function: Callable[..., Any], positional: dict[str, Any], named: dict[str, Any]
 ) -> Any:
+    _cuda.load()  # says what to install
     stream = named.pop("stream", None)
     seen: dict[int, DeviceArray] = {}
     positional = {name: _described(name, value, seen) for name, value in positional.items()}

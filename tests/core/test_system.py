@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastopt.core import _cuda, system
+from fastopt.core import system
 from fastopt.core.system import describe_system
 
 
@@ -106,26 +106,3 @@ def test_svml_that_is_not_in_use_is_said_with_its_reason(
     monkeypatch.setattr(llvmlite.binding.targets, "has_svml", lambda: supported)
     config = SimpleNamespace(USING_SVML=using, DISABLE_INTEL_SVML=disabled)
     assert re.search(answer, system._svml(config))
-
-
-def test_missing_numba_cuda_is_said_with_the_command_that_installs_it(monkeypatch):
-    def missing(name):
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(_cuda.metadata, "version", missing)
-    assert _cuda.describe_device() == (
-        "none: numba-cuda is not installed (pip install 'fastopt[cuda]')"
-    )
-
-
-def test_numba_cuda_that_finds_no_device_is_said_with_its_reason(monkeypatch):
-    def no_driver(name):
-        raise RuntimeError("\nError at driver init:\n" + "no library, " * 99)
-
-    monkeypatch.setattr(_cuda.metadata, "version", lambda name: "0.30.0")
-    monkeypatch.setattr(_cuda, "import_module", no_driver)
-    answer = _cuda.describe_device()
-    assert answer.startswith(
-        "none: numba-cuda 0.30.0 finds no device (Error at driver init: no library, no library,"
-    )
-    assert len(answer) < 250

@@ -1,4 +1,4 @@
-"""Kernels in the simulator of numba-cuda: a program, as it is chosen before Numba is loaded.
+"""Kernels in numba-cuda's simulator: a program, for it has to be chosen before Numba is loaded.
 
     NUMBA_ENABLE_CUDASIM=1 python in_simulator.py CASE ...
 
