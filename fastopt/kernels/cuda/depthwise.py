@@ -270,7 +270,9 @@ class Strided:
             *(kernels, g.S, g.OH, g.OW, g.OH * g.OW, g.R * g.S, channels * g.R * g.S),
         )
 
-    def run(self, grad: DeviceArray, weight: DeviceArray, bias: None, out: DeviceArray) -> None:
+    def run(
+        self, grad: DeviceArray, weight: DeviceArray, bias: DeviceArray | None, out: DeviceArray
+    ) -> None:
         """Fill `out`, the gradient by data; there is no bias."""
         addresses = grad.address, weight.address, out.address
         self._kernel.launch(self._grid, *addresses, *self._numbers)
@@ -417,10 +419,10 @@ class DirectWeightGradient:
         source: DeviceArray,
         grad: DeviceArray,
         out: DeviceArray,
-        workspace: DeviceArray | None,
+        workspace: DeviceArray,
     ) -> None:
         """Fill `out` with the gradient by the weights."""
-        sums = out if workspace is None or self._shares == 1 else workspace
+        sums = out if self._shares == 1 else workspace
         addresses = source.address, grad.address, sums.address
         self._kernel.launch(self._grid, *addresses, *self._numbers)
         if self._shares > 1:
