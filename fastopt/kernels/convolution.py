@@ -2,22 +2,23 @@
 
 As in other libraries for networks the window is not turned around: it is cross-correlation.
 
-Owns arguments and meaning; the work is done by :mod:`fastopt.kernels.cpu.convolution`. Plans are
-kept, so that the second call with the same shapes finds its tables ready.
+Owns arguments and meaning; the work is done by the modules of this name for the CPU and for GPUs.
+Plans are kept, so that the second call with the same shapes finds its tables ready.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastopt.device.arrays import DeviceArray
 from fastopt.kernels import arguments
-from fastopt.kernels.cpu.convolution import Convolution
 from fastopt.kernels.cpu.threads import get_num_threads
+from fastopt.kernels.dispatch import anywhere, kernels
 from fastopt.kernels.geometry import ConvGeometry
 
 __all__ = [
@@ -37,10 +38,15 @@ Pair = int | tuple[int, int]
 Sides = int | str | tuple[int, int]
 Padding = Sides | tuple[tuple[int, int], tuple[int, int]]
 
+Precision = Literal["ieee", "3xtf32", "tf32"]
+
+_kernels = kernels("convolution")
+_DEVICES = ("cpu", "cuda")
 _IMAGES, _WINDOWS = ("H", "W"), ("R", "S")
 _SERIES, _SPANS = ("L",), ("S",)
 
 
+@anywhere
 def conv2d(
     x: Array,
     weight: Array,
@@ -52,6 +58,8 @@ def conv2d(
     groups: int = 1,
     out: Array | None = None,
     workspace: Array | None = None,
+    precision: Precision = "ieee",
+    stream: Any = None,
 ) -> Array:
     """Convolution of images with K kernels.
 
@@ -79,6 +87,11 @@ def conv2d(
         Where the result goes.
     workspace : ndarray of shape (n,), optional
         Room for intermediate values, as much as :func:`conv2d_workspace` says.
+    precision : {"ieee", "3xtf32", "tf32"}, default "ieee"
+        How float32 numbers are multiplied on a GPU: as such, or by tensor cores. "3xtf32" is as
+        accurate as float32; "tf32" leaves them 10 bits. On the CPU, and for float64, it is "ieee".
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -112,10 +125,19 @@ def conv2d(
            [-14., -10., -20.]])
     """
     return _forward(
-        _IMAGES, _WINDOWS, x, weight, bias, (stride, padding, dilation, groups), out, workspace
+        _IMAGES,
+        _WINDOWS,
+        x,
+        weight,
+        bias,
+        (stride, padding, dilation, groups),
+        precision,
+        out,
+        workspace,
     )
 
 
+@anywhere
 def conv2d_backward_data(
     grad: Array,
     weight: Array,
@@ -127,6 +149,8 @@ def conv2d_backward_data(
     groups: int = 1,
     out: Array | None = None,
     workspace: Array | None = None,
+    precision: Precision = "ieee",
+    stream: Any = None,
 ) -> Array:
     """The gradient of :func:`conv2d` in x.
 
@@ -141,6 +165,8 @@ def conv2d_backward_data(
         As in :func:`conv2d`.
     out : ndarray of shape (N, C, H, W), optional
     workspace : ndarray of shape (n,), optional
+    precision, stream : optional
+        As in :func:`conv2d`.
 
     Returns
     -------
@@ -165,10 +191,11 @@ def conv2d_backward_data(
     """
     return _backward_data(
         *(_IMAGES, _WINDOWS, grad, weight, input_shape, (stride, padding, dilation, groups)),
-        *(out, workspace),
+        *(precision, out, workspace),
     )
 
 
+@anywhere
 def conv2d_backward_weight(
     x: Array,
     grad: Array,
@@ -180,6 +207,8 @@ def conv2d_backward_weight(
     groups: int = 1,
     out: Array | None = None,
     workspace: Array | None = None,
+    precision: Precision = "ieee",
+    stream: Any = None,
 ) -> Array:
     """The gradient of :func:`conv2d` in the weight.
 
@@ -194,6 +223,8 @@ def conv2d_backward_weight(
         As in :func:`conv2d`.
     out : ndarray of shape (K, C // groups, R, S), optional
     workspace : ndarray of shape (n,), optional
+    precision, stream : optional
+        As in :func:`conv2d`.
 
     Returns
     -------
@@ -218,11 +249,12 @@ def conv2d_backward_weight(
     """
     return _backward_weight(
         *(_IMAGES, _WINDOWS, x, grad, weight_shape, (stride, padding, dilation, groups)),
-        *(out, workspace),
+        *(precision, out, workspace),
     )
 
 
-def conv2d_backward_bias(grad: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def conv2d_backward_bias(grad: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """The gradient of :func:`conv2d` in the bias: sums over all but the channels.
 
     Parameters
@@ -230,6 +262,8 @@ def conv2d_backward_bias(grad: Array, *, out: Array | None = None) -> Array:
     grad : ndarray of shape (N, K, OH, OW)
         The gradient of a loss in the convolution's result.
     out : ndarray of shape (K,), optional
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -263,9 +297,10 @@ def conv2d_workspace(
     dilation: Pair = 1,
     groups: int = 1,
     dtype: Any = np.float32,
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> int:
-    """How many elements of workspace :func:`conv2d` and its gradients need, with as many threads
-    as now.
+    """How many elements of workspace :func:`conv2d` and its gradients need: on the CPU with as many
+    threads as now, or on a GPU.
 
     Parameters
     ----------
@@ -275,6 +310,8 @@ def conv2d_workspace(
         As in :func:`conv2d`.
     dtype : dtype, default float32
         float32 or float64: the workspace's, too.
+    device : {"cpu", "cuda"}, default "cpu"
+        Where the arrays are. On a GPU :func:`conv2d_backward_weight` alone needs any.
 
     Returns
     -------
@@ -297,12 +334,17 @@ def conv2d_workspace(
     >>> workspace = np.empty(size, np.float32)
     """
     dtype = arguments.precision("dtype", dtype)
+    if device not in _DEVICES:
+        raise ValueError(f"`device` must be 'cpu' or 'cuda', got {device!r}")
     input_shape = arguments.shape_of("input_shape", input_shape, ("N", "C", *_IMAGES))
     expected = _weight_shape(input_shape[1], groups, _WINDOWS)
     weight_shape = arguments.shape_of("weight_shape", weight_shape, expected)
-    return _plan(input_shape, weight_shape, (stride, padding, dilation, groups), dtype).workspace
+    like = np.empty(0, dtype) if device == "cpu" else DeviceArray(None, 0, (0,), dtype)
+    options = stride, padding, dilation, groups
+    return _plan(input_shape, weight_shape, options, like).workspace  # type: ignore[no-any-return]
 
 
+@anywhere
 def conv1d(
     x: Array,
     weight: Array,
@@ -314,6 +356,8 @@ def conv1d(
     groups: int = 1,
     out: Array | None = None,
     workspace: Array | None = None,
+    precision: Precision = "ieee",
+    stream: Any = None,
 ) -> Array:
     """Convolution of series: :func:`conv2d` of images of one row.
 
@@ -331,6 +375,8 @@ def conv1d(
     out : ndarray of shape (N, K, OL), optional
     workspace : ndarray of shape (n,), optional
         As much as :func:`conv2d_workspace` says of the images.
+    precision, stream : optional
+        As in :func:`conv2d`.
 
     Returns
     -------
@@ -354,10 +400,19 @@ def conv1d(
     array([[[3., 5., 7.]]])
     """
     return _forward(
-        _SERIES, _SPANS, x, weight, bias, (stride, padding, dilation, groups), out, workspace
+        _SERIES,
+        _SPANS,
+        x,
+        weight,
+        bias,
+        (stride, padding, dilation, groups),
+        precision,
+        out,
+        workspace,
     )
 
 
+@anywhere
 def conv1d_backward_data(
     grad: Array,
     weight: Array,
@@ -369,6 +424,8 @@ def conv1d_backward_data(
     groups: int = 1,
     out: Array | None = None,
     workspace: Array | None = None,
+    precision: Precision = "ieee",
+    stream: Any = None,
 ) -> Array:
     """The gradient of :func:`conv1d` in x.
 
@@ -382,6 +439,8 @@ def conv1d_backward_data(
         As in :func:`conv1d`.
     out : ndarray of shape (N, C, L), optional
     workspace : ndarray of shape (n,), optional
+    precision, stream : optional
+        As in :func:`conv2d`.
 
     Returns
     -------
@@ -405,10 +464,11 @@ def conv1d_backward_data(
     """
     return _backward_data(
         *(_SERIES, _SPANS, grad, weight, input_shape, (stride, padding, dilation, groups)),
-        *(out, workspace),
+        *(precision, out, workspace),
     )
 
 
+@anywhere
 def conv1d_backward_weight(
     x: Array,
     grad: Array,
@@ -420,6 +480,8 @@ def conv1d_backward_weight(
     groups: int = 1,
     out: Array | None = None,
     workspace: Array | None = None,
+    precision: Precision = "ieee",
+    stream: Any = None,
 ) -> Array:
     """The gradient of :func:`conv1d` in the weight.
 
@@ -433,6 +495,8 @@ def conv1d_backward_weight(
         As in :func:`conv1d`.
     out : ndarray of shape (K, C // groups, S), optional
     workspace : ndarray of shape (n,), optional
+    precision, stream : optional
+        As in :func:`conv2d`.
 
     Returns
     -------
@@ -457,11 +521,12 @@ def conv1d_backward_weight(
     """
     return _backward_weight(
         *(_SERIES, _SPANS, x, grad, weight_shape, (stride, padding, dilation, groups)),
-        *(out, workspace),
+        *(precision, out, workspace),
     )
 
 
-def conv1d_backward_bias(grad: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def conv1d_backward_bias(grad: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """The gradient of :func:`conv1d` in the bias: sums over all but the channels.
 
     Parameters
@@ -469,6 +534,8 @@ def conv1d_backward_bias(grad: Array, *, out: Array | None = None) -> Array:
     grad : ndarray of shape (N, K, OL)
         The gradient of a loss in the convolution's result.
     out : ndarray of shape (K,), optional
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -496,52 +563,52 @@ def conv1d_backward_bias(grad: Array, *, out: Array | None = None) -> Array:
 # --- for either ------------------------------------------------------------------------------
 #
 # `axes` and `window` name the last axes of images and of kernels in messages; `options` is (stride,
-# padding, dilation, groups).
+# padding, dilation, groups). A plan is that of the place where the arrays are.
 
 
 def _forward(
     axes: tuple[str, ...], window: tuple[str, ...], x: Any, weight: Any, bias: Any, options: Any,
-    out: Any, workspace: Any,
+    precision: Any, out: Any, workspace: Any,
 ) -> Array:  # fmt: skip
     arguments.array("x", x, ("N", "C", *axes))
     expected = _weight_shape(x.shape[1], options[-1], window)
     arguments.array("weight", weight, expected, x.dtype)
-    plan = _plan(x.shape, weight.shape, options, x.dtype)
+    plan = _plan(x.shape, weight.shape, options, x, precision)
     if bias is not None:
         arguments.array("bias", bias, (plan.geometry.K,), x.dtype)
     read = [("x", x), ("weight", weight), ("bias", bias)]
     shape = _output_shape(plan.geometry, axes)
     result = arguments.output("out", out, shape, x, read)
-    workspace = arguments.scratch(workspace, plan.workspace, x, [*read, ("out", result)])
+    workspace = _room(workspace, plan, x, [*read, ("out", result)])
     plan.forward(_as_images(x), _as_images(weight), bias, _as_images(result), workspace)
     return result
 
 
 def _backward_data(
     axes: tuple[str, ...], window: tuple[str, ...], grad: Any, weight: Any, input_shape: Any,
-    options: Any, out: Any, workspace: Any,
+    options: Any, precision: Any, out: Any, workspace: Any,
 ) -> Array:  # fmt: skip
     shape = arguments.shape_of("input_shape", input_shape, ("N", "C", *axes))
     arguments.array("grad", grad, ("N", "K", *(f"O{axis}" for axis in axes)))
     expected = _weight_shape(shape[1], options[-1], window)
     arguments.array("weight", weight, expected, grad.dtype, like="grad")
-    plan = _plan(shape, weight.shape, options, grad.dtype)
+    plan = _plan(shape, weight.shape, options, grad, precision)
     arguments.array("grad", grad, _output_shape(plan.geometry, axes))
     read = [("grad", grad), ("weight", weight)]
     result = arguments.output("out", out, shape, grad, read)
-    workspace = arguments.scratch(workspace, plan.workspace, grad, [*read, ("out", result)])
+    workspace = _room(workspace, plan, grad, [*read, ("out", result)])
     plan.backward_data(_as_images(grad), _as_images(weight), _as_images(result), workspace)
     return result
 
 
 def _backward_weight(
     axes: tuple[str, ...], window: tuple[str, ...], x: Any, grad: Any, weight_shape: Any,
-    options: Any, out: Any, workspace: Any,
+    options: Any, precision: Any, out: Any, workspace: Any,
 ) -> Array:  # fmt: skip
     arguments.array("x", x, ("N", "C", *axes))
     expected = _weight_shape(x.shape[1], options[-1], window)
     shape = arguments.shape_of("weight_shape", weight_shape, expected)
-    plan = _plan(x.shape, shape, options, x.dtype)
+    plan = _plan(x.shape, shape, options, x, precision)
     arguments.array("grad", grad, _output_shape(plan.geometry, axes), x.dtype)
     read = [("x", x), ("grad", grad)]
     result = arguments.output("out", out, shape, x, read)
@@ -556,29 +623,44 @@ def _backward_bias(axes: tuple[str, ...], grad: Any, out: Any) -> Array:
     N, K, OH, OW = images.shape
     result = arguments.output("out", out, (K,), grad, [("grad", grad)])
     # The sums depend on the result's shape alone: that of any convolution which has it will do.
-    plan = _plan((N, 1, OH, OW), (K, 1, 1, 1), (1, 0, 1, 1), grad.dtype)
+    plan = _plan((N, 1, OH, OW), (K, 1, 1, 1), (1, 0, 1, 1), grad)
     plan.backward_bias(images, result)
     return result
 
 
-def _plan(input_shape: Any, weight_shape: Any, options: Any, dtype: Any) -> Convolution:
-    """The plan of these shapes, which are known to agree, if the options do."""
+def _room(workspace: Any, plan: Any, like: Any, apart: Any) -> Any:
+    """The workspace for forward or by data, which need none on a GPU."""
+    on_gpu = isinstance(like, DeviceArray)
+    if on_gpu and workspace is None:
+        return None
+    return arguments.scratch(workspace, 0 if on_gpu else plan.workspace, like, apart)
+
+
+def _plan(
+    input_shape: Any, weight_shape: Any, options: Any, like: Any, precision: Any = "ieee"
+) -> Any:
+    """The plan of these shapes, which are known to agree, if the options do; for arrays as one."""
+    arguments.products("precision", precision, like)
     options = _frozen(options)
     try:
         hash(options)
     except TypeError:  # none that is valid; this says which
         _geometry(input_shape, weight_shape, options)
-    return _kept_plan(input_shape, weight_shape, *options, dtype, get_num_threads())
+    make = _kernels(like).Convolution
+    kept = input_shape, weight_shape, *options, like.dtype
+    if isinstance(like, DeviceArray):
+        return _kept_plan(make, *kept, precision)
+    return _kept_plan(make, *kept, None, get_num_threads())
 
 
 @lru_cache(maxsize=256, typed=True)
 def _kept_plan(
-    input_shape: Any, weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
-    dtype: Any, threads: int,
-) -> Convolution:  # fmt: skip
-    """`threads` decides on how much workspace there is."""
+    make: Any, input_shape: Any, weight_shape: Any, stride: Any, padding: Any, dilation: Any,
+    groups: Any, dtype: Any, precision: Any, threads: int = 0,
+) -> Any:  # fmt: skip
+    """On the CPU `threads` decides on how much workspace there is, and there is no `precision`."""
     geometry = _geometry(input_shape, weight_shape, (stride, padding, dilation, groups))
-    return Convolution(geometry, dtype)
+    return make(geometry, dtype) if precision is None else make(geometry, dtype, precision)
 
 
 def _frozen(option: Any) -> Any:
@@ -636,4 +718,7 @@ def _output_shape(geometry: ConvGeometry, axes: tuple[str, ...]) -> tuple[int, .
 
 def _as_images(array: Array) -> Array:
     """A view of series as images of one row."""
-    return array if array.ndim == 4 else array[:, :, None]
+    if array.ndim == 4:
+        return array
+    N, C, L = array.shape
+    return array.reshape(N, C, 1, L)

@@ -7,6 +7,7 @@ import pytest
 
 from fastopt import kernels
 from fastopt.kernels import convolution, reference
+from fastopt.kernels.cpu.convolution import Convolution
 from fastopt.kernels.geometry import ConvGeometry
 
 PRECISIONS = (np.float32, np.float64)
@@ -177,7 +178,7 @@ def test_more_threads_than_a_plan_was_made_for_do_not_leave_its_workspace():
     x, weight, _, grad = arrays(CASES["many channels"], np.float32)
     kernels.set_num_threads(1)
     geometry = ConvGeometry(*shape, 70, 3, 3, padding=((1, 1), (1, 1)))
-    plan = convolution.Convolution(geometry, np.dtype(np.float32))
+    plan = Convolution(geometry, np.dtype(np.float32))
     size = plan.workspace
     workspace = poisoned(size + 1000, np.float32)
     out = np.empty_like(weight)

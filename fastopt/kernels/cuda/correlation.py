@@ -9,7 +9,7 @@ for the next taps while the others multiply.
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from fastopt.device.arrays import DeviceArray
 from fastopt.device.kernel import Kernel
@@ -24,7 +24,7 @@ from fastopt.device.language import (
     store4,
     uint32,
 )
-from fastopt.kernels.cuda.product import COLUMNS, DEPTH, TILES, Tile, multiplication
+from fastopt.kernels.cuda.product import COLUMNS, DEPTH, Tile, multiplication
 
 __all__ = ["Correlation", "correlate"]
 
@@ -95,6 +95,22 @@ class Correlation:
     out_row: int
     out_column: int
 
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """What the kernel takes."""
+        return astuple(self)[1:]
+
+    @cached_property
+    def in_fours(self) -> bool:
+        """Whether pixels can be stored by fours, if the result begins where that is allowed."""
+        if self.out_column != 1:
+            return False
+        steps = (self.out_start, self.out_image, self.out_group, self.out_channel)
+        # Rows that follow one another are as one.
+        if self.out_row == self.width:
+            return all(step % 4 == 0 for step in (self.image, *steps))
+        return all(step % 4 == 0 for step in (self.width, self.out_row, *steps))
+
 
 def correlate(
     sizes: Correlation,
@@ -102,21 +118,13 @@ def correlate(
     weight: DeviceArray,
     bias: DeviceArray | None,
     out: DeviceArray,
+    tile: Tile,
+    precision: str = "ieee",
 ) -> None:
     """Fill the pixels of `out` that `sizes` names."""
-    tile = next((each for each in reversed(TILES) if sizes.channels <= each.rows), TILES[0])
-    wide = sizes.out_column == 1 and all(
-        step % 4 == 0
-        for step in (
-            sizes.width if sizes.out_row != sizes.width else sizes.image,
-            sizes.out_row if sizes.out_row != sizes.width else 0,
-            sizes.out_start,
-            sizes.out_image,
-            sizes.out_group,
-            sizes.out_channel,
-            out.address // out.dtype.itemsize,
-        )
-    )
+    if precision != "ieee":
+        raise NotImplementedError(precision)
+    wide = sizes.in_fours and out.address % (4 * out.dtype.itemsize) == 0
     kernel = _kernel(tile, out.dtype.name, bias is not None, wide)
     grid = -(-sizes.pixels // COLUMNS), -(-sizes.channels // tile.rows), sizes.groups
     kernel.launch(
@@ -125,7 +133,7 @@ def correlate(
         weight.address,
         0 if bias is None else bias.address,
         out.address,
-        *astuple(sizes)[1:],
+        *sizes.numbers,
     )
 
 

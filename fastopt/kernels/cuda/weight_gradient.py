@@ -9,7 +9,7 @@ second kernel, in a fixed order.
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from fastopt.device.arrays import DeviceArray
 from fastopt.device.kernel import Kernel
@@ -81,6 +81,11 @@ class WeightGradient:
     grad_image: int
     grad_group: int
 
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """What the kernel takes."""
+        return astuple(self)
+
 
 def weight_gradient(
     sizes: WeightGradient,
@@ -89,12 +94,15 @@ def weight_gradient(
     source: DeviceArray,
     grad: DeviceArray,
     out: DeviceArray,
+    precision: str = "ieee",
 ) -> None:
     """Fill the partial sums of each share of the pixels, one array of weights after the other."""
+    if precision != "ieee":
+        raise NotImplementedError(precision)
     kernel = _kernel(tile, out.dtype.name)
     shares = -(-sizes.pixels // share)
     grid = -(-sizes.taps // COLUMNS), -(-sizes.channels // tile.rows), sizes.groups * shares
-    kernel.launch(grid, source.address, grad.address, out.address, share, *astuple(sizes))
+    kernel.launch(grid, source.address, grad.address, out.address, share, *sizes.numbers)
 
 
 @cache
