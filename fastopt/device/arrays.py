@@ -195,8 +195,9 @@ def _tensor_dtype(dtype: Any) -> np.dtype[Any]:
 
 def stream_of(array: DeviceArray) -> int | None:
     """The stream on which an array's contents are made, if its library says so."""
-    if _library_of(array.owner) == "torch":
-        return handle_of(sys.modules["torch"].cuda.current_stream(array.owner.device))
+    owner: Any = array.owner
+    if _library_of(owner) == "torch":
+        return handle_of(sys.modules["torch"].cuda.current_stream(owner.device))
     return array.stream
 
 

@@ -20,7 +20,7 @@ from fastopt.core import _cuda
 __all__ = ["ALIGNMENT", "Launch", "Recording", "current_recording"]
 
 # A kernel, its grid, and its arguments.
-Launch = tuple[Any, tuple[int, int, int], Sequence[Any]]
+Launch = tuple[Any, tuple[int, int, int], tuple[Any, ...]]
 
 # Bytes: nothing that is read at once is longer, so that no kernel asks for more.
 ALIGNMENT = 32
@@ -77,7 +77,7 @@ class Recording:
 
     # --- as kernels see it: a device
 
-    def launch(self, kernel: Any, grid: tuple[int, int, int], arguments: Sequence[Any]) -> None:
+    def launch(self, kernel: Any, grid: tuple[int, int, int], arguments: tuple[Any, ...]) -> None:
         """Put a launch down."""
         for place in _pointers(kernel):
             slot = (arguments[place] >> _BITS) - 1
@@ -85,7 +85,7 @@ class Recording:
                 offset = arguments[place] - self._stand_ins[slot]
                 later = self._later.setdefault(len(self._launches), [])
                 later.append((place, slot, offset))
-        self._launches.append((kernel, grid, tuple(arguments)))
+        self._launches.append((kernel, grid, arguments))
 
     def read(self, address: int, size: int) -> NoReturn:
         """Refuse: nothing has been computed."""
