@@ -64,30 +64,31 @@ def test_unaligned_arrays_are_refused():
 
 
 def test_an_output_is_made_or_taken():
-    made = output("out", None, (2, 3), np.float64)
+    made = output("out", None, (2, 3), X)
     assert made.shape == (2, 3)
-    assert made.dtype == np.float64
-    assert output("out", made, (2, 3), np.float64, apart=[("x", X), ("bias", None)]) is made
+    assert made.dtype == np.float32
+    assert output("out", made, (2, 3), X, apart=[("x", X), ("bias", None)]) is made
+    assert output("out", None, (2, 3), X, dtype=np.float64).dtype == np.float64
 
 
 def test_an_output_that_cannot_be_written_is_refused():
-    frozen = np.zeros((2, 3))
+    frozen = np.zeros((2, 3), np.float32)
     frozen.flags.writeable = False
     with pytest.raises(ValueError, match="`out` must be writeable, got a read-only array"):
-        output("out", frozen, (2, 3), np.float64)
+        output("out", frozen, (2, 3), X)
     with pytest.raises(ValueError, match=r"`out` must be of shape \(3, 2\), got shape \(2, 3\)"):
-        output("out", np.zeros((2, 3)), (3, 2), np.float64)
+        output("out", np.zeros((2, 3), np.float32), (3, 2), X)
     with pytest.raises(ValueError, match="`out` must not overlap `x`, which is still read"):
-        output("out", X[0], X[0].shape, np.float32, apart=[("x", X)])
+        output("out", X[0], X[0].shape, X, apart=[("x", X)])
 
 
 def test_a_workspace_is_made_or_taken():
-    assert scratch(None, 7, np.float32).shape == (7,)
-    assert scratch(None, 0, np.float32).shape == (0,)
+    assert scratch(None, 7, X).shape == (7,)
+    assert scratch(None, 0, X).shape == (0,)
     room = np.empty(9, np.float32)
-    assert scratch(room, 7, np.float32) is room
+    assert scratch(room, 7, X) is room
     empty = np.empty(0, np.float32)
-    assert scratch(empty, 0, np.float32) is empty
+    assert scratch(empty, 0, X) is empty
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_a_workspace_is_made_or_taken():
 )
 def test_a_workspace_that_does_not_serve_is_refused(value, error, message):
     with pytest.raises(error, match=message):
-        scratch(value, 7, np.float32, apart=[("x", X)])
+        scratch(value, 7, X, apart=[("x", X)])
 
 
 @pytest.mark.parametrize(

@@ -116,10 +116,10 @@ def forward(
         kernel.launch((how.tiles,), x.address, *results, *how)
         return
     how = shared(shape, width, count)
-    partials = x.empty((2 * how.shares * how.channels,), "float64").address
-    _moments(dtype, width).launch((how.blocks,), x.address, partials, *how)
+    partials = x.empty((2 * how.shares * how.channels,), "float64")
+    _moments(dtype, width).launch((how.blocks,), x.address, partials.address, *how)
     kernel = _normalization(dtype, width, relu)
-    kernel.launch((how.blocks,), x.address, partials, *results, *how)
+    kernel.launch((how.blocks,), x.address, partials.address, *results, *how)
 
 
 def inference(
@@ -257,16 +257,16 @@ def _backward(
         kernel.launch((how.tiles,), *arrays, *channel, *results, *how)
         return
     how = shared(shape, width, count)
-    partials = x.empty((2 * how.shares * how.channels,), "float64").address
+    partials = x.empty((2 * how.shares * how.channels,), "float64")
     kernel = _gradient_sums(dtype, statistics, width, relu, training)
     arrays = grad.address, x.address, grad_x.address
-    kernel.launch((how.blocks,), *arrays, *channel, partials, *how)
+    kernel.launch((how.blocks,), *arrays, *channel, partials.address, *how)
     if training:
         kernel = _gradient(dtype, width, relu)
-        kernel.launch((how.blocks,), *arrays, *channel, partials, *results, *how)
+        kernel.launch((how.blocks,), *arrays, *channel, partials.address, *results, *how)
     elif results != (0, 0):
         kernel = _parameter_gradients(dtype, statistics)
-        kernel.launch((how.tiles,), *channel, partials, *results, *how)
+        kernel.launch((how.tiles,), *channel, partials.address, *results, *how)
 
 
 def _units(dtype: str, arrays: int, *all_arrays: DeviceArray) -> tuple[int, int]:
