@@ -1,10 +1,17 @@
-"""What every test may assume: no display, reproducible examples, nothing left behind."""
+"""What every test may assume: no display, reproducible examples, nothing left behind.
+
+And what the tests of several folders share: devices that kernels of a GPU run on, the emulator and,
+with ``-m gpu``, a real one.
+"""
 
 import os
 import signal
 
 import hypothesis
+import numpy as np
 import pytest
+
+from fastopt.device.arrays import ALLOCATORS
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -21,3 +28,39 @@ def interrupt_handler_is_restored():
     before = signal.getsignal(signal.SIGINT)
     yield
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.fixture(params=["emulator", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request, monkeypatch):
+    """What makes arrays: ``array(ndarray)`` and ``empty(shape, dtype)``, which have ``get()``."""
+    pytest.importorskip("numba_cuda")
+    if request.param == "emulator":
+        pytest.importorskip("greenlet")
+        from fastopt.testing.cuda import emulated_device
+
+        with emulated_device() as emulated:
+            yield emulated
+        return
+    cupy = pytest.importorskip("cupy")
+    if not cupy.cuda.is_available():
+        pytest.skip("there is no GPU")
+    monkeypatch.setitem(ALLOCATORS, "cupy", lambda like, *args: RealDevice.empty(*args))
+    yield RealDevice
+
+
+class RealDevice:
+    """A GPU, by CuPy's arrays. New ones are NaN or -1, as the emulator's are."""
+
+    @staticmethod
+    def array(values):
+        import cupy
+
+        return cupy.asarray(values)
+
+    @staticmethod
+    def empty(shape, dtype=np.float64):
+        import cupy
+
+        out = cupy.empty(shape, dtype)
+        out.view(np.uint8).fill(0xFF)
+        return out
