@@ -47,15 +47,16 @@ class GPU:
         _cuda.load()
         self._driver = import_module("cuda.bindings.driver")
         self._capabilities: dict[int, tuple[int, int]] = {}
-        self._functions: dict[tuple[Code, tuple[int, int]], Any] = {}
+        self._functions: dict[tuple[Code, tuple[int, int]], tuple[Any, tuple[Any, ...]]] = {}
 
     def launch(self, kernel: Code, grid: tuple[int, int, int], arguments: Sequence[Any]) -> None:
         """Put a kernel with its arguments on the current stream."""
         key = kernel, self._capability()
-        function = self._functions.get(key)
-        if function is None:
-            function = self._functions[key] = self._load(*key)
-        types = tuple(map(_c_type, kernel.parameters))
+        found = self._functions.get(key)
+        if found is None:
+            types = tuple(map(_c_type, kernel.parameters))
+            found = self._functions[key] = self._load(*key), types
+        function, types = found
         self._call(
             "cuLaunchKernel",
             function,

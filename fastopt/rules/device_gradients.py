@@ -1,7 +1,7 @@
 """What is asked of a gradient on a GPU before a step: how long it is, and whether it is finite.
 
-Owns the sums over it, in two kernels of a fixed order; their answer stays in the GPU's memory, where
-a step finds it. Importing this module imports numba-cuda.
+Owns the sums over it, in two kernels of a fixed order; their answer stays in the GPU's memory,
+where a step finds it. Importing this module imports numba-cuda.
 
 Squares are summed in float64, of a float32 gradient too, as on the CPU: that keeps no step waiting,
 which is for the memory's turn. Those of float64 are also summed after a division by 2**540, for
@@ -9,7 +9,7 @@ when they overflow. A gradient shorter than some 1e-150 counts as 0.
 """
 
 # Functions of kernels are compiled for types that Numba finds.
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
 
 from __future__ import annotations
 
