@@ -42,8 +42,8 @@ __all__ = ["DeviceRule", "DeviceStepper", "device_vector"]
 _PRECISIONS = ("float32", "float64")
 
 
-def device_vector(name: str, value: Any) -> DeviceArray:
-    """A vector of a GPU that is to be stepped in place."""
+def device_vector(name: str, value: Any, written: bool = True) -> DeviceArray:
+    """A vector of a GPU that is to be stepped in place, or, if it is not written, to be copied."""
     array = describe(value)
     if array.dtype.name not in _PRECISIONS:
         raise TypeError(f"`{name}` must be an array of float32 or float64, got dtype {array.dtype}")
@@ -54,7 +54,7 @@ def device_vector(name: str, value: Any) -> DeviceArray:
         )
     if array.strides is not None:
         raise ValueError(f"`{name}` must be contiguous, got an array with strides {array.strides}")
-    if not array.writeable:
+    if written and not array.writeable:
         raise ValueError(f"`{name}` must be writeable, got a read-only array")
     return array
 
@@ -120,6 +120,8 @@ class DeviceStepper:
         `theta`, as kernels see it.
     control : DeviceArray
         What multiplies the gradient in a step, and whether there is to be one.
+    found, blocks : DeviceArray, int
+        What `survey` has found, and how many blocks have found it.
     """
 
     def __init__(
@@ -165,8 +167,8 @@ class DeviceStepper:
         for slot in self._slots:
             self._fill(slot)
         self.control = self._made(np.ones(2, array.dtype))
-        self._blocks = survey_blocks(array.size)
-        self._found = array.empty((SURVEYED * self._blocks,), np.float64)
+        self.blocks = survey_blocks(array.size)
+        self.found = array.empty((SURVEYED * self.blocks,), np.float64)
         if self._stored:
             groups = len(self._rules)
             self._counts = self._made(np.zeros(2, np.int64))
@@ -216,17 +218,21 @@ class DeviceStepper:
         self._stream = (array.stream or 0) if stream is None else handle_of(stream)
         with on_stream(self._stream):
             if self._surveys:
-                self._survey(array, self._skips)
+                self._limit(array, self._skips)
             self.take(array)
         return True
 
-    def _survey(self, grad: DeviceArray, careful: bool) -> None:
-        width = self._width(grad)
-        survey_kernel(self._dtype, width).launch(
-            (self._blocks,), grad.address, grad.size, self._found.address
-        )
+    def _limit(self, grad: DeviceArray, careful: bool) -> None:
+        """Find out on the device what `control` is to say."""
+        self.survey(grad)
         limit_kernel(self._dtype).launch(
-            (1,), self._found.address, self._blocks, self._clip_norm, careful, self.control.address
+            (1,), self.found.address, self.blocks, self._clip_norm, careful, self.control.address
+        )
+
+    def survey(self, grad: DeviceArray) -> None:
+        """Look through a gradient, on the current stream."""
+        survey_kernel(self._dtype, self._width(grad)).launch(
+            (self.blocks,), grad.address, grad.size, self.found.address
         )
 
     def take(self, grad: DeviceArray) -> None:
@@ -297,7 +303,7 @@ class DeviceStepper:
         array = describe(grad)
         self._stream = (array.stream or 0) if stream is None else handle_of(stream)
         with on_stream(self._stream):
-            self._survey(array, True)
+            self._limit(array, True)
         return bool(self.read_back(self.control)[1])
 
     @property
