@@ -124,7 +124,13 @@ def real_vector(name: str, value: Any) -> Vector:
 
 
 def parameter_vector(name: str, value: Any) -> NDArray[Any]:
-    """A vector that is to be stepped in place, as it is: never a copy."""
+    """A vector that is to be stepped in place, as it is: never a copy.
+
+    Of the CPU; those of a GPU are `fastopt.solvers.device_stepper`'s to check.
+    """
+    if hasattr(value, "__cuda_array_interface__"):
+        expected = "an array on the CPU here; those on a GPU are for first-order methods"
+        _wrong_type(name, expected, value)
     if not isinstance(value, np.ndarray):
         _wrong_type(name, "an array of float32 or float64", value)
     if value.dtype not in _PRECISIONS or isinstance(value, np.ma.MaskedArray):

@@ -6,8 +6,6 @@ Owns how a caller names a stream. A stream is a queue of work: what is put on on
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 __all__ = ["current_stream", "handle_of", "on_stream"]
@@ -21,15 +19,23 @@ def current_stream() -> int:
     return stream
 
 
-@contextmanager
-def on_stream(stream: int) -> Iterator[None]:
-    """Let launches of this thread go to a stream, given by its handle."""
-    before = current_stream()
-    _thread.stream = stream
-    try:
-        yield
-    finally:
-        _thread.stream = before
+class on_stream:
+    """Let launches of this thread go to a stream, given by its handle.
+
+    A class, since a generator's `with` takes a microsecond more.
+    """
+
+    __slots__ = ("_before", "_stream")
+
+    def __init__(self, stream: int) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> None:
+        self._before = current_stream()
+        _thread.stream = self._stream
+
+    def __exit__(self, *exception: object) -> None:
+        _thread.stream = self._before
 
 
 def handle_of(stream: Any) -> int:

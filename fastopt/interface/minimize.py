@@ -7,6 +7,7 @@ Owns the choice between the two, and the checks that this choice needs. How fast
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from scipy.optimize import (
 )
 
 from fastopt.core.validate import check_callable, real_vector
+from fastopt.device.arrays import is_device_array
 from fastopt.interface.bounds import fit_method, read_bounds
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
 from fastopt.interface.options import check_tol, scipy_options
@@ -68,7 +70,8 @@ def minimize(
         and dtype float64, which is yours to keep and to write to. The value may be a real number
         or an array that holds one. A C function may take its place, see the notes.
     x0 : array_like of real numbers, shape (n,)
-        Where to start: a scalar or a one-dimensional sequence. It is never written to.
+        Where to start: a scalar or a one-dimensional sequence. It is never written to. It may be
+        an array on a GPU, see the notes.
     args : tuple, optional
         Further arguments of `fun`, `jac`, `hess` and `hessp`. Anything but a tuple is passed as
         the one further argument.
@@ -197,6 +200,16 @@ def minimize(
     -----
     **In** ``@njit`` **code** this function can be called, too: the guide :doc:`/guides/njit` tells
     what it takes and returns there.
+
+    **On a GPU**, with the methods from ``"gd"`` to ``"adan"``, `x0` may be an array on a GPU, of
+    Numba's, CuPy's or PyTorch's: one-dimensional, contiguous, float32 or float64. `fun` gets x
+    there, in the dtype of `x0`: always the same array, which it must neither write to nor keep. The
+    gradient that it returns (``jac=True``, or `jac` is callable) is there as well, and the value
+    may be: an array of one number. Nothing waits for the GPU but a look at the state of the solve,
+    at first often, then after 32 iterations, and for a callback after each; `fun` may therefore be
+    evaluated again at the last point, which ``nfev`` counts. ``result.x`` and ``result.jac`` are
+    there, too, and a callback gets copies there. The options ``xtol``, ``norm``, ``trace``,
+    ``return_all`` and ``progress`` are refused.
 
     **A C function** may be `fun`, with ``jac=True``: a Numba cfunc or a `scipy.LowLevelCallable` of
     the type ``int (double *x, double *value, double *grad, Py_ssize_t n, void *user_data)``, which
@@ -447,6 +460,14 @@ def minimize(
     >>> result.x.round(4), result.library, result.method
     (array([0.5 , 0.25]), 'fastopt', 'l-bfgs-b')
     """
+    if is_device_array(x0):
+        on_gpu = import_module("fastopt.interface.device_loop")
+        others = {"hess": hess, "hessp": hessp, "bounds": bounds, "data": data}
+        others["constraints"] = constraints or None
+        result: OptimizeResult = on_gpu.minimize_on_gpu(
+            fun, x0, args, method, jac, others, tol, callback, options
+        )
+        return result
     if callable(method):
         if data is not None:
             raise ValueError("`data` must be None where `method` is a callable")

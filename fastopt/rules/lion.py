@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from numpy import sign
 
 from fastopt.core._jit import RULE
 from fastopt.rules._precision import complement
@@ -52,7 +52,7 @@ def lion(
     """
     blend = mean + decay1 * (grad - mean)
     mean += decay2 * (grad - mean)
-    return x - shrink * x - step * np.sign(blend), mean
+    return x - shrink * x - step * sign(blend), mean
 
 
 @RULE

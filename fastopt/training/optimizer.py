@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from importlib import import_module
 from inspect import Parameter, signature
+from types import ModuleType
 from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt.core.validate import Choice, Integer, Real, StepSchedule, parameter_vector
+from fastopt.core.validate import Choice, Flag, Integer, Real, StepSchedule, parameter_vector
+from fastopt.device.arrays import describe, is_device_array
 from fastopt.rules.table import FLAVORS, RULES, find_rule
 from fastopt.schedules import Schedule
 from fastopt.solvers.bound_rule import BoundRule
@@ -37,6 +40,7 @@ class Settings(TypedDict, total=False):
     schedule: Schedule | None
     groups: Iterable[tuple[slice, Mapping[str, float]]]
     nonfinite: Literal["propagate", "skip", "raise"]
+    capturable: bool
 
 
 # Those of the settings that are not None.
@@ -46,6 +50,7 @@ _DEFAULTS: dict[str, Any] = {
     "clip_value": math.inf,
     "groups": (),
     "nonfinite": "propagate",
+    "capturable": False,
 }
 
 _Optimizer = TypeVar("_Optimizer", bound=type["Optimizer"])
@@ -72,7 +77,8 @@ def documented(optimizer: _Optimizer) -> _Optimizer:
 
 
 _THETA = """theta : ndarray of float32 or float64, shape (n,), contiguous and writable
-        The parameters, which are stepped in place.
+        The parameters, which are stepped in place. They may be an array on a GPU, of Numba's,
+        CuPy's or PyTorch's, see the notes.
 """
 _DECAY = """weight_decay : float, default 0
         Times `theta`, this is added to the gradient, after clipping. With ``flavor="keras"``
@@ -93,6 +99,8 @@ _SETTINGS = """flavor : {flavors}, default "textbook"
         What becomes of a gradient that holds a NaN or an infinity. The step is taken all the same;
         or is left out and counted in ``skipped``; or is a FloatingPointError. For the latter two
         every gradient is looked through before its step.
+    capturable : bool, default False
+        Whether a CUDA graph can hold a step, for parameters on a GPU, see the notes.
 
     Attributes
     ----------
@@ -119,6 +127,18 @@ _SETTINGS = """flavor : {flavors}, default "textbook"
     ``opt.lr *= 0.5``: for all parameters but those in groups that were given their own.
 
     A step keeps the GIL below 65 536 parameters; it is not to be taken by two threads at once.
+
+    **On a GPU**, with `theta` and the gradients there, `slots` are there too, arrays of the library
+    that made `theta`. A step is launched on the stream on which the gradient is made, or on the one
+    that it is given, and does not wait for it; other streams have to be told by their owner. The
+    results are the CPU's but for roundings. ``nonfinite="skip"`` decides on the GPU, and ``t`` and
+    ``skipped`` are read back, which waits, when they are asked for; ``nonfinite="raise"`` waits in
+    each step. States that are saved are NumPy's, and can be loaded here and there.
+
+    A CUDA graph repeats what it holds with the same numbers. With ``capturable=True`` the number of
+    the step is in the GPU's memory, where what depends on it is worked out, the schedule as well;
+    hyperparameters that are set, outside of a capture, reach the next replay. Take one step before
+    the capture: it loads the code.
 
     The method is from {reference}.
 """
@@ -168,7 +188,7 @@ class Group(MutableMapping[str, float]):
     """
 
     def __init__(
-        self, rule: BoundRule, checks: dict[str, Real], place: slice | None, own: Iterable[str]
+        self, rule: Any, checks: dict[str, Real], place: slice | None, own: Iterable[str]
     ) -> None:
         self._rule = rule
         self._checks = checks
@@ -178,7 +198,8 @@ class Group(MutableMapping[str, float]):
     def __getitem__(self, name: str) -> float:
         if name not in self._checks:
             raise KeyError(name)
-        return self._rule.get(name)
+        value: float = self._rule.get(name)
+        return value
 
     def __setitem__(self, name: str, value: float) -> None:
         if name not in self._checks:
@@ -204,8 +225,8 @@ class Optimizer:
 
     Parameters
     ----------
-    theta : ndarray of float32 or float64, shape (n,), contiguous and writable
-        The parameters, which are stepped in place.
+    theta : array of float32 or float64, shape (n,), contiguous and writable
+        The parameters, which are stepped in place, on the CPU or on a GPU.
     hyperparameters : dict
         Those of the rule, by name; None stands for the flavor's default.
     settings : dict
@@ -220,10 +241,10 @@ class Optimizer:
         "_arguments",
         "_checks",
         "_nonfinite",
+        "_on_gpu",
         "_row",
         "_stepper",
         "groups",
-        "skipped",
     )
 
     rule: ClassVar[str]
@@ -238,7 +259,8 @@ class Optimizer:
         settings: Settings,
         rule: str | None = None,
     ) -> None:
-        theta = parameter_vector("theta", theta)
+        vector = _check_theta(theta)
+        self._on_gpu = is_device_array(theta)
         _refuse_unknown(self._name, settings, hyperparameters)
         given = {**_DEFAULTS, **settings}
         rule = rule or self.rule
@@ -265,17 +287,17 @@ class Optimizer:
             ),
         }
         groups = [
-            (place, self._check(own)) for place, own in _check_groups(given["groups"], theta.size)
+            (place, self._check(own)) for place, own in _check_groups(given["groups"], vector.size)
         ]
         self._arguments = dict(hyperparameters), {**given, "groups": groups}, rule
         places: list[tuple[slice | None, dict[str, float]]] = [*groups, (None, {})]
-        rules = [self._bind(common, {**numbers, **own}, theta.dtype) for _, own in places]
+        rules = [self._bind(common, {**numbers, **own}, vector.dtype) for _, own in places]
         self.groups = tuple(
             Group(bound, self._checks, place, own)
             for bound, (place, own) in zip(rules, places, strict=True)
         )
-        self.skipped = 0
-        self._stepper = Stepper(theta, rules, _pieces([place for place, _ in groups], theta.size))
+        pieces = _pieces([place for place, _ in groups], vector.size)
+        self._stepper = self._make_stepper(theta, rules, pieces, given["capturable"])
 
     @property
     def _name(self) -> str:
@@ -305,22 +327,39 @@ class Optimizer:
 
     def _bind(
         self, common: dict[str, Any], numbers: Mapping[str, float], dtype: np.dtype[Any]
-    ) -> BoundRule:
+    ) -> Any:
         names = [each.name for each in self._row.hyperparameters]
         settings = {**common, "hyperparameters": tuple(numbers[name] for name in names)}
         if "weight_decay" not in names:
             settings["weight_decay"] = numbers["weight_decay"]
-        return BoundRule(settings, dtype)
+        return _for_gpu().DeviceRule(settings) if self._on_gpu else BoundRule(settings, dtype)
+
+    def _make_stepper(
+        self, theta: Any, rules: list[Any], pieces: list[tuple[int, int, int]], capturable: Any
+    ) -> Any:
+        capturable = Flag()("capturable", capturable, 1)
+        if capturable and not self._on_gpu:
+            raise ValueError("`capturable` must be False where `theta` is on the CPU, got True")
+        if capturable and self._nonfinite == "raise":
+            raise ValueError(
+                "`nonfinite` must be 'propagate' or 'skip' with capturable=True, got 'raise', "
+                "which waits for the GPU"
+            )
+        if self._on_gpu:
+            return _for_gpu().DeviceStepper(theta, rules, pieces, capturable, self._nonfinite)
+        return Stepper(theta, rules, pieces)
 
     # --- stepping --------------------------------------------------------------------------------
 
-    def step(self, grad: NDArray[Any]) -> None:
+    def step(self, grad: NDArray[Any], *, stream: Any = None) -> None:
         """Step `theta` along a gradient, in place.
 
         Parameters
         ----------
         grad : ndarray of the dtype of `theta`, shape (n,), contiguous
-            The gradient at `theta`. It is not written to.
+            The gradient at `theta`, where that is. It is not written to.
+        stream : stream or int, optional
+            Of a GPU; by default the one on which `grad` is made.
 
         Raises
         ------
@@ -330,29 +369,48 @@ class Optimizer:
             If it is not finite and ``nonfinite`` is ``"raise"``; likewise.
         """
         stepper = self._stepper
-        if self._nonfinite != "propagate" and stepper.fits(grad) and not stepper.is_finite(grad):
-            self._pass_over(grad)
+        if self._on_gpu:
+            self._step_on_gpu(grad, stream)
+        elif stream is not None:
+            raise TypeError("`stream` must be None where `theta` is on the CPU")
+        elif self._nonfinite != "propagate" and stepper.fits(grad) and not stepper.is_finite(grad):
+            if self._nonfinite == "raise":
+                raise _not_finite(grad)
+            stepper.skipped += 1
         elif not stepper.step(grad):
-            raise _unfit(grad, self.theta)
+            raise _unfit(grad, self._vector)
 
-    def _pass_over(self, grad: NDArray[Any]) -> None:
+    def _step_on_gpu(self, grad: Any, stream: Any) -> None:
+        stepper = self._stepper
         if self._nonfinite == "raise":
-            at = int(np.isfinite(grad).argmin())
-            raise FloatingPointError(
-                f"`grad` must be finite, got {float(grad[at])!r} at index {at}; "
-                "nonfinite='skip' leaves such steps out"
-            )
-        self.skipped += 1
+            array = stepper.read(grad)
+            if array is not None and not stepper.is_finite(grad, stream):
+                raise _not_finite(stepper.read_back(array))
+        if not stepper.step(grad, stream):
+            raise _unfit(grad, self._vector)
 
     @property
     def theta(self) -> NDArray[Any]:
         """The vector that is stepped."""
-        return self._stepper.theta
+        theta: NDArray[Any] = self._stepper.theta
+        return theta
+
+    @property
+    def _vector(self) -> Any:
+        """The same, with NumPy's words for its shape and dtype, whoever made it."""
+        return self._stepper.array if self._on_gpu else self._stepper.theta
 
     @property
     def t(self) -> int:
         """The number of steps taken."""
-        return self._stepper.t
+        t: int = self._stepper.t
+        return t
+
+    @property
+    def skipped(self) -> int:
+        """The number of steps left out."""
+        skipped: int = self._stepper.skipped
+        return skipped
 
     @property
     def flavor(self) -> str:
@@ -402,8 +460,15 @@ class Optimizer:
             "t": self.t,
             "skipped": self.skipped,
             **{name: np.array([group[name] for group in self.groups]) for name in self._checks},
-            **{name: slot.copy() for name, slot in self.slots.items()},
+            **dict(zip(self._row.slot_names, self._read_slots(), strict=True)),
         }
+
+    def _read_slots(self) -> list[NDArray[Any]]:
+        """Copies on the CPU."""
+        if self._on_gpu:
+            slots: list[NDArray[Any]] = self._stepper.read_slots()
+            return slots
+        return [slot.copy() for slot in self._stepper.slots]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where another optimizer was: with the same `theta`, to the same bits.
@@ -435,7 +500,8 @@ class Optimizer:
                     f"`state` must be that of {expected['rule']} with "
                     f"flavor={expected['flavor']!r}, got {name}={str(state[name])!r}"
                 )
-        arrays = {name: np.asarray(state[name]) for name in (*self._checks, *self.slots)}
+        slots = self._row.slot_names
+        arrays = {name: np.asarray(state[name]) for name in (*self._checks, *slots)}
         for name, array in arrays.items():
             own = expected[name]
             if array.shape != own.shape or array.dtype != own.dtype:
@@ -450,9 +516,12 @@ class Optimizer:
         t, skipped = (_COUNT(f"state[{name!r}]", state[name], 1) for name in ("t", "skipped"))
         for group, numbers in zip(self.groups, checked, strict=True):
             group.update(numbers)
-        for name, slot in self.slots.items():
-            slot[...] = arrays[name]
-        self._stepper.t, self.skipped = t, skipped
+        if self._on_gpu:
+            self._stepper.write_slots([arrays[name] for name in slots])
+        else:
+            for name, slot in self.slots.items():
+                slot[...] = arrays[name]
+        self._stepper.t, self._stepper.skipped = t, skipped
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, or a pickle, has a `theta` of its own and goes on with the same bits."""
@@ -463,7 +532,7 @@ class Optimizer:
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value:g}" for name, value in self.groups[-1].items())
-        theta = self.theta
+        theta = self._vector
         return f"<{self._name}: {theta.size} parameters of {theta.dtype}, t={self.t}, {values}>"
 
 
@@ -472,6 +541,18 @@ def _rebuild(cls: type[Optimizer], theta: NDArray[Any], *arguments: Any) -> Opti
     optimizer = cls.__new__(cls)
     Optimizer.__init__(optimizer, theta, *arguments)
     return optimizer
+
+
+def _check_theta(theta: Any) -> Any:
+    """`theta`, with NumPy's words for its shape and dtype, whoever made it."""
+    if is_device_array(theta):
+        return _for_gpu().device_vector("theta", theta)
+    return parameter_vector("theta", theta)
+
+
+def _for_gpu() -> ModuleType:
+    """What steps vectors of a GPU; loading it loads numba-cuda."""
+    return import_module("fastopt.solvers.device_stepper")
 
 
 def _refuse_unknown(
@@ -485,11 +566,24 @@ def _refuse_unknown(
             )
 
 
-def _unfit(grad: Any, theta: NDArray[Any]) -> Exception:
-    """What to raise for a gradient that cannot be stepped along."""
-    expected = f"`grad` must be a contiguous array of shape {theta.shape} and dtype {theta.dtype}"
-    if not isinstance(grad, np.ndarray):
+def _not_finite(grad: NDArray[Any]) -> FloatingPointError:
+    at = int(np.isfinite(grad).argmin())
+    return FloatingPointError(
+        f"`grad` must be finite, got {float(grad[at])!r} at index {at}; "
+        "nonfinite='skip' leaves such steps out"
+    )
+
+
+def _unfit(grad: Any, theta: Any) -> Exception:
+    """What to raise for a gradient along which `theta` cannot be stepped."""
+    on_cpu = isinstance(theta, np.ndarray)
+    expected = (
+        f"`grad` must be a contiguous array {'' if on_cpu else 'on the GPU '}of shape "
+        f"{theta.shape} and dtype {theta.dtype}"
+    )
+    if not (isinstance(grad, np.ndarray) if on_cpu else is_device_array(grad)):
         return TypeError(f"{expected}, got an object of type {type(grad).__name__}")
+    grad = grad if on_cpu else describe(grad)
     if grad.dtype != theta.dtype:
         return TypeError(f"{expected}, got dtype {grad.dtype}")
     if grad.shape != theta.shape:

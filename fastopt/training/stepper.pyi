@@ -9,6 +9,7 @@ class Stepper:
     theta: NDArray[np.floating[Any]]
     slots: NDArray[np.floating[Any]]
     t: int
+    skipped: int
     def __new__(
         cls,
         theta: NDArray[np.floating[Any]],

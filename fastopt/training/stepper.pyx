@@ -43,6 +43,7 @@ cdef class Stepper:
     cdef readonly cnp.ndarray theta
     cdef readonly cnp.ndarray slots
     cdef public long long t           # steps taken
+    cdef public long long skipped     # and left out, which is the caller's to count
     cdef list rules                   # keeps what the pieces point to alive
     cdef Piece* pieces
     cdef Py_ssize_t count
