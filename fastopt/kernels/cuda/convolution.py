@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -158,15 +158,7 @@ class Convolution:
         """Who does it."""
         if self._few(sizes.channels):
             return Direct(sizes, self.dtype).run
-        tile = _tile(sizes, self.dtype.name)
-        precision = self.precision
-
-        def run(
-            source: DeviceArray, weight: DeviceArray, bias: DeviceArray | None, out: DeviceArray
-        ) -> None:
-            correlate(sizes, source, weight, bias, out, tile, precision)
-
-        return run
+        return partial(_by_tiles, sizes, _tile(sizes, self.dtype.name), self.precision)
 
     def _few(self, channels: int) -> bool:
         return channels <= _FEW_CHANNELS
@@ -209,6 +201,13 @@ class _TiledWeightGradient:
         weight_gradient(self._sizes, self._tile, self._share, x, grad, sums, self._precision)
         if self._shares > 1:
             add_up(sums, self._shares, out)
+
+
+def _by_tiles(
+    sizes: Correlation, tile: Tile, precision: str, source: DeviceArray, weight: DeviceArray,
+    bias: DeviceArray | None, out: DeviceArray,
+) -> None:  # fmt: skip
+    correlate(sizes, source, weight, bias, out, tile, precision)
 
 
 @inlined

@@ -35,9 +35,10 @@ _BLOCKS = {"float32": 2, "float64": 1}
 _MOST_ROWS, _MOST_CHANNELS = 8, 4
 # A window of more rows is gone through row by row, and so are rows of results that lie further
 # apart.
-_MOST_TAPS, _MOST_STEP = 7, 3
+_MOST_TAPS, _MOST_STEP = 7, 2
 # Sums of a thread in the gradient by weights, at most.
-_MOST_WEIGHTS = {"float32": 49, "float64": 28}
+_MOST_WEIGHTS = {"float32": 49, "float64": 25}
+_MOST_WAITING = 100
 # Threads with which a GPU is busy, blocks that it has at a time, and items of a thread that are
 # worth a sum over the block.
 _BUSY, _WAVE, _LEAST_ITEMS = 132 * 1024, 132 * 8, 2
@@ -386,7 +387,7 @@ class DirectWeightGradient:
         height, N = sizes.image // sizes.width, sizes.pixels // sizes.image
         width, taps = sizes.window_width, sizes.window // sizes.window_width
         of_source = sizes.taps // sizes.window
-        whole = 1 < taps <= _MOST_TAPS and sizes.tap_row == 1 and sizes.row_step <= _MOST_STEP
+        whole = 2 < taps <= _MOST_TAPS and sizes.tap_row == 1 and sizes.row_step <= _MOST_STEP
         rows = -(-height // -(-height // _MOST_ROWS))
         at_once = taps if whole else 1
         columns = min(width, _MOST_WEIGHTS[dtype.name] // at_once, _MOST_TAPS)
@@ -518,4 +519,7 @@ def _weight_kernel(dtype: str, rows: int, taps: int, columns: int, step: int) ->
                 out[to] = number
 
     numbers = [int32] * 2 + [uint32, int32] * 2 + [int32] * 21
-    return Kernel(weights, [pointer(real)] * 3 + numbers, THREADS, _BLOCKS[dtype])
+    # The compiler lets many loads of a thread wait at a time, and then needs registers for them.
+    waiting = reach * columns + sums_of_thread
+    blocks = _BLOCKS[dtype] if waiting <= _MOST_WAITING else 1
+    return Kernel(weights, [pointer(real)] * 3 + numbers, THREADS, blocks)
