@@ -29,6 +29,7 @@ PAGES = [
         if not {"_build", "generated"} & set(path.parts)
     ),
 ]
+ON_A_GPU = {ROOT / "docs" / "guides" / "gpu.rst"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 # Names as the reference lists them, below `fastopt`: once, where both have them.
@@ -101,7 +102,11 @@ def test_public_attributes_are_documented(name):
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in PAGES if ">>>" in path.read_text(encoding="utf-8")],
+    [
+        pytest.param(path, marks=[pytest.mark.gpu] if path in ON_A_GPU else [])
+        for path in PAGES
+        if ">>>" in path.read_text(encoding="utf-8")
+    ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_examples_in_pages_hold(path):

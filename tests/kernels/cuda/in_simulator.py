@@ -92,6 +92,7 @@ language.__dict__.update(
     int32=int,
     int64=int,
     uint32=int,
+    uint64=int,
     float32=np.float32,
     float64=np.float64,
     number_type=lambda dtype: np.dtype(dtype).type,

@@ -72,10 +72,8 @@ def visits(device, shape, width, count, how, threads):
     kernel = Kernel(visit, [numbers, numbers, numbers] + [int32] * 7, threads)
     C = shape[1]
     x = np.random.default_rng(0).integers(0, 1000, shape).astype(float)
-    seen, totals = device.empty(shape), device.empty((how.shares, C, 2))
-    addresses = [
-        each.__cuda_array_interface__["data"][0] for each in (device.array(x), seen, totals)
-    ]
+    there, seen, totals = device.array(x), device.empty(shape), device.empty((how.shares, C, 2))
+    addresses = [each.__cuda_array_interface__["data"][0] for each in (there, seen, totals)]
     kernel.launch((how.blocks,), *addresses, *how)
     return x, seen.get(), totals.get().sum(0)
 
