@@ -518,8 +518,22 @@ def _store(where: Any, index: int, numbers: tuple[Any, ...]) -> None:
 
 
 def _rounded_tf32(number: float) -> int:
-    bits = int(np.float32(number).view(np.uint32))
+    bits = _bits_of(number)
     return (bits + 0x1000) & 0xFFFFE000
+
+
+def _put(where: Any, index: int, beyond: int, number: Any) -> None:
+    where[index + beyond] = number
+
+
+def _bits_of(number: float) -> int:
+    return int(np.float32(number).view(np.uint32))
+
+
+def _split_tf32(number: float) -> tuple[int, int]:
+    high = _rounded_tf32(number) & 0xFFFFFFFF
+    with np.errstate(all="ignore"):
+        return high, _bits_of(np.float32(number) - np.float32(_as_float(high)))
 
 
 def _as_float(bits: int) -> float:
@@ -547,7 +561,7 @@ def _entry(heard: dict[int, Any], which: int, row: int, column: int) -> float:
         lane, k = 4 * (row % 8) + column % 4, row // 8 + 2 * (column // 4)
     else:
         lane, k = 4 * column + row % 4, row // 4
-    return _as_float(heard[lane][which][k])
+    return _as_float(heard[lane][which][k] & 0xFFFFE000)
 
 
 class _Math:
@@ -574,9 +588,12 @@ _WORDS = [
     (language.quotient, lambda number, divisor: number // divisor),
     (language.load2, _load(2)),
     (language.load4, _load(4)),
+    (language.put, _put),
     (language.store2, _store),
     (language.store4, _store),
     (language.rounded_tf32, _rounded_tf32),
     (language.as_float, _as_float),
+    (language.bits_of, _bits_of),
+    (language.split_tf32, _split_tf32),
     (math, _Math()),
 ]
