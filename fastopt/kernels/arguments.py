@@ -31,6 +31,7 @@ __all__ = [
     "pair",
     "positive",
     "precision",
+    "products",
     "scratch",
     "shape_of",
     "sides",
@@ -43,6 +44,7 @@ Shape = tuple[int | str, ...]
 # A mask would be lost, and a matrix has two dimensions whatever it is reshaped to.
 _OTHER_ARRAYS = (np.ma.MaskedArray, np.matrix)
 _PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
+_PRODUCTS = ("ieee", "3xtf32", "tf32")
 # Kernels of a GPU count in int32, with room for a block more.
 _MOST_ON_GPU = 2**31 - 2**20
 _POSITIVE = Integer(low=1)
@@ -123,6 +125,24 @@ def precision(name: str, value: Any) -> np.dtype[Any]:
     if value is None or dtype not in _PRECISIONS:
         raise TypeError(f"`{name}` must be float32 or float64, got {value!r}")
     return dtype
+
+
+def products(name: str, value: Any, like: Array) -> str:
+    """How float32 numbers are multiplied on a GPU; others are multiplied as they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> products("precision", "ieee", np.zeros(1))
+    'ieee'
+    """
+    if not isinstance(value, str) or value not in _PRODUCTS:
+        raise ValueError(f"`{name}` must be 'ieee', '3xtf32' or 'tf32', got {_described(value)}")
+    if value != "ieee" and not isinstance(like, DeviceArray):
+        raise ValueError(f"`{name}` must be 'ieee' on the CPU, got {value!r}")
+    if value != "ieee" and like.dtype != np.float32:
+        raise ValueError(f"`{name}` must be 'ieee' for {like.dtype}, got {value!r}")
+    return value
 
 
 def output(

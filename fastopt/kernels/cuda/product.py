@@ -29,9 +29,11 @@ from fastopt.device.language import (
     uint32,
 )
 
-__all__ = ["COLUMNS", "TILES", "Multiplication", "Tile", "multiplication"]
+__all__ = ["COLUMNS", "DEPTH", "TILES", "Multiplication", "Tile", "multiplication"]
 
 COLUMNS = 128
+# The most products of a sum that are taken at a time: a share of its multiples wastes none.
+DEPTH = 16
 # Numbers between the ends of neighbouring rows in shared memory: eight threads that write a column
 # then reach eight banks, as do the eight of a warp that read 16 bytes at a time.
 _GAP = 4
@@ -127,10 +129,10 @@ def multiplication(tile: Tile, dtype: str, precision: str = "ieee") -> Multiplic
 # Of tensor cores: what depth and how many blocks registers allow for. Three products for one take
 # more of them: at best in blocks of 64 rows, three at a time.
 _ROOM = {
-    ("tf32", TILES[0]): (16, 2),
-    ("tf32", TILES[1]): (16, 3),
-    ("tf32", TILES[2]): (16, 4),
-    ("3xtf32", TILES[0]): (16, 1),
+    ("tf32", TILES[0]): (DEPTH, 2),
+    ("tf32", TILES[1]): (DEPTH, 3),
+    ("tf32", TILES[2]): (DEPTH, 4),
+    ("3xtf32", TILES[0]): (DEPTH, 1),
     ("3xtf32", TILES[1]): (8, 3),
     ("3xtf32", TILES[2]): (8, 4),
 }
