@@ -24,6 +24,7 @@ from fastopt.core import _cuda
 
 __all__ = [
     "as_float",
+    "bits_of",
     "cuda",
     "float32",
     "float64",
@@ -35,8 +36,10 @@ __all__ = [
     "multiply_tf32",
     "number_type",
     "pointer",
+    "put",
     "quotient",
     "rounded_tf32",
+    "split_tf32",
     "store2",
     "store4",
     "uint32",
@@ -131,6 +134,24 @@ load2, store2 = _vector_access(2)
 load4, store4 = _vector_access(4)
 
 
+@cuda.extending.intrinsic
+def put(typing: Any, where: Any, index: Any, beyond: Any, number: Any) -> Any:
+    """``where[index + beyond] = number``, in one instruction if `beyond` is a constant.
+
+    Other accesses take more: to sum in int32, and to see whether the index is negative.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _address(context, builder, signature.args[0], arguments, 1)
+        place = builder.bitcast(
+            place, ir.PointerType(place.type.pointee.element, place.type.addrspace)
+        )
+        builder.store(arguments[3], builder.gep(place, [arguments[2]]))
+        return context.get_dummy_value()
+
+    return cuda.types.void(where, int32, int32, where.dtype), generate
+
+
 # --- tensor cores --------------------------------------------------------------------------------
 
 
@@ -156,12 +177,40 @@ def as_float(typing: Any, bits: Any) -> Any:
 
 
 @cuda.extending.intrinsic
+def bits_of(typing: Any, number: Any) -> Any:
+    """The bits of a float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], _INT)
+
+    return uint32(float32), generate
+
+
+@cuda.extending.intrinsic
+def split_tf32(typing: Any, number: Any) -> Any:
+    """The bits of two TF32 whose sum is a float32 to a rounding; of infinity and NaN, one is NaN.
+
+    Three instructions; that of :func:`rounded_tf32`, which heeds infinities, becomes four.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits = builder.add(builder.bitcast(arguments[0], _INT), _constant(0x1000))
+        high = builder.and_(bits, _constant(0xFFFFE000))
+        # What of this is beyond a TF32 is for the tensor core to ignore.
+        low = builder.fsub(arguments[0], builder.bitcast(high, _FLOAT))
+        return cuda.cgutils.pack_array(builder, [high, builder.bitcast(low, _INT)])
+
+    return cuda.types.UniTuple(uint32, 2)(float32), generate
+
+
+@cuda.extending.intrinsic
 def multiply_tf32(typing: Any, total: Any, left: Any, right: Any) -> Any:
     """``total + left right`` of a 16 by 8 and an 8 by 8 matrix, by the 32 threads of a warp.
 
     With ``g, q = divmod(lane, 4)`` a thread holds of `total`, and of the result, the entries
     (g, 2q), (g, 2q + 1), (g + 8, 2q), (g + 8, 2q + 1); of `left`, in TF32, (g, q), (g + 8, q),
-    (g, q + 4), (g + 8, q + 4); of `right` (q, g), (q + 4, g). That is the instruction
+    (g, q + 4), (g + 8, q + 4); of `right` (q, g), (q + 4, g). Of factors the last 13 bits are
+    ignored. That is the instruction
     ``mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32`` of PTX.
     """
 

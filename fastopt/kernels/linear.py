@@ -1,26 +1,37 @@
 """The linear layer: a product with a matrix of weights, and its derivatives.
 
-Owns the arguments; the work is done by :mod:`fastopt.kernels.cpu.linear`.
+Owns the arguments; the work is done by :mod:`fastopt.kernels.cpu.linear`, or on a GPU by
+:mod:`fastopt.kernels.cuda.linear`.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
+from fastopt.device.arrays import DeviceArray
 from fastopt.kernels import arguments
-from fastopt.kernels.cpu import linear as cpu
+from fastopt.kernels.dispatch import anywhere, kernels
 
 __all__ = ["linear", "linear_backward_bias", "linear_backward_data", "linear_backward_weight"]
 
 Array = NDArray[Any]
+Precision = Literal["ieee", "3xtf32", "tf32"]
+
+_kernels = kernels("linear")
 
 
+@anywhere
 def linear(
-    x: Array, weight: Array, bias: Array | None = None, *, out: Array | None = None
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    precision: Precision = "ieee",
+    out: Array | None = None,
+    stream: Any = None,
 ) -> Array:
     """Weighted sums of features, ``out = x weight' + bias``.
 
@@ -32,8 +43,14 @@ def linear(
         Of x's dtype, as the others.
     bias : (K,) ndarray, optional
         None adds nothing.
+    precision : {"ieee", "3xtf32", "tf32"}, default "ieee"
+        How a GPU multiplies float32; "ieee" as it does float64, and as the CPU does. "tf32" rounds
+        numbers to 11 bits for its tensor cores, for errors of some 3e-4. "3xtf32" takes each number
+        as a sum of two, for errors as in float32. Both make NaN of sums that infinity is part of.
     out : (N, K) ndarray, optional
         Where the result goes.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -42,7 +59,8 @@ def linear(
     Raises
     ------
     TypeError, ValueError
-        If an array is of another shape or dtype, empty or not C-contiguous.
+        If an array is of another shape or dtype, empty or not C-contiguous, or if `precision` is
+        not "ieee" on the CPU or for float64.
 
     See Also
     --------
@@ -61,13 +79,22 @@ def linear(
     if bias is not None:
         arguments.array("bias", bias, (K,), x.dtype)
     apart = [("x", x), ("weight", weight), ("bias", bias)]
+    arguments.products("precision", precision, x)
     out = arguments.output("out", out, (N, K), x, apart)
-    plan, workspace = _plan(N, C, K, x.dtype)
+    plan, workspace = _plan(N, C, K, out, precision)
     plan.forward(x, weight, bias, out, workspace)
     return out
 
 
-def linear_backward_data(grad: Array, weight: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def linear_backward_data(
+    grad: Array,
+    weight: Array,
+    *,
+    precision: Precision = "ieee",
+    out: Array | None = None,
+    stream: Any = None,
+) -> Array:
     """The derivative by x of a loss whose derivative by `linear`'s output is `grad`.
 
     It is ``grad weight``.
@@ -78,8 +105,12 @@ def linear_backward_data(grad: Array, weight: Array, *, out: Array | None = None
         float32 or float64.
     weight : (K, C) ndarray
         Of the same dtype.
+    precision : {"ieee", "3xtf32", "tf32"}, default "ieee"
+        As in :func:`linear`.
     out : (N, C) ndarray, optional
         Where the result goes.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -88,7 +119,8 @@ def linear_backward_data(grad: Array, weight: Array, *, out: Array | None = None
     Raises
     ------
     TypeError, ValueError
-        If an array is of another shape or dtype, empty or not C-contiguous.
+        If an array is of another shape or dtype, empty or not C-contiguous, or if `precision` is
+        not "ieee" on the CPU or for float64.
 
     See Also
     --------
@@ -104,13 +136,22 @@ def linear_backward_data(grad: Array, weight: Array, *, out: Array | None = None
     N, K = arguments.array("grad", grad, ("N", "K")).shape
     C = arguments.array("weight", weight, (K, "C"), grad.dtype, like="grad").shape[1]
     apart = [("grad", grad), ("weight", weight)]
+    arguments.products("precision", precision, grad)
     out = arguments.output("out", out, (N, C), grad, apart)
-    plan, workspace = _plan(N, C, K, grad.dtype)
+    plan, workspace = _plan(N, C, K, out, precision)
     plan.backward_data(grad, weight, out, workspace)
     return out
 
 
-def linear_backward_weight(x: Array, grad: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def linear_backward_weight(
+    x: Array,
+    grad: Array,
+    *,
+    precision: Precision = "ieee",
+    out: Array | None = None,
+    stream: Any = None,
+) -> Array:
     """The derivative by weight of a loss whose derivative by `linear`'s output is `grad`.
 
     It is ``grad' x``.
@@ -121,8 +162,12 @@ def linear_backward_weight(x: Array, grad: Array, *, out: Array | None = None) -
         float32 or float64.
     grad : (N, K) ndarray
         Of x's dtype.
+    precision : {"ieee", "3xtf32", "tf32"}, default "ieee"
+        As in :func:`linear`.
     out : (K, C) ndarray, optional
         Where the result goes.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -131,7 +176,8 @@ def linear_backward_weight(x: Array, grad: Array, *, out: Array | None = None) -
     Raises
     ------
     TypeError, ValueError
-        If an array is of another shape or dtype, empty or not C-contiguous.
+        If an array is of another shape or dtype, empty or not C-contiguous, or if `precision` is
+        not "ieee" on the CPU or for float64.
 
     See Also
     --------
@@ -147,13 +193,15 @@ def linear_backward_weight(x: Array, grad: Array, *, out: Array | None = None) -
     """
     N, C = arguments.array("x", x, ("N", "C")).shape
     K = arguments.array("grad", grad, (N, "K"), x.dtype).shape[1]
+    arguments.products("precision", precision, x)
     out = arguments.output("out", out, (K, C), x, [("x", x), ("grad", grad)])
-    plan, workspace = _plan(N, C, K, x.dtype)
+    plan, workspace = _plan(N, C, K, out, precision)
     plan.backward_weight(x, grad, out, workspace)
     return out
 
 
-def linear_backward_bias(grad: Array, *, out: Array | None = None) -> Array:
+@anywhere
+def linear_backward_bias(grad: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     """The derivative by bias of a loss whose derivative by `linear`'s output is `grad`.
 
     It is the sum over the examples.
@@ -164,6 +212,8 @@ def linear_backward_bias(grad: Array, *, out: Array | None = None) -> Array:
         float32 or float64.
     out : (K,) ndarray, optional
         Where the result goes.
+    stream : stream or int, optional
+        Of a GPU; by default the one on which the arrays are made.
 
     Returns
     -------
@@ -187,14 +237,17 @@ def linear_backward_bias(grad: Array, *, out: Array | None = None) -> Array:
     """
     _, K = arguments.array("grad", grad, ("N", "K")).shape
     out = arguments.output("out", out, (K,), grad, [("grad", grad)])
-    cpu.backward_bias(grad, out)
+    _kernels(out).backward_bias(grad, out)
     return out
 
 
-def _plan(N: int, C: int, K: int, dtype: Any) -> tuple[cpu.Linear, Array]:
+def _plan(N: int, C: int, K: int, like: Array, precision: Precision) -> tuple[Any, Array]:
     """The plan for matrices of these sizes, and room for it."""
-    plan = _kept(N, C, K, dtype)
-    return plan, np.empty(plan.workspace, dtype)
+    options = (precision,) if isinstance(like, DeviceArray) else ()
+    plan = _kept(_kernels(like).Linear, N, C, K, like.dtype, *options)
+    return plan, arguments.empty((plan.workspace,), like)
 
 
-_kept = lru_cache(maxsize=64)(cpu.Linear)
+@lru_cache(maxsize=64)
+def _kept(make: Any, *sizes_and_options: Any) -> Any:
+    return make(*sizes_and_options)

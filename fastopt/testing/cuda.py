@@ -559,8 +559,22 @@ def _store(where: Any, index: int, numbers: tuple[Any, ...]) -> None:
 
 
 def _rounded_tf32(number: float) -> int:
-    bits = int(np.float32(number).view(np.uint32))
+    bits = _bits_of(number)
     return (bits + 0x1000) & 0xFFFFE000
+
+
+def _put(where: Any, index: int, beyond: int, number: Any) -> None:
+    where[index + beyond] = number
+
+
+def _bits_of(number: float) -> int:
+    return int(np.float32(number).view(np.uint32))
+
+
+def _split_tf32(number: float) -> tuple[int, int]:
+    high = _rounded_tf32(number)
+    with np.errstate(all="ignore"):
+        return high, _bits_of(number - _as_float(high))
 
 
 def _as_float(bits: int) -> float:
@@ -570,25 +584,37 @@ def _as_float(bits: int) -> float:
 def _multiply_by(block: _Block) -> Callable[..., Any]:
     def multiply(total: Any, left: Any, right: Any) -> tuple[float, ...]:
         heard = block.exchange((total, left, right))
-        g, q = divmod(block.thread.lane, 4)
-        return tuple(
-            heard[4 * (g % 8) + q][0][k]
-            + sum(_entry(heard, 1, row, each) * _entry(heard, 2, each, column) for each in range(8))
-            for k, (row, column) in enumerate(
-                ((g, 2 * q), (g, 2 * q + 1), (g + 8, 2 * q), (g + 8, 2 * q + 1))
-            )
-        )
+        if _PRODUCT not in heard:
+            heard[_PRODUCT] = _product(heard)
+        return heard[_PRODUCT][block.thread.lane]  # type: ignore[no-any-return]
 
     return multiply
 
 
-def _entry(heard: dict[int, Any], which: int, row: int, column: int) -> float:
-    """An entry of the left (1) or right (2) matrix that a warp holds."""
-    if which == 1:
-        lane, k = 4 * (row % 8) + column % 4, row // 8 + 2 * (column // 4)
-    else:
-        lane, k = 4 * column + row % 4, row // 4
-    return _as_float(heard[lane][which][k])
+_PRODUCT = -1  # no lane's number, under which the first of a warp leaves the results of all
+
+
+def _product(heard: dict[int, Any]) -> list[tuple[float, ...]]:
+    """What each lane has of ``total + left right``, from what each of them says of the three."""
+    said = [heard[lane] for lane in range(_WARP)]
+    total, left, right = np.zeros((16, 8)), np.zeros((16, 8)), np.zeros((8, 8))
+    lanes = np.arange(_WARP)
+    g, q = lanes // 4, lanes % 4
+    places = [(g, 2 * q), (g, 2 * q + 1), (g + 8, 2 * q), (g + 8, 2 * q + 1)]
+    lefts = [(g, q), (g + 8, q), (g, q + 4), (g + 8, q + 4)]
+    rights = [(q, g), (q + 4, g)]
+    for matrix, which, where in ((total, 0, places), (left, 1, lefts), (right, 2, rights)):
+        numbers = [each[which] for each in said]
+        values = np.array(numbers) if which == 0 else _as_tf32(np.array(numbers, np.uint32))
+        for k, place in enumerate(where):
+            matrix[place] = values[:, k]
+    with np.errstate(all="ignore"):
+        result = total + left @ right
+    return [tuple(row) for row in np.stack([result[place] for place in places], 1).tolist()]
+
+
+def _as_tf32(bits: NDArray[np.uint32]) -> NDArray[np.float32]:
+    return (bits & np.uint32(0xFFFFE000)).view(np.float32)
 
 
 class _Math:
@@ -624,9 +650,12 @@ _WORDS = [
     (language.quotient, lambda number, divisor: number // divisor),
     (language.load2, _load(2)),
     (language.load4, _load(4)),
+    (language.put, _put),
     (language.store2, _store),
     (language.store4, _store),
     (language.rounded_tf32, _rounded_tf32),
     (language.as_float, _as_float),
+    (language.bits_of, _bits_of),
+    (language.split_tf32, _split_tf32),
     (math, _Math()),
 ]

@@ -20,11 +20,12 @@ from fastopt.device.language import (
     load4,
     number_type,
     pointer,
-    quotient,
+    put,
     store4,
     uint32,
 )
-from fastopt.kernels.cuda.product import COLUMNS, DEPTH, Tile, multiplication
+from fastopt.kernels.cuda.counters import begin_counter, counted_on, digits_of, set_step
+from fastopt.kernels.cuda.product import COLUMNS, Tile, multiplication
 
 __all__ = ["Correlation", "correlate"]
 
@@ -122,10 +123,8 @@ def correlate(
     precision: str = "ieee",
 ) -> None:
     """Fill the pixels of `out` that `sizes` names."""
-    if precision != "ieee":
-        raise NotImplementedError(precision)
     wide = sizes.in_fours and out.address % (4 * out.dtype.itemsize) == 0
-    kernel = _kernel(tile, out.dtype.name, bias is not None, wide)
+    kernel = _kernel(tile, out.dtype.name, precision, bias is not None, wide)
     grid = -(-sizes.pixels // COLUMNS), -(-sizes.channels // tile.rows), sizes.groups
     kernel.launch(
         grid,
@@ -138,39 +137,36 @@ def correlate(
 
 
 @cache
-def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
+def _kernel(tile: Tile, dtype: str, precision: str, biased: bool, wide: bool) -> Kernel:
     real = number_type(dtype)
-    multiply, corner, place = multiplication(tile)
-    threads, sums_of_thread = tile.threads, tile.sums
+    product = multiplication(tile, dtype, precision)
+    multiply, corner, prepared = product.multiply, product.corner, product.prepared
+    rows_of_thread, columns_of_thread = product.rows, product.columns
+    depth, threads, sums_of_thread = product.depth, tile.threads, tile.sums
     rows, left_pitch, right_pitch = tile.rows, tile.left_pitch, tile.right_pitch
-    left_size, right_size = DEPTH * left_pitch, DEPTH * right_pitch
-    left_room, right_room, tap_room = 2 * left_size, 2 * right_size, 2 * 4 * DEPTH
-    left_loads, right_loads = rows * DEPTH // threads, COLUMNS * DEPTH // threads
-    left_stride, right_stride = threads // DEPTH, threads // COLUMNS
+    left_size, right_size = depth * left_pitch, depth * right_pitch
+    left_room, right_room = 2 * left_size, 2 * right_size
+    slots = 2 * depth
+    tap_room, counter_room = 4 * slots, 4 * (slots + 1)
+    # Eight neighbours read a row of weights: more would write to the same banks.
+    eights, left_stride = depth // 8, threads // 8
+    left_rows = rows // left_stride
+    left_loads, right_loads = left_rows * eights, COLUMNS * depth // threads
+    right_stride = threads // COLUMNS
     thread_rows = tile.thread_rows
 
     @inlined
-    def find_tap(
-        table, slot, tap, taps, window, window_width, source_channel, source_width, tap_row,
-        tap_column, weight_source, weight_row, weight_column,
+    def enter_tap(
+        table, slot, there_is, channel, r, s, source_channel, source_width, tap_row, tap_column,
+        weight_source, weight_row, weight_column,
     ):  # fmt: skip
-        channel = quotient(tap, window)
-        inside = int32(tap - channel * window)
-        r = quotient(inside, window_width)
-        s = int32(inside - r * window_width)
+        """Where a tap is in the source, from the place that it is for; and its weights."""
         h, w = int32(r * tap_row), int32(s * tap_column)
         offset = int32(channel * source_channel + h * source_width + w)
         weights = int32(channel * weight_source + r * weight_row + s * weight_column)
-        if tap >= taps:
+        if not there_is:
             h, offset, weights = int32(_NOWHERE), int32(0), int32(-1)
         store4(table, int32(4 * slot), (offset, h, w, weights))
-
-    @inlined
-    def find_pixel(pixel, image, width):
-        n = quotient(pixel, image)
-        rest = int32(pixel - n * image)
-        y = quotient(rest, width)
-        return n, y, int32(rest - y * width)
 
     def correlation(
         source, weight, bias, out,
@@ -184,9 +180,12 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
         left = cuda.shared.array(left_room, real, 16)
         right = cuda.shared.array(right_room, real, 16)
         table = cuda.shared.array(tap_room, int32, 16)
+        counters = cuda.shared.array(counter_room, int32, 16)
+        row_table = cuda.shared.array(rows, int32, 16)
         sums = cuda.local.array(sums_of_thread, real)
         weights = cuda.local.array(left_loads, real)
         numbers = cuda.local.array(right_loads, real)
+        row_places = cuda.local.array(left_rows, int32)
         places = cuda.local.array(8, int32)
 
         thread = int32(cuda.threadIdx.x)
@@ -197,100 +196,96 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
             sums[k] = real(0)
 
         # What this thread brings in: a column of pixels, and a row of weights.
-        column = int32(thread % COLUMNS)
-        depth_right = int32(thread // COLUMNS)
+        column = int32(thread & (COLUMNS - 1))
+        depth_right = int32(thread >> 7)
         pixel = int32(first_pixel + column)
-        n, y, x = find_pixel(pixel, image, width)
+        n, y, x = digits_of(pixel, image, width)
         top = int32(first_row + y * row_step)
         start = int32(first_column + x * column_step)
         base = int32(n * source_image + group * source_group + top * source_width + start)
         if pixel >= pixels:
             top = int32(_NOWHERE)
-        depth_left = int32(thread % DEPTH)
-        row_left = int32(thread // DEPTH)
-        channel = int32(first_channel + row_left)
-        weight_base = int32(weight_start + group * weight_group + channel * weight_channel)
+        # Rows that there are not are those of the last channel, and their sums are not used.
+        depth_left = int32(thread & 7)
+        row_left = int32(thread >> 3)
+        weight_base = int32(weight_start + group * weight_group)
+        if thread < rows:
+            channel = int32(first_channel + thread)
+            if channel >= channels:
+                channel = int32(channels - 1)
+            row_table[thread] = int32(weight_base + channel * weight_channel)
         to_left = int32(depth_left * left_pitch + row_left)
         to_right = int32(depth_right * right_pitch + column)
 
-        if thread < 2 * DEPTH:
-            find_tap(
-                table,
-                thread,
-                thread,
-                taps,
-                window,
-                window_width,
-                source_channel,
-                source_width,
-                tap_row,
-                tap_column,
-                weight_source,
-                weight_row,
-                weight_column,
-            )
+        if thread == slots:
+            set_step(counters, slots, int32(slots), window, window_width)
+        if thread < slots:
+            of_source, r, s = begin_counter(counters, thread, thread, window, window_width)
+            enter_tap(
+                table, thread, thread < taps, of_source, r, s, source_channel, source_width,
+                tap_row, tap_column, weight_source, weight_row, weight_column,
+            )  # fmt: skip
         cuda.syncthreads()
+        # By way of shared memory, or they would be worked out anew for each tile.
+        for i in range(left_rows):
+            row_places[i] = row_table[row_left + i * left_stride]
 
         buffer = int32(0)
         tap = int32(0)
-        row, col = corner(thread)
         # Once more than there are tiles: the first time there is nothing to multiply yet.
-        while tap < taps + DEPTH:
+        end = int32(taps + depth)
+        while tap < end:
             if tap < taps:
-                entries = int32(4 * DEPTH * buffer)
-                _, _, _, place_of_weight = load4(table, int32(entries + 4 * depth_left))
-                for j in range(left_loads):
-                    weights[j] = real(0)
-                    step = int32(j * left_stride)
-                    if place_of_weight >= 0 and channel + step < channels:
-                        at = int32(weight_base + place_of_weight + step * weight_channel)
-                        weights[j] = weight[at]
+                entries = int32(4 * depth * buffer)
+                for k in range(eights):
+                    _, _, _, of_tap = load4(table, int32(entries + 4 * (depth_left + 8 * k)))
+                    for i in range(left_rows):
+                        weights[k * left_rows + i] = real(0)
+                        if of_tap >= 0:
+                            at = int32(row_places[i] + of_tap)
+                            weights[k * left_rows + i] = weight[at]
                 for j in range(right_loads):
                     numbers[j] = real(0)
                     entry = int32(entries + 4 * (depth_right + j * right_stride))
                     offset, h, w, _ = load4(table, entry)
-                    if uint32(top + h) < uint32(source_height):  # noqa: SIM102
-                        if uint32(start + w) < uint32(source_width):
-                            numbers[j] = source[int32(base + offset)]
+                    if (uint32(top + h) < uint32(source_height)) & (
+                        uint32(start + w) < uint32(source_width)
+                    ):
+                        numbers[j] = source[int32(base + offset)]
             if tap > 0:
-                multiply(left, right, int32(buffer ^ 1), row, col, sums)
+                multiply(left, right, int32(buffer ^ 1), thread, sums)
             if tap < taps:
-                for j in range(left_loads):
-                    at = int32(buffer * left_size + to_left + j * left_stride)
-                    left[at] = weights[j]
+                a = int32(buffer * left_size + to_left)
+                for k in range(eights):
+                    for i in range(left_rows):
+                        beyond = 8 * k * left_pitch + i * left_stride
+                        put(left, a, int32(beyond), prepared(weights[k * left_rows + i]))
+                b = int32(buffer * right_size + to_right)
                 for j in range(right_loads):
-                    at = int32(buffer * right_size + to_right + j * right_stride * right_pitch)
-                    right[at] = numbers[j]
+                    put(right, b, int32(j * right_stride * right_pitch), prepared(numbers[j]))
                 cuda.syncthreads()
-                if thread < DEPTH:
-                    find_tap(
-                        table,
-                        int32(buffer * DEPTH + thread),
-                        int32(tap + 2 * DEPTH + thread),
-                        taps,
-                        window,
-                        window_width,
-                        source_channel,
-                        source_width,
-                        tap_row,
-                        tap_column,
-                        weight_source,
-                        weight_row,
-                        weight_column,
-                    )
+                if thread < depth:
+                    slot = int32(buffer * depth + thread)
+                    there_is = int32(tap + slots + thread) < taps
+                    of_source, r, s = counted_on(counters, slot, slots, window_width)
+                    enter_tap(
+                        table, slot, there_is, of_source, r, s, source_channel, source_width,
+                        tap_row, tap_column, weight_source, weight_row, weight_column,
+                    )  # fmt: skip
                 buffer = int32(buffer ^ 1)
-            tap = int32(tap + DEPTH)
+            tap = int32(tap + depth)
 
         # Where the pixels of this thread go, for all of its channels.
+        row, col = corner(thread)
         group_start = int32(out_start + group * out_group)
         for j in range(8):
-            p = int32(first_pixel + col + place(j)[1])
+            p = int32(first_pixel + col + columns_of_thread[j])
             places[j] = int32(-1)
             if p < pixels:
-                n, y, x = find_pixel(p, image, width)
+                n, y, x = digits_of(p, image, width)
                 places[j] = int32(group_start + n * out_image + y * out_row + x * out_column)
         for i in range(thread_rows):
-            m = int32(first_channel + row + place(8 * i)[0])
+            m = int32(first_channel + row + rows_of_thread[i])
             if m < channels:
                 channel_start = int32(m * out_channel)
                 add = real(0)
@@ -313,4 +308,4 @@ def _kernel(tile: Tile, dtype: str, biased: bool, wide: bool) -> Kernel:
                             out[int32(places[j] + channel_start)] = sums[8 * i + j] + add
 
     numbers = [pointer(real)] * 4 + [int32] * (len(Correlation.__dataclass_fields__) - 1)
-    return Kernel(correlation, numbers, threads, 2)
+    return Kernel(correlation, numbers, threads, product.blocks)

@@ -20,11 +20,13 @@ from fastopt.device.language import (
     load4,
     number_type,
     pointer,
+    put,
     quotient,
     store4,
     uint32,
 )
-from fastopt.kernels.cuda.product import COLUMNS, DEPTH, Tile, multiplication
+from fastopt.kernels.cuda.counters import begin_counter, counted_on, digits_of, set_step
+from fastopt.kernels.cuda.product import COLUMNS, Tile, multiplication
 
 __all__ = ["WeightGradient", "weight_gradient"]
 
@@ -97,39 +99,41 @@ def weight_gradient(
     precision: str = "ieee",
 ) -> None:
     """Fill the partial sums of each share of the pixels, one array of weights after the other."""
-    if precision != "ieee":
-        raise NotImplementedError(precision)
-    kernel = _kernel(tile, out.dtype.name)
+    kernel = _kernel(tile, out.dtype.name, precision)
     shares = -(-sizes.pixels // share)
     grid = -(-sizes.taps // COLUMNS), -(-sizes.channels // tile.rows), sizes.groups * shares
     kernel.launch(grid, source.address, grad.address, out.address, share, *sizes.numbers)
 
 
 @cache
-def _kernel(tile: Tile, dtype: str) -> Kernel:
+def _kernel(tile: Tile, dtype: str, precision: str) -> Kernel:
     real = number_type(dtype)
-    multiply, corner, place = multiplication(tile)
-    threads, sums_of_thread, thread_rows = tile.threads, tile.sums, tile.thread_rows
+    product = multiplication(tile, dtype, precision)
+    multiply, corner, prepared = product.multiply, product.corner, product.prepared
+    rows_of_thread, columns_of_thread = product.rows, product.columns
+    depth, threads, sums_of_thread = product.depth, tile.threads, tile.sums
+    thread_rows = tile.thread_rows
     rows, left_pitch, right_pitch = tile.rows, tile.left_pitch, tile.right_pitch
-    left_size, right_size = DEPTH * left_pitch, DEPTH * right_pitch
+    left_size, right_size = depth * left_pitch, depth * right_pitch
     left_room, right_room = 2 * left_size, 2 * right_size
-    pixel_room, tap_room = 2 * 4 * DEPTH, 4 * COLUMNS
-    left_loads, right_loads = rows * DEPTH // threads, COLUMNS * DEPTH // threads
-    stride = threads // DEPTH
+    slots = 2 * depth
+    pixel_room, counter_room, tap_room = 4 * slots, 4 * (slots + 1), 4 * COLUMNS
+    # Eight neighbours read pixels side by side: more would write to the same banks.
+    eights, stride = depth // 8, threads // 8
+    left_rows, right_rows = rows // stride, COLUMNS // stride
+    left_loads, right_loads = left_rows * eights, right_rows * eights
 
     @inlined
-    def find_pixel(
-        table, slot, pixel, pixels, image, width, first_row, row_step, first_column, column_step,
-        source_width, source_image, grad_image,
+    def enter_pixel(
+        table, slot, there_is, n, y, x, first_row, row_step, first_column, column_step,
+        source_width, source_image, grad_image, width,
     ):  # fmt: skip
-        n = quotient(pixel, image)
-        rest = int32(pixel - n * image)
-        y = quotient(rest, width)
+        """Where a pixel looks at the source, from the first tap; and where its gradients are."""
         top = int32(first_row + y * row_step)
-        start = int32(first_column + (rest - y * width) * column_step)
+        start = int32(first_column + x * column_step)
         offset = int32(n * source_image + top * source_width + start)
-        at = int32(n * grad_image + rest)
-        if pixel >= pixels:
+        at = int32(n * grad_image + y * width + x)
+        if not there_is:
             top, offset, at = int32(_NOWHERE), int32(0), int32(-1)
         store4(table, int32(4 * slot), (offset, top, start, at))
 
@@ -144,9 +148,12 @@ def _kernel(tile: Tile, dtype: str) -> Kernel:
         right = cuda.shared.array(right_room, real, 16)
         pixel_table = cuda.shared.array(pixel_room, int32, 16)
         tap_table = cuda.shared.array(tap_room, int32, 16)
+        counters = cuda.shared.array(counter_room, int32, 16)
+        row_table = cuda.shared.array(rows, int32, 16)
         sums = cuda.local.array(sums_of_thread, real)
         grads = cuda.local.array(left_loads, real)
         numbers = cuda.local.array(right_loads, real)
+        row_places = cuda.local.array(left_rows, int32)
 
         thread = int32(cuda.threadIdx.x)
         share_index = quotient(int32(cuda.blockIdx.z), groups)
@@ -158,96 +165,95 @@ def _kernel(tile: Tile, dtype: str) -> Kernel:
         pixel = int32(share_index * share)
         end = pixels if pixels - pixel < share else int32(pixel + share)
 
-        depth = int32(thread % DEPTH)
-        column = int32(thread // DEPTH)
-        channel = int32(first_channel + column)
-        grad_base = int32(group * grad_group + channel * image)
+        # Rows that there are not are those of the last channel, and their sums are not used.
+        across = int32(thread & 7)
+        column = int32(thread >> 3)
+        if thread < rows:
+            channel = int32(first_channel + thread)
+            if channel >= channels:
+                channel = int32(channels - 1)
+            row_table[thread] = int32(group * grad_group + channel * image)
         source_base = int32(group * source_group)
-        to_left = int32(depth * left_pitch + column)
-        to_right = int32(depth * right_pitch + column)
+        to_left = int32(across * left_pitch + column)
+        to_right = int32(across * right_pitch + column)
 
         slot = thread
         while slot < COLUMNS:
             tap = int32(first_tap + slot)
-            of_source = quotient(tap, window)
-            inside = int32(tap - of_source * window)
-            r = quotient(inside, window_width)
-            h, w = int32(r * tap_row), int32((inside - r * window_width) * tap_column)
+            of_source, r, s = digits_of(tap, window, window_width)
+            h, w = int32(r * tap_row), int32(s * tap_column)
             offset = int32(of_source * source_channel + h * source_width + w)
             if tap >= taps:
                 h, offset = int32(_NOWHERE), int32(0)
             store4(tap_table, int32(4 * slot), (offset, h, w, int32(0)))
             slot = int32(slot + threads)
-        if thread < 2 * DEPTH:
-            find_pixel(
-                pixel_table,
-                thread,
-                int32(pixel + thread),
-                end,
-                image,
-                width,
-                first_row,
-                row_step,
-                first_column,
-                column_step,
-                source_width,
-                source_image,
-                grad_image,
-            )
+        if thread == slots:
+            set_step(counters, slots, int32(slots), image, width)
+        if thread < slots:
+            first = int32(pixel + thread)
+            n, y, x = begin_counter(counters, thread, first, image, width)
+            enter_pixel(
+                pixel_table, thread, first < end, n, y, x, first_row, row_step, first_column,
+                column_step, source_width, source_image, grad_image, width,
+            )  # fmt: skip
         cuda.syncthreads()
+        # By way of shared memory, or they would be worked out anew for each tile.
+        for i in range(left_rows):
+            row_places[i] = row_table[column + i * stride]
 
         buffer = int32(0)
-        row, col = corner(thread)
-        begin = pixel
-        while pixel < end + DEPTH:
+        begin, last = pixel, int32(end + depth)
+        while pixel < last:
             if pixel < end:
-                entry = int32(4 * (DEPTH * buffer + depth))
-                offset, top, start, at = load4(pixel_table, entry)
-                for j in range(left_loads):
-                    grads[j] = real(0)
-                    if at >= 0 and channel + j * stride < channels:
-                        grads[j] = grad[int32(grad_base + at + j * stride * image)]
-                for j in range(right_loads):
-                    numbers[j] = real(0)
-                    of_tap, h, w, _ = load4(tap_table, int32(4 * (column + j * stride)))
-                    if uint32(top + h) < uint32(source_height):  # noqa: SIM102
-                        if uint32(start + w) < uint32(source_width):
-                            numbers[j] = source[int32(source_base + offset + of_tap)]
+                for k in range(eights):
+                    entry = int32(4 * (depth * buffer + across + 8 * k))
+                    offset, top, start, of_pixel = load4(pixel_table, entry)
+                    for i in range(left_rows):
+                        grads[k * left_rows + i] = real(0)
+                        if of_pixel >= 0:
+                            at = int32(row_places[i] + of_pixel)
+                            grads[k * left_rows + i] = grad[at]
+                    offset = int32(source_base + offset)
+                    for i in range(right_rows):
+                        numbers[k * right_rows + i] = real(0)
+                        of_tap, h, w, _ = load4(tap_table, int32(4 * (column + i * stride)))
+                        if (uint32(top + h) < uint32(source_height)) & (
+                            uint32(start + w) < uint32(source_width)
+                        ):
+                            numbers[k * right_rows + i] = source[int32(offset + of_tap)]
             if pixel > begin:
-                multiply(left, right, int32(buffer ^ 1), row, col, sums)
+                multiply(left, right, int32(buffer ^ 1), thread, sums)
             if pixel < end:
-                for j in range(left_loads):
-                    left[int32(buffer * left_size + to_left + j * stride)] = grads[j]
-                for j in range(right_loads):
-                    right[int32(buffer * right_size + to_right + j * stride)] = numbers[j]
+                a = int32(buffer * left_size + to_left)
+                b = int32(buffer * right_size + to_right)
+                for k in range(eights):
+                    for i in range(left_rows):
+                        beyond = 8 * k * left_pitch + i * stride
+                        put(left, a, int32(beyond), prepared(grads[k * left_rows + i]))
+                    for i in range(right_rows):
+                        beyond = 8 * k * right_pitch + i * stride
+                        put(right, b, int32(beyond), prepared(numbers[k * right_rows + i]))
                 cuda.syncthreads()
-                if thread < DEPTH:
-                    find_pixel(
-                        pixel_table,
-                        int32(buffer * DEPTH + thread),
-                        int32(pixel + 2 * DEPTH + thread),
-                        end,
-                        image,
-                        width,
-                        first_row,
-                        row_step,
-                        first_column,
-                        column_step,
-                        source_width,
-                        source_image,
-                        grad_image,
-                    )
+                if thread < depth:
+                    slot = int32(buffer * depth + thread)
+                    there_is = int32(pixel + slots + thread) < end
+                    n, y, x = counted_on(counters, slot, slots, width)
+                    enter_pixel(
+                        pixel_table, slot, there_is, n, y, x, first_row, row_step, first_column,
+                        column_step, source_width, source_image, grad_image, width,
+                    )  # fmt: skip
                 buffer = int32(buffer ^ 1)
-            pixel = int32(pixel + DEPTH)
+            pixel = int32(pixel + depth)
 
+        row, col = corner(thread)
         block_start = int32((share_index * groups + group) * channels * taps)
         for i in range(thread_rows):
-            m = int32(first_channel + row + place(8 * i)[0])
+            m = int32(first_channel + row + rows_of_thread[i])
             if m < channels:
                 for j in range(8):
-                    t = int32(first_tap + col + place(j)[1])
+                    t = int32(first_tap + col + columns_of_thread[j])
                     if t < taps:
                         out[int32(block_start + m * taps + t)] = sums[8 * i + j]
 
     numbers = [pointer(real)] * 3 + [int32] * (len(WeightGradient.__dataclass_fields__) + 1)
-    return Kernel(weight_gradient, numbers, threads, 2 if dtype == "float32" else 1)
+    return Kernel(weight_gradient, numbers, threads, product.blocks)

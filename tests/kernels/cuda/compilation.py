@@ -34,6 +34,19 @@ class MachineCode:
         """Instructions that begin with a word, such as "LDG.E.128"."""
         return sum(many for name, many in self.instructions.items() if name.startswith(start))
 
+    def longest_loop(self):
+        """Instructions from a label to the last jump back to it, at the most."""
+        labels, here, longest = {}, 0, 0
+        for line in self.text.splitlines():
+            if label := re.match(r"(\.L_x_\d+):", line):
+                labels[label[1]] = here
+            elif re.match(r"\s+/\*[0-9a-f]{4,}\*/\s", line):
+                here += 1
+                jump = re.search(r"BRA.*(\.L_x_\d+)", line)
+                if jump and jump[1] in labels and "@" in line:
+                    longest = max(longest, here - labels[jump[1]])
+        return longest
+
 
 def machine_code(kernel, capability, folder):
     """Assemble and disassemble a kernel in a folder, and check what holds for all of them."""

@@ -1,0 +1,517 @@
+"""The linear layer: products of matrices, whose tiles :mod:`product` multiplies.
+
+Owns how two matrices are brought in, each with its numbers side by side along what is summed over
+or along the other index; and how a product of few tiles is split into shares of its sums, so that
+there is work for all of a GPU, which a second kernel adds in a fixed order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastopt.device.arrays import DeviceArray
+from fastopt.device.kernel import Kernel
+from fastopt.device.language import (
+    cuda,
+    inlined,
+    int32,
+    load2,
+    load4,
+    number_type,
+    pointer,
+    put,
+    quotient,
+    store2,
+    store4,
+)
+from fastopt.kernels.cuda.elementwise import is_aligned
+from fastopt.kernels.cuda.product import COLUMNS, DEPTH, TILES, Multiplication, Tile, multiplication
+
+__all__ = ["Linear", "backward_bias"]
+
+# Blocks that keep the largest GPU busy, two for each of its multiprocessors; and products of a sum
+# that are worth a block.
+_BLOCKS = 264
+_SHARE = 128
+_THREADS = 256
+
+
+class Linear:
+    """The plan of a linear layer of C numbers to K, for N examples.
+
+    Parameters
+    ----------
+    N, C, K : int
+    dtype : dtype
+    precision : {"ieee", "3xtf32", "tf32"}, default "ieee"
+        Of products; the others are for float32 alone.
+
+    Attributes
+    ----------
+    workspace : int
+        How many elements any of the passes needs.
+    """
+
+    def __init__(self, N: int, C: int, K: int, dtype: Any, precision: str = "ieee") -> None:
+        self.shape = N, C, K
+        self.dtype = np.dtype(dtype)
+        self.precision = precision
+        self._forward = _Product.of(N, K, C)
+        self._backward_data = _Product.of(N, C, K)
+        self._backward_weight = _Product.of(K, C, N)
+
+    @property
+    def workspace(self) -> int:
+        passes = self._forward, self._backward_data, self._backward_weight
+        return max(each.workspace for each in passes)
+
+    def forward(self, x: Any, weight: Any, bias: Any, out: Any, workspace: Any) -> None:
+        """x (N, C), weight (K, C), bias (K,) or None -> out (N, K)."""
+        self._run(self._forward, x, True, weight, True, bias, out, workspace)
+
+    def backward_data(self, grad: Any, weight: Any, out: Any, workspace: Any) -> None:
+        """grad (N, K), weight (K, C) -> out (N, C)."""
+        self._run(self._backward_data, grad, True, weight, False, None, out, workspace)
+
+    def backward_weight(self, x: Any, grad: Any, out: Any, workspace: Any) -> None:
+        """x (N, C), grad (N, K) -> out (K, C)."""
+        self._run(self._backward_weight, grad, False, x, False, None, out, workspace)
+
+    def _run(
+        self,
+        product: _Product,
+        left: DeviceArray,
+        left_by_depth: bool,
+        right: DeviceArray,
+        right_by_depth: bool,
+        bias: DeviceArray | None,
+        out: DeviceArray,
+        workspace: DeviceArray,
+    ) -> None:
+        """``out = left right' + bias``, of matrices that lie by rows of the product or by depth."""
+        sums = workspace if product.shares > 1 else out
+        added = bias if product.shares == 1 else None
+        if product.turned:
+            left, left_by_depth, right, right_by_depth = right, right_by_depth, left, left_by_depth
+        rows, columns, depth = product.rows, product.columns, product.depth
+        kernel = _product_kernel(
+            product.tile,
+            self.dtype.name,
+            self.precision,
+            _Side(left_by_depth, _is_wide(left, depth if left_by_depth else rows)),
+            _Side(right_by_depth, _is_wide(right, depth if right_by_depth else columns)),
+            added is not None,
+            product.turned,
+            not product.turned and _is_wide(sums, columns),
+        )
+        kernel.launch(
+            product.grid,
+            left.address,
+            right.address,
+            0 if added is None else added.address,
+            sums.address,
+            rows,
+            columns,
+            depth,
+            product.share,
+        )
+        if product.shares > 1:
+            _add_shares(sums, product.shares, bias, out)
+
+
+def _is_wide(matrix: DeviceArray, width: int) -> bool:
+    """Whether four neighbours in a row, the first a multiple of four, can be accessed at once."""
+    return width % 4 == 0 and is_aligned(matrix)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """How a product is shared out.
+
+    Attributes
+    ----------
+    rows, columns, depth : int
+    turned : bool
+        Whether rows are the columns of the result, because there are few.
+    tile : Tile
+    share : int
+        Products of each sum that a block adds.
+    """
+
+    rows: int
+    columns: int
+    depth: int
+    turned: bool
+    tile: Tile
+    share: int
+
+    @classmethod
+    def of(cls, rows: int, columns: int, depth: int) -> _Product:
+        """For a result of so many rows and columns."""
+        turned = columns < min(rows, COLUMNS // 2)
+        if turned:
+            rows, columns = columns, rows
+        tile = next((each for each in reversed(TILES) if rows <= each.rows), TILES[0])
+        tiles = -(-rows // tile.rows) * -(-columns // COLUMNS)
+        shares = max(1, min(_BLOCKS // tiles, depth // _SHARE))
+        share = -(-depth // (DEPTH * shares)) * DEPTH
+        return cls(rows, columns, depth, turned, tile, share)
+
+    @property
+    def shares(self) -> int:
+        """How many parts sums are split into."""
+        return -(-self.depth // self.share)
+
+    @property
+    def workspace(self) -> int:
+        """Elements of the partial sums."""
+        return self.shares * self.rows * self.columns if self.shares > 1 else 0
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Of blocks."""
+        return -(-self.columns // COLUMNS), -(-self.rows // self.tile.rows), self.shares
+
+
+# --- the product ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Side:
+    """How one of two matrices lies: along the depth or the other index, read by fours or singly."""
+
+    by_depth: bool
+    wide: bool
+
+
+@cache
+def _product_kernel(
+    tile: Tile,
+    dtype: str,
+    precision: str,
+    left_side: _Side,
+    right_side: _Side,
+    biased: bool,
+    turned: bool,
+    wide: bool,
+) -> Kernel:
+    real = number_type(dtype)
+    product = multiplication(tile, dtype, precision)
+    multiply, corner = product.multiply, product.corner
+    rows_of_thread, columns_of_thread = product.rows, product.columns
+    depth, threads, sums_of_thread = product.depth, tile.threads, tile.sums
+    rows, thread_rows = tile.rows, tile.thread_rows
+    left_size, right_size = depth * tile.left_pitch, depth * tile.right_pitch
+    left_room, right_room = 2 * left_size, 2 * right_size
+    left_loads, right_loads = rows * depth // threads, COLUMNS * depth // threads
+    begin_left, fetch_left, put_left = _loader(
+        left_side, rows, tile.left_pitch, product, threads, real
+    )
+    begin_right, fetch_right, put_right = _loader(
+        right_side, COLUMNS, tile.right_pitch, product, threads, real
+    )
+
+    def matrix_product(left, right, bias, out, row_count, column_count, total, share):
+        left_tile = cuda.shared.array(left_room, real, 16)
+        right_tile = cuda.shared.array(right_room, real, 16)
+        sums = cuda.local.array(sums_of_thread, real)
+        lefts = cuda.local.array(left_loads, real)
+        rights = cuda.local.array(right_loads, real)
+        left_places = cuda.local.array(left_loads, int32)
+        right_places = cuda.local.array(right_loads, int32)
+        biases = cuda.local.array(8, real)
+
+        thread = int32(cuda.threadIdx.x)
+        first_row = int32(cuda.blockIdx.y * rows)
+        first_column = int32(cuda.blockIdx.x * COLUMNS)
+        k = int32(cuda.blockIdx.z * share)
+        end = total if total - k < share else int32(k + share)
+        last = int32(end + depth)
+        begin = k
+        for i in range(sums_of_thread):
+            sums[i] = real(0)
+        begin_left(left_places, thread, first_row, row_count, total, k)
+        begin_right(right_places, thread, first_column, column_count, total, k)
+
+        buffer = int32(0)
+        # Once more than there are tiles: the first time there is nothing to multiply yet.
+        while k < last:
+            if k < end:
+                fetch_left(left, left_places, lefts, thread, k, end, row_count)
+                fetch_right(right, right_places, rights, thread, k, end, column_count)
+            if k > begin:
+                multiply(left_tile, right_tile, int32(buffer ^ 1), thread, sums)
+            if k < end:
+                put_left(left_tile, int32(buffer * left_size), lefts, thread)
+                put_right(right_tile, int32(buffer * right_size), rights, thread)
+                cuda.syncthreads()
+                buffer = int32(buffer ^ 1)
+            k = int32(k + depth)
+
+        row, column = corner(thread)
+        row = int32(first_row + row)
+        column = int32(first_column + column)
+        start = int32(cuda.blockIdx.z * row_count * column_count)
+        for j in range(8):
+            biases[j] = real(0)
+            if biased and not turned:
+                at = int32(column + columns_of_thread[j])
+                if at < column_count:
+                    biases[j] = bias[at]
+        for i in range(thread_rows):
+            m = int32(row + rows_of_thread[i])
+            if m < row_count:
+                add = real(0)
+                if biased and turned:
+                    add = bias[m]
+                for j in range(0, 8, 4):
+                    n = int32(column + columns_of_thread[j])
+                    s = 8 * i + j
+                    four = (
+                        sums[s] + add + biases[j],
+                        sums[s + 1] + add + biases[j + 1],
+                        sums[s + 2] + add + biases[j + 2],
+                        sums[s + 3] + add + biases[j + 3],
+                    )
+                    if wide:
+                        if n < column_count:
+                            store4(out, int32(start + m * column_count + n), four)
+                    else:
+                        for e in range(4):
+                            if n + e < column_count:
+                                if turned:
+                                    out[int32(start + (n + e) * row_count + m)] = four[e]
+                                else:
+                                    out[int32(start + m * column_count + n + e)] = four[e]
+
+    # What is read singly takes more registers.
+    blocks = product.blocks if left_side.wide and right_side.wide else min(product.blocks, 2)
+    return Kernel(matrix_product, [pointer(real)] * 4 + [int32] * 4, threads, blocks)
+
+
+# --- matrices brought in --------------------------------------------------------------------------
+
+# Of a tile: where a thread begins, what it reads into registers, and what it puts into shared
+# memory.
+_Loader = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
+_LOADS = {1: None, 2: load2, 4: load4}
+_STORES = {1: None, 2: store2, 4: store4}
+
+
+def _loader(
+    side: _Side, size: int, pitch: int, product: Multiplication, threads: int, real: Any
+) -> _Loader:
+    """What brings in tiles of so many lines of a matrix.
+
+    Lines that there are not are the last one again, as their sums are not used. Past the end of
+    the depth there are zeros.
+    """
+    # Fewer at a time where there are fewer for a thread to read.
+    width = (4 if size * 8 >= threads * 4 else 2) if side.wide else 1
+    make = _loader_by_depth if side.by_depth else _loader_by_lines
+    return make(width, size, pitch, product, threads, real)
+
+
+def _loader_by_depth(
+    width: int, size: int, pitch: int, product: Multiplication, threads: int, real: Any
+) -> _Loader:
+    """Of a matrix whose numbers lie side by side along the depth.
+
+    Neighbouring threads read eight numbers of a line: more would be written to the same banks.
+    """
+    depth, prepared, load = product.depth, product.prepared, _LOADS[width]
+    units = 8 // width
+    bits, mask = units.bit_length() - 1, units - 1
+    lines = threads // units
+    passes, eights = size // lines, depth // 8
+
+    @inlined
+    def begin(places, thread, first, count, total, k):
+        for i in range(passes):
+            line = int32(first + (thread >> bits) + i * lines)
+            if line >= count:
+                line = int32(count - 1)
+            places[i] = int32(line * total + k + (thread & mask) * width)
+
+    @inlined
+    def fetch(matrix, places, numbers, thread, k, end, count):
+        for e in range(eights):
+            there_is = int32(k + 8 * e + (thread & mask) * width) < end
+            for i in range(passes):
+                n = (e * passes + i) * width
+                for c in range(width):
+                    numbers[n + c] = real(0)
+                if there_is:
+                    at = int32(places[i] + 8 * e)
+                    if width == 1:
+                        numbers[n] = matrix[at]
+                    else:
+                        some = load(matrix, at)
+                        for c in range(width):
+                            numbers[n + c] = some[c]
+        for i in range(passes):
+            places[i] = int32(places[i] + depth)
+
+    @inlined
+    def put_down(tile, start, numbers, thread):
+        at = int32(start + (thread & mask) * (width * pitch) + (thread >> bits))
+        for e in range(eights):
+            for i in range(passes):
+                for c in range(width):
+                    number = numbers[(e * passes + i) * width + c]
+                    put(tile, at, int32((8 * e + c) * pitch + i * lines), prepared(number))
+
+    return begin, fetch, put_down
+
+
+def _loader_by_lines(
+    width: int, size: int, pitch: int, product: Multiplication, threads: int, real: Any
+) -> _Loader:
+    """Of a matrix in which lines lie side by side."""
+    depth, prepared = product.depth, product.prepared
+    load, store = _LOADS[width], _STORES[width]
+    units = size // width
+    bits, mask = units.bit_length() - 1, units - 1
+    steps = threads // units
+    passes = depth // steps
+
+    @inlined
+    def begin(places, thread, first, count, total, k):
+        line = int32(first + (thread & mask) * width)
+        if line >= count:
+            line = int32(count - width)
+        places[0] = int32((k + (thread >> bits)) * count + line)
+
+    @inlined
+    def fetch(matrix, places, numbers, thread, k, end, count):
+        for i in range(passes):
+            for c in range(width):
+                numbers[i * width + c] = real(0)
+            if int32(k + (thread >> bits) + i * steps) < end:
+                at = int32(places[0] + i * steps * count)
+                if width == 1:
+                    numbers[i] = matrix[at]
+                else:
+                    some = load(matrix, at)
+                    for c in range(width):
+                        numbers[i * width + c] = some[c]
+        places[0] = int32(places[0] + depth * count)
+
+    @inlined
+    def put_down(tile, start, numbers, thread):
+        at = int32(start + (thread >> bits) * pitch + (thread & mask) * width)
+        for i in range(passes):
+            if width == 1:
+                put(tile, at, int32(i * steps * pitch), prepared(numbers[i]))
+            elif width == 2:
+                two = prepared(numbers[2 * i]), prepared(numbers[2 * i + 1])
+                store(tile, int32(at + i * steps * pitch), two)
+            else:
+                four = (
+                    prepared(numbers[4 * i]),
+                    prepared(numbers[4 * i + 1]),
+                    prepared(numbers[4 * i + 2]),
+                    prepared(numbers[4 * i + 3]),
+                )
+                store(tile, int32(at + i * steps * pitch), four)
+
+    return begin, fetch, put_down
+
+
+# --- sums -----------------------------------------------------------------------------------------
+
+
+def _add_shares(sums: DeviceArray, shares: int, bias: DeviceArray | None, out: DeviceArray) -> None:
+    """`out` is the sum of so many arrays of its shape, one after the other, and of the bias."""
+    columns = out.shape[1]
+    width = 4 if _is_wide(sums, columns) and is_aligned(out) else 1
+    kernel = _reduction_kernel(out.dtype.name, bias is not None, width)
+    kernel.launch(
+        (-(-out.size // (_THREADS * width)),),
+        sums.address,
+        0 if bias is None else bias.address,
+        out.address,
+        shares,
+        out.size,
+        columns,
+    )
+
+
+@cache
+def _reduction_kernel(dtype: str, biased: bool, width: int) -> Kernel:
+    real = number_type(dtype)
+
+    def singly(sums, bias, out, shares, size, columns):
+        i = int32(cuda.blockIdx.x * _THREADS + cuda.threadIdx.x)
+        if i < size:
+            total = real(0)
+            if biased:
+                total = bias[int32(i - quotient(i, columns) * columns)]
+            for share in range(shares):
+                total += sums[int32(share * size + i)]
+            out[i] = total
+
+    def by_fours(sums, bias, out, shares, size, columns):
+        i = int32((cuda.blockIdx.x * _THREADS + cuda.threadIdx.x) * 4)
+        if i < size:
+            a = b = c = d = real(0)
+            if biased:
+                k = int32(i - quotient(i, columns) * columns)
+                a, b, c, d = bias[k], bias[k + 1], bias[k + 2], bias[k + 3]
+            for share in range(shares):
+                p, q, r, s = load4(sums, int32(share * size + i))
+                a, b, c, d = a + p, b + q, c + r, d + s
+            store4(out, i, (a, b, c, d))
+
+    source = by_fours if width == 4 else singly
+    return Kernel(source, [pointer(real)] * 3 + [int32] * 3, _THREADS)
+
+
+def backward_bias(grad: DeviceArray, out: DeviceArray) -> None:
+    """grad (N, K) -> out (K,)."""
+    rows, columns = grad.shape
+    blocks = -(-columns // _COLUMNS)
+    shares = max(1, min(_BLOCKS // blocks, rows // _ROWS))
+    kernel = _column_sums_kernel(grad.dtype.name)
+    if shares > 1:
+        share = -(-rows // shares)
+        shares = -(-rows // share)
+        sums = grad.empty((shares, columns))
+        kernel.launch((blocks, shares), grad.address, sums.address, rows, columns, share)
+        grad, rows = sums, shares
+    kernel.launch((blocks,), grad.address, out.address, rows, columns, rows)
+
+
+# A block's columns, and the fewest rows that are worth one.
+_COLUMNS = 32
+_ROWS = 64
+
+
+@cache
+def _column_sums_kernel(dtype: str) -> Kernel:
+    real = number_type(dtype)
+    groups = _THREADS // _COLUMNS
+
+    def column_sums(matrix, out, rows, columns, share):
+        room = cuda.shared.array(_THREADS, real)
+        thread = int32(cuda.threadIdx.x)
+        column = int32(cuda.blockIdx.x * _COLUMNS + (thread & (_COLUMNS - 1)))
+        row = int32(cuda.blockIdx.y * share)
+        end = rows if rows - row < share else int32(row + share)
+        total = real(0)
+        if column < columns:
+            for k in range(int32(row + thread // _COLUMNS), end, groups):
+                total += matrix[int32(k * columns + column)]
+        room[thread] = total
+        cuda.syncthreads()
+        if thread < _COLUMNS and column < columns:
+            for group in range(1, groups):
+                total += room[thread + group * _COLUMNS]
+            out[int32(cuda.blockIdx.y * columns + column)] = total
+
+    return Kernel(column_sums, [pointer(real)] * 2 + [int32] * 3, _THREADS)
