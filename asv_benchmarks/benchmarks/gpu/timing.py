@@ -16,7 +16,7 @@ import torch
 __all__ = ["host_microseconds", "microseconds"]
 
 _CYCLES = 1_500_000  # about a millisecond
-_SECONDS = 0.15
+_SECONDS = 0.08
 
 
 def microseconds(call: Callable[[], Any]) -> float:
