@@ -61,6 +61,5 @@ class RealDevice:
     def empty(shape, dtype=np.float64):
         import cupy
 
-        out = cupy.empty(shape, dtype)
-        out.view(np.uint8).fill(0xFF)
-        return out
+        dtype = np.dtype(dtype)
+        return cupy.full(shape, np.nan if dtype.kind == "f" else np.array(-1).astype(dtype), dtype)

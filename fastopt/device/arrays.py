@@ -18,7 +18,7 @@ import numpy as np
 from fastopt.device.recording import current_recording
 from fastopt.device.streams import current_stream, handle_of
 
-__all__ = ["ALLOCATORS", "DeviceArray", "describe", "is_device_array", "stream_of"]
+__all__ = ["ALLOCATORS", "DeviceArray", "describe", "is_device_array"]
 
 
 def is_device_array(value: object) -> bool:
@@ -53,10 +53,10 @@ class DeviceArray:
         In bytes; None if it is C-contiguous.
     writeable : bool
     stream : int or None
-        The stream on which its contents are made, if that is known: see `stream_of`.
+        The stream on which its contents are made; None if its library does not say.
     """
 
-    __slots__ = ("address", "dtype", "owner", "shape", "stream", "strides", "writeable")
+    __slots__ = ("_stream", "address", "dtype", "owner", "shape", "strides", "writeable")
 
     def __init__(
         self,
@@ -74,7 +74,15 @@ class DeviceArray:
         self.dtype = dtype
         self.strides = strides
         self.writeable = writeable
-        self.stream = stream
+        self._stream = stream
+
+    @property
+    def stream(self) -> int | None:
+        owner: Any = self.owner
+        if _library_of(owner) == "torch":
+            # PyTorch's arrays are made on its current stream, whichever that is by now.
+            return handle_of(sys.modules["torch"].cuda.current_stream(owner.device))
+        return self._stream
 
     @property
     def size(self) -> int:
@@ -115,7 +123,7 @@ class DeviceArray:
     def _part(self, offset: int, shape: tuple[int, ...]) -> DeviceArray:
         assert self.strides is None
         return DeviceArray(
-            self.owner, self.address + offset, shape, self.dtype, None, self.writeable, self.stream
+            self.owner, self.address + offset, shape, self.dtype, None, self.writeable, self._stream
         )
 
     def empty(self, shape: tuple[int, ...], dtype: Any = None) -> DeviceArray:
@@ -191,14 +199,6 @@ def _tensor_dtype(dtype: Any) -> np.dtype[Any]:
         return np.dtype(name)
     except TypeError:  # bfloat16 and the like
         raise TypeError(f"tensors of {dtype} cannot be used") from None
-
-
-def stream_of(array: DeviceArray) -> int | None:
-    """The stream on which an array's contents are made, if its library says so."""
-    owner: Any = array.owner
-    if _library_of(owner) == "torch":
-        return handle_of(sys.modules["torch"].cuda.current_stream(owner.device))
-    return array.stream
 
 
 # --- new arrays, from the library of one that is there ------------------------------------------

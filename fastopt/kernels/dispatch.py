@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from fastopt.core import _cuda
-from fastopt.device.arrays import DeviceArray, describe, is_device_array, stream_of
+from fastopt.device.arrays import DeviceArray, describe, is_device_array
 from fastopt.device.streams import handle_of, on_stream
 
 __all__ = ["anywhere", "kernels"]
@@ -128,7 +128,7 @@ _NUMBERS = {bool, int, float, str}
 
 def _common_stream(arrays: Iterable[DeviceArray]) -> int:
     """The stream on which all of them are made; the default one if no library names any."""
-    streams = {stream for stream in map(stream_of, arrays) if stream is not None}
+    streams = {stream for array in arrays if (stream := array.stream) is not None}
     if len(streams) > 1:
         raise ValueError(
             f"`stream` must be given where arrays are made on several, got {len(streams)}"

@@ -12,7 +12,6 @@ from fastopt.device.arrays import (
     DeviceArray,
     describe,
     is_device_array,
-    stream_of,
 )
 from fastopt.device.streams import on_stream
 
@@ -103,7 +102,7 @@ def test_an_array_of_pytorch_is_made_on_its_current_stream(monkeypatch):
     current = {"cuda:1": SimpleNamespace(cuda_stream=123)}
     torch = SimpleNamespace(cuda=SimpleNamespace(current_stream=current.__getitem__))
     monkeypatch.setitem(sys.modules, "torch", torch)
-    assert stream_of(describe(Tensor())) == 123
+    assert describe(Tensor()).stream == 123
 
 
 class Tensor:

@@ -21,6 +21,7 @@ from .timing import microseconds
 
 _ROOT = Path(__file__).resolve().parents[3]
 
+
 def machine() -> dict[str, str]:
     names = "numba", "numba-cuda", "cuda-bindings", "cupy-cuda13x", "numpy"
     versions = {}
