@@ -11,6 +11,7 @@ from fastopt.device import language
 from fastopt.device.kernel import Kernel
 from fastopt.device.language import (
     as_float,
+    bits_of,
     cuda,
     float32,
     float64,
@@ -22,8 +23,10 @@ from fastopt.device.language import (
     multiply_tf32,
     number_type,
     pointer,
+    put,
     quotient,
     rounded_tf32,
+    split_tf32,
     store2,
     store4,
     uint32,
@@ -135,6 +138,20 @@ def test_several_numbers_are_moved_at_once(run, load, store, count, dtype):
         assert text.count(f"{move}.global.v{at_most}.") == count // at_most
 
 
+def test_a_number_is_put_beyond_an_index(run):
+    def fill(out):
+        room = cuda.shared.array(8, float32)
+        thread = int32(cuda.threadIdx.x)
+        put(room, thread, int32(4), float32(1) + thread)
+        put(room, thread, int32(0), float32(5) + thread)
+        cuda.syncthreads()
+        out[thread] = room[int32(thread + 4)]
+        put(out, thread, int32(4), room[thread])
+
+    (out,) = run(Kernel(fill, [pointer(float32)], 4), np.zeros(8, np.float32))
+    np.testing.assert_array_equal(out, [1, 2, 3, 4, 5, 6, 7, 8])
+
+
 @pytest.mark.parametrize(("load", "store", "count"), [(load2, store2, 2), (load4, store4, 4)])
 def test_several_numbers_are_moved_in_shared_memory(run, load, store, count):
     size = 2 * count
@@ -214,6 +231,29 @@ def test_bits_are_taken_for_a_number(run):
     kernel = Kernel(number, [pointer(uint32), pointer(float32)], 1)
     _, out = run(kernel, np.array([0x40490FDB], np.uint32), np.zeros(1, np.float32))
     assert out[0] == np.float32(np.pi)
+
+
+def test_bits_of_a_number_are_taken(run):
+    def bits(x, out):
+        out[0] = bits_of(x[0])
+
+    kernel = Kernel(bits, [pointer(float32), pointer(uint32)], 1)
+    _, out = run(kernel, np.array([np.pi], np.float32), np.zeros(1, np.uint32))
+    assert out[0] == 0x40490FDB
+
+
+def test_a_number_is_the_sum_of_two_tf32(run):
+    def split(x, out):
+        high, low = split_tf32(x[0])
+        out[0] = as_float(high)
+        out[1] = as_float(low)
+
+    kernel = Kernel(split, [pointer(float32), pointer(float32)], 1)
+    for value in np.random.default_rng(0).normal(size=20).astype(np.float32):
+        _, out = run(kernel, np.array([value]), np.zeros(2, np.float32))
+        assert out[0] + out[1] == value
+        assert out[:1].view(np.uint32) % 2**13 == 0
+        assert abs(out[1]) <= 2.0**-11 * abs(out[0])
 
 
 def test_a_warp_multiplies_matrices(run):
