@@ -1,16 +1,18 @@
-"""Tests and times on a GPU: ``python -m benchmarks.gpu FOLDER``."""
+"""Tests and times on a GPU: ``python -m gpu FOLDER``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import platform
+import signal
 import subprocess
 import sys
 import time
 import traceback
 from datetime import date
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import torch
 from .cases import CASES, Pass
 from .timing import microseconds
 
-_ROOT = Path(__file__).resolve().parents[3]
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def machine() -> dict[str, str]:
@@ -40,12 +42,21 @@ def machine() -> dict[str, str]:
     }
 
 
-def run_tests(folder: Path) -> str:
-    """The last line that pytest prints."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
-    (folder / "tests.log").write_text(done.stdout + done.stderr)
-    lines = done.stdout.strip().splitlines()
+def run_tests(folder: Path, seconds: float) -> str:
+    """The last line that pytest prints; of each test it says so at once how it ended."""
+    command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-m", "gpu"]
+    command += ["-p", "no:cacheprovider", "-p", "no:benchmark", "-W", "default"]
+    if find_spec("xdist") is not None:
+        command += ["-n", "8"]
+    log = folder / "tests.log"
+    with log.open("w") as to:
+        tests = subprocess.Popen(command, cwd=_ROOT, stdout=to, stderr=subprocess.STDOUT)
+        try:
+            tests.wait(seconds)
+        except subprocess.TimeoutExpired:
+            tests.send_signal(signal.SIGINT)  # pytest then reports what it has
+            tests.wait()
+    lines = log.read_text().strip().splitlines()
     return lines[-1] if lines else "no tests ran"
 
 
@@ -183,7 +194,7 @@ def markdown(facts: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m gpu", description=__doc__)
     parser.add_argument("folder", type=Path, help="where gpu.md and gpu.json go")
     parser.add_argument("--only", default="", help="cases with this in their name")
     parser.add_argument(
@@ -199,7 +210,7 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     facts: dict[str, Any] = {
         "machine": machine(),
-        "tests": "" if given.no_tests else run_tests(given.folder),
+        "tests": "" if given.no_tests else run_tests(given.folder, given.seconds / 2),
         "copy": bandwidth(),
         "passes": {},
         "launches": {},

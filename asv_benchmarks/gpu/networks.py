@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmarks.lenet import BATCH, EPOCHS, LR, digits
 
 import fastopt
 from fastopt import nn
 
-from ..lenet import BATCH, EPOCHS, LR, digits
 from .timing import host_microseconds, microseconds
 
 __all__ = ["launches", "steps", "trainings"]
