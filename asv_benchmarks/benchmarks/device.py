@@ -6,6 +6,8 @@ each pass beside its peers.
 
 from typing import Any
 
+from . import peers  # noqa: F401  (finds the folder of `gpu`)
+
 try:
     import torch
     from gpu.cases import CASES
@@ -17,7 +19,7 @@ except ImportError:
 class Device:
     """Arrays of float32, made by PyTorch."""
 
-    params = [list(CASES) or ["without PyTorch"]]
+    params = (tuple(CASES) or ("without PyTorch",),)
     param_names = ("case",)
     timeout = 300
 
