@@ -289,8 +289,9 @@ def _product_kernel(
                                 else:
                                     out[int32(start + m * column_count + n + e)] = four[e]
 
-    # What is read singly takes more registers.
-    blocks = product.blocks if left_side.wide and right_side.wide else min(product.blocks, 2)
+    # Others need a few registers more than three blocks of the largest leave.
+    spare = left_side.wide and right_side.wide and right_side.by_depth
+    blocks = product.blocks if spare else min(product.blocks, 2)
     return Kernel(matrix_product, [pointer(real)] * 4 + [int32] * 4, threads, blocks)
 
 
