@@ -9,7 +9,7 @@ for the next taps while the others multiply.
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from fastopt.device.arrays import DeviceArray
 from fastopt.device.kernel import Kernel
@@ -25,6 +25,7 @@ from fastopt.device.language import (
     uint32,
 )
 from fastopt.kernels.cuda.counters import begin_counter, counted_on, digits_of, set_step
+from fastopt.kernels.cuda.elementwise import is_aligned
 from fastopt.kernels.cuda.product import COLUMNS, Tile, multiplication
 
 __all__ = ["Correlation", "correlate"]
@@ -96,6 +97,22 @@ class Correlation:
     out_row: int
     out_column: int
 
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """What the kernel takes."""
+        return astuple(self)[1:]
+
+    @cached_property
+    def in_fours(self) -> bool:
+        """Whether pixels can be stored by fours, if the result begins where that is allowed."""
+        if self.out_column != 1:
+            return False
+        steps = (self.out_start, self.out_image, self.out_group, self.out_channel)
+        # Rows that follow one another are as one.
+        if self.out_row == self.width:
+            return all(step % 4 == 0 for step in (self.image, *steps))
+        return all(step % 4 == 0 for step in (self.width, self.out_row, *steps))
+
 
 def correlate(
     sizes: Correlation,
@@ -107,7 +124,8 @@ def correlate(
     precision: str = "ieee",
 ) -> None:
     """Fill the pixels of `out` that `sizes` names."""
-    kernel = _kernel(tile, out.dtype.name, precision, bias is not None, _is_wide(sizes, out))
+    wide = sizes.in_fours and is_aligned(out)
+    kernel = _kernel(tile, out.dtype.name, precision, bias is not None, wide)
     grid = -(-sizes.pixels // COLUMNS), -(-sizes.channels // tile.rows), sizes.groups
     kernel.launch(
         grid,
@@ -115,23 +133,8 @@ def correlate(
         weight.address,
         0 if bias is None else bias.address,
         out.address,
-        *astuple(sizes)[1:],
+        *sizes.numbers,
     )
-
-
-def _is_wide(sizes: Correlation, out: DeviceArray) -> bool:
-    """Whether four neighbouring pixels, the first a multiple of four, can be written at once."""
-    rows_join = sizes.out_row == sizes.width
-    steps = (
-        sizes.image if rows_join else sizes.width,
-        0 if rows_join else sizes.out_row,
-        sizes.out_start,
-        sizes.out_image,
-        sizes.out_group,
-        sizes.out_channel,
-        out.address // out.dtype.itemsize,
-    )
-    return sizes.out_column == 1 and not any(step % 4 for step in steps)
 
 
 @cache

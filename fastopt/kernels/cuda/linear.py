@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -162,17 +162,17 @@ class _Product:
         share = -(-depth // (DEPTH * shares)) * DEPTH
         return cls(rows, columns, depth, turned, tile, share)
 
-    @property
+    @cached_property
     def shares(self) -> int:
         """How many parts sums are split into."""
         return -(-self.depth // self.share)
 
-    @property
+    @cached_property
     def workspace(self) -> int:
         """Elements of the partial sums."""
         return self.shares * self.rows * self.columns if self.shares > 1 else 0
 
-    @property
+    @cached_property
     def grid(self) -> tuple[int, int, int]:
         """Of blocks."""
         return -(-self.columns // COLUMNS), -(-self.rows // self.tile.rows), self.shares

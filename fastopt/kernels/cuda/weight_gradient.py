@@ -9,7 +9,7 @@ second kernel, in a fixed order.
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from fastopt.device.arrays import DeviceArray
 from fastopt.device.kernel import Kernel
@@ -83,6 +83,11 @@ class WeightGradient:
     grad_image: int
     grad_group: int
 
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """What the kernel takes."""
+        return astuple(self)
+
 
 def weight_gradient(
     sizes: WeightGradient,
@@ -97,7 +102,7 @@ def weight_gradient(
     kernel = _kernel(tile, out.dtype.name, precision)
     shares = -(-sizes.pixels // share)
     grid = -(-sizes.taps // COLUMNS), -(-sizes.channels // tile.rows), sizes.groups * shares
-    kernel.launch(grid, source.address, grad.address, out.address, share, *astuple(sizes))
+    kernel.launch(grid, source.address, grad.address, out.address, share, *sizes.numbers)
 
 
 @cache
