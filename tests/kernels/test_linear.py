@@ -108,6 +108,17 @@ X, W, B, G = data((4, 5, 3), np.float64)
             ValueError,
             r"`grad` must be of shape \(4, K\), got shape \(2, 3\)",
         ),
+        (
+            lambda: kernels.linear(X, W, precision="tf32"),
+            ValueError,
+            "`precision` must be 'ieee' on the CPU, got 'tf32'",
+        ),
+        (
+            lambda: kernels.linear_backward_weight(X, G, precision="half"),
+            ValueError,
+            "`precision` must be 'ieee', '3xtf32' or 'tf32', got 'half'",
+        ),
+        (lambda: kernels.linear_backward_data(G, W, stream=1), TypeError, "`stream` must be None"),
         (lambda: kernels.linear_backward_bias(B), ValueError, r"`grad` must be of shape \(N, K\)"),
         (lambda: kernels.linear_backward_bias(None), TypeError, r"`grad` must be a NumPy array"),
     ],

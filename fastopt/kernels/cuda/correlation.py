@@ -25,6 +25,7 @@ from fastopt.device.language import (
     uint32,
 )
 from fastopt.kernels.cuda.counters import begin_counter, counted_on, digits_of, set_step
+from fastopt.kernels.cuda.elementwise import is_aligned
 from fastopt.kernels.cuda.product import COLUMNS, Tile, multiplication
 
 __all__ = ["Correlation", "correlate"]
@@ -123,7 +124,7 @@ def correlate(
     precision: str = "ieee",
 ) -> None:
     """Fill the pixels of `out` that `sizes` names."""
-    wide = sizes.in_fours and out.address % (4 * out.dtype.itemsize) == 0
+    wide = sizes.in_fours and is_aligned(out)
     kernel = _kernel(tile, out.dtype.name, precision, bias is not None, wide)
     grid = -(-sizes.pixels // COLUMNS), -(-sizes.channels // tile.rows), sizes.groups
     kernel.launch(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -162,17 +162,17 @@ class _Product:
         share = -(-depth // (DEPTH * shares)) * DEPTH
         return cls(rows, columns, depth, turned, tile, share)
 
-    @property
+    @cached_property
     def shares(self) -> int:
         """How many parts sums are split into."""
         return -(-self.depth // self.share)
 
-    @property
+    @cached_property
     def workspace(self) -> int:
         """Elements of the partial sums."""
         return self.shares * self.rows * self.columns if self.shares > 1 else 0
 
-    @property
+    @cached_property
     def grid(self) -> tuple[int, int, int]:
         """Of blocks."""
         return -(-self.columns // COLUMNS), -(-self.rows // self.tile.rows), self.shares
@@ -289,8 +289,9 @@ def _product_kernel(
                                 else:
                                     out[int32(start + m * column_count + n + e)] = four[e]
 
-    # What is read singly takes more registers.
-    blocks = product.blocks if left_side.wide and right_side.wide else min(product.blocks, 2)
+    # Others need a few registers more than three blocks of the largest leave.
+    spare = left_side.wide and right_side.wide and right_side.by_depth
+    blocks = product.blocks if spare else min(product.blocks, 2)
     return Kernel(matrix_product, [pointer(real)] * 4 + [int32] * 4, threads, blocks)
 
 

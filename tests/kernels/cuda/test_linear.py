@@ -180,8 +180,14 @@ def test_arrays_of_the_cpu_among_others_are_refused(device):
 
 SIDES = [
     (ours._Side(left, wide), ours._Side(right, wide))
-    for left, right in ((True, True), (True, False), (False, False), (False, True))
-    for wide in (True, False)
+    for left, right, wide in (
+        (True, True, True),
+        (True, False, True),
+        (False, False, True),
+        (False, True, True),
+        (True, True, False),
+        (False, False, False),
+    )
 ]
 
 
@@ -190,18 +196,17 @@ SIDES = [
 @pytest.mark.parametrize("sides", SIDES)
 @pytest.mark.parametrize("tile", TILES)
 def test_machine_code_is_without_waste(tmp_path, tile, sides, capability):
-    for precision in ERRORS:
-        for turned in (True, False):
-            kernel = ours._product_kernel(
-                tile, "float32", precision, *sides, True, turned, sides[0].wide and not turned
-            )
-            code = machine_code(kernel, capability, tmp_path)
-            assert not code.doubles
-            assert (code.count("LDG.E.128") > 0) == sides[0].wide
-            assert (code.count("HMMA") > 0) == (precision != "ieee")
-            if precision == "ieee":
-                assert code.count("FFMA") >= 8 * tile.sums
-                assert code.registers <= 128 or tile.threads < 256
+    for precision, turned in (("ieee", False), ("ieee", True), ("3xtf32", False), ("tf32", True)):
+        kernel = ours._product_kernel(
+            tile, "float32", precision, *sides, True, turned, sides[0].wide and not turned
+        )
+        code = machine_code(kernel, capability, tmp_path)
+        assert not code.doubles
+        assert (code.count("LDG.E.128") > 0) == sides[0].wide
+        assert (code.count("HMMA") > 0) == (precision != "ieee")
+        if precision == "ieee":
+            assert code.count("FFMA") >= 8 * tile.sums
+            assert code.registers <= 128 or tile.threads < 256
     machine_code(
         ours._product_kernel(tile, "float64", "ieee", *sides, True, False, sides[0].wide),
         capability, tmp_path,
