@@ -579,7 +579,7 @@ def _forward(
     read = [("x", x), ("weight", weight), ("bias", bias)]
     shape = _output_shape(plan.geometry, axes)
     result = arguments.output("out", out, shape, x, read)
-    workspace = _room(workspace, plan, x, [*read, ("out", result)])
+    workspace = _room(workspace, plan, "forward_workspace", x, [*read, ("out", result)])
     plan.forward(_as_images(x), _as_images(weight), bias, _as_images(result), workspace)
     return result
 
@@ -596,7 +596,7 @@ def _backward_data(
     arguments.array("grad", grad, _output_shape(plan.geometry, axes))
     read = [("grad", grad), ("weight", weight)]
     result = arguments.output("out", out, shape, grad, read)
-    workspace = _room(workspace, plan, grad, [*read, ("out", result)])
+    workspace = _room(workspace, plan, "data_workspace", grad, [*read, ("out", result)])
     plan.backward_data(_as_images(grad), _as_images(weight), _as_images(result), workspace)
     return result
 
@@ -628,12 +628,12 @@ def _backward_bias(axes: tuple[str, ...], grad: Any, out: Any) -> Array:
     return result
 
 
-def _room(workspace: Any, plan: Any, like: Any, apart: Any) -> Any:
-    """The workspace for forward or by data, which need none on a GPU."""
-    on_gpu = isinstance(like, DeviceArray)
-    if on_gpu and workspace is None:
-        return None
-    return arguments.scratch(workspace, 0 if on_gpu else plan.workspace, like, apart)
+def _room(workspace: Any, plan: Any, needed: str, like: Any, apart: Any) -> Any:
+    """The workspace of a pass: one size for all of them on the CPU, and its own on a GPU."""
+    size = getattr(plan, needed, plan.workspace)
+    if workspace is None and size == 0 and isinstance(like, DeviceArray):
+        return None  # and nothing is asked of the library
+    return arguments.scratch(workspace, size, like, apart)
 
 
 def _plan(

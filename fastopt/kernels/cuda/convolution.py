@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from fastopt.kernels.geometry import ConvGeometry
 
 __all__ = ["Convolution"]
 
-Pass = Callable[[DeviceArray, DeviceArray, DeviceArray | None, DeviceArray], None]
+Pass = Callable[[DeviceArray, DeviceArray, DeviceArray | None, DeviceArray, DeviceArray], None]
 
 # What kernels count and reach with an int32.
 _MOST_ELEMENTS, _MOST_EXTENT = 2**31 - 2**20, 2**29
@@ -39,6 +39,8 @@ _FEW_CHANNELS = 12
 _LEAST_FILLED, _MOST_PLACES = 1 / 30, 9
 # float64 has half the registers, so to speak.
 _MOST_ROWS = {"float32": 128, "float64": 64}
+# Into how many shares taps are divided at most, and the steps that a share is to have.
+_MOST_SHARES, _LEAST_STEPS = 8, 4
 # Multiprocessors of the GPU that tiles are chosen for: not of the one there is, so that results do
 # not depend on it.
 _PROCESSORS = 132
@@ -75,19 +77,30 @@ class Convolution:
                 f"GPU, and windows must lie within {_MOST_EXTENT} of them, got {g}"
             )
 
-    @property
+    @cached_property
     def workspace(self) -> int:
-        """Elements of `dtype` that the gradient by the weight needs; the other passes need none."""
-        return self._gradient_in_weight.workspace
+        """Elements of `dtype` that any of the passes needs, for partial sums."""
+        weights = self._gradient_in_weight.workspace
+        return max(self.forward_workspace, self.data_workspace, weights)
+
+    @cached_property
+    def forward_workspace(self) -> int:
+        """Those that the forward pass needs."""
+        return getattr(self._forward, "workspace", 0)
+
+    @cached_property
+    def data_workspace(self) -> int:
+        """Those that the gradient by the input needs."""
+        return max(getattr(each, "workspace", 0) for each in self._backward_data)
 
     def forward(self, x: Any, weight: Any, bias: Any, out: Any, workspace: Any) -> None:
         """out = conv(x, weight) + bias; `bias` may be None."""
-        self._forward(x, weight, bias, out)
+        self._forward(x, weight, bias, out, workspace)
 
     def backward_data(self, grad: Any, weight: Any, out: Any, workspace: Any) -> None:
         """The gradient by x, of which `grad` is that by the output."""
         for each in self._backward_data:
-            each(grad, weight, None, out)
+            each(grad, weight, None, out, workspace)
 
     def backward_weight(self, x: Any, grad: Any, out: Any, workspace: Any) -> None:
         """The gradient by the weight."""
@@ -124,12 +137,15 @@ class Convolution:
         """What has to be run, one after the other."""
         g = self.geometry
         if self._few(g.C // g.groups) and g.stride != (1, 1) and Strided.fits(g):
-            return [Strided(g, self.dtype).run]
+            return [_without_workspace(Strided(g, self.dtype).run)]
         rows = _classes(g.H, g.R, g.stride[0], g.padding[0][0], g.dilation[0])
         columns = _classes(g.W, g.S, g.stride[1], g.padding[1][0], g.dilation[1])
-        passes = [self._pass(self._by_data(row, column)) for row in rows for column in columns]
         # Pixels that no window sees are of no class.
         seen = sum(row.count for row in rows) * sum(column.count for column in columns)
+        whole = len(rows) == len(columns) == 1 and seen == g.H * g.W
+        passes = [
+            self._pass(self._by_data(row, column), whole) for row in rows for column in columns
+        ]
         return passes if seen == g.H * g.W else [_fill_with_zeros, *passes]
 
     def _by_data(self, row: _Class, column: _Class) -> Correlation:
@@ -154,11 +170,11 @@ class Convolution:
             out_row=g.stride[0] * g.W, out_column=g.stride[1],
         )  # fmt: skip
 
-    def _pass(self, sizes: Correlation) -> Pass:
-        """Who does it."""
+    def _pass(self, sizes: Correlation, whole: bool = True) -> Pass:
+        """Who does it; taps are shared out among blocks only where it fills the `whole` result."""
         if self._few(sizes.channels):
-            return Direct(sizes, self.dtype).run
-        return partial(_by_tiles, sizes, _tile(sizes, self.dtype.name), self.precision)
+            return _without_workspace(Direct(sizes, self.dtype).run)
+        return _Tiled(sizes, self.dtype, self.precision, whole)
 
     def _few(self, channels: int) -> bool:
         return channels <= _FEW_CHANNELS
@@ -203,11 +219,32 @@ class _TiledWeightGradient:
             add_up(sums, self._shares, out)
 
 
-def _by_tiles(
-    sizes: Correlation, tile: Tile, precision: str, source: DeviceArray, weight: DeviceArray,
-    bias: DeviceArray | None, out: DeviceArray,
-) -> None:  # fmt: skip
-    correlate(sizes, source, weight, bias, out, tile, precision)
+class _Tiled:
+    """A correlation as a product of matrices, and the sum over its shares of the taps."""
+
+    def __init__(
+        self, sizes: Correlation, dtype: np.dtype[Any], precision: str, whole: bool
+    ) -> None:
+        self._sizes, self._precision = sizes, precision
+        self._tile, self._share = _tile_and_taps(sizes, dtype.name, whole)
+        self._shares = -(-sizes.taps // self._share) if self._share else 1
+        self.workspace = 0
+        if self._shares > 1:
+            self.workspace = self._shares * sizes.pixels * sizes.channels * sizes.groups
+
+    def __call__(
+        self, source: DeviceArray, weight: DeviceArray, bias: DeviceArray | None, out: DeviceArray,
+        workspace: DeviceArray,
+    ) -> None:  # fmt: skip
+        sums = out if self._shares == 1 else workspace.part(0, (self.workspace,))
+        arrays = source, weight, bias, sums
+        correlate(self._sizes, *arrays, self._tile, self._precision, self._share)
+        if self._shares > 1:
+            add_up(sums, self._shares, out)
+
+
+def _without_workspace(run: Callable[..., None]) -> Pass:
+    return lambda source, weight, bias, out, workspace: run(source, weight, bias, out)
 
 
 @inlined
@@ -216,8 +253,9 @@ def _number(x, number):
 
 
 def _fill_with_zeros(
-    grad: DeviceArray, weight: DeviceArray, bias: DeviceArray | None, out: DeviceArray
-) -> None:
+    grad: DeviceArray, weight: DeviceArray, bias: DeviceArray | None, out: DeviceArray,
+    workspace: DeviceArray,
+) -> None:  # fmt: skip
     apply(_number, (out,), 0.0, out)
 
 
@@ -262,15 +300,24 @@ def _classes(length: int, window: int, stride: int, pad: int, dilation: int) -> 
 # --- how the work is shared out -------------------------------------------------------------------
 
 
-def _tile(sizes: Correlation, dtype: str) -> Tile:
-    """The one with which the last block is done first."""
-
-    def time(tile: Tile) -> float:
+def _tile_and_taps(sizes: Correlation, dtype: str, whole: bool) -> tuple[Tile, int]:
+    """The tile with which the last block is done first, and how many taps a block takes, if not
+    all: where there are too few blocks to keep all multiprocessors at work."""
+    best = math.inf, TILES[-1], 0
+    steps = -(-sizes.taps // DEPTH)
+    for tile in _tiles(dtype):
         columns = -(-sizes.pixels // COLUMNS)
         blocks = columns * -(-sizes.channels // tile.rows) * sizes.groups
-        return _time(blocks, tile, sizes.taps * _work(tile))
-
-    return min(_tiles(dtype), key=time)
+        most = min(steps // _LEAST_STEPS, 4 * _PROCESSORS // blocks, _MOST_SHARES) if whole else 1
+        for shares in range(1, max(1, most) + 1):
+            share = -(-steps // shares) * DEPTH
+            ending = 0 if shares == 1 else tile.rows * COLUMNS * _STORING
+            time = _time(blocks * shares, tile, min(share, sizes.taps) * _work(tile) + ending)
+            # What adding them up takes is not in it.
+            time *= 1 if shares == 1 else 1.15
+            if time < best[0]:
+                best = time, tile, share if shares > 1 else 0
+    return best[1:]
 
 
 def _tile_and_share(sizes: WeightGradient, dtype: str) -> tuple[Tile, int]:

@@ -21,6 +21,7 @@ from fastopt.device.language import (
     number_type,
     pointer,
     put,
+    quotient,
     store4,
     uint32,
 )
@@ -122,11 +123,18 @@ def correlate(
     out: DeviceArray,
     tile: Tile,
     precision: str = "ieee",
+    share: int = 0,
 ) -> None:
-    """Fill the pixels of `out` that `sizes` names."""
-    wide = sizes.in_fours and is_aligned(out)
-    kernel = _kernel(tile, out.dtype.name, precision, bias is not None, wide)
-    grid = -(-sizes.pixels // COLUMNS), -(-sizes.channels // tile.rows), sizes.groups
+    """Fill the pixels of `out` that `sizes` names.
+
+    With a `share`, a multiple of 16, a block takes so many taps, and `out` has the sums of each
+    share, one result after the other: the result is their sum.
+    """
+    shares = -(-sizes.taps // share) if share else 1
+    size = out.size // shares
+    wide = sizes.in_fours and is_aligned(out) and (shares == 1 or size % 4 == 0)
+    kernel = _kernel(tile, out.dtype.name, precision, bias is not None, wide, shares > 1)
+    grid = -(-sizes.pixels // COLUMNS), -(-sizes.channels // tile.rows), sizes.groups * shares
     kernel.launch(
         grid,
         source.address,
@@ -134,11 +142,16 @@ def correlate(
         0 if bias is None else bias.address,
         out.address,
         *sizes.numbers,
+        sizes.groups,
+        share,
+        size,
     )
 
 
 @cache
-def _kernel(tile: Tile, dtype: str, precision: str, biased: bool, wide: bool) -> Kernel:
+def _kernel(
+    tile: Tile, dtype: str, precision: str, biased: bool, wide: bool, shared: bool = False
+) -> Kernel:
     real = number_type(dtype)
     product = multiplication(tile, dtype, precision)
     multiply, corner, prepared = product.multiply, product.corner, product.prepared
@@ -177,6 +190,7 @@ def _kernel(tile: Tile, dtype: str, precision: str, biased: bool, wide: bool) ->
         window, window_width, tap_row, tap_column,
         weight_start, weight_group, weight_channel, weight_source, weight_row, weight_column,
         out_start, out_image, out_group, out_channel, out_row, out_column,
+        groups, share, out_share,
     ):  # fmt: skip
         left = cuda.shared.array(left_room, real, 16)
         right = cuda.shared.array(right_room, real, 16)
@@ -191,6 +205,14 @@ def _kernel(tile: Tile, dtype: str, precision: str, biased: bool, wide: bool) ->
 
         thread = int32(cuda.threadIdx.x)
         group = int32(cuda.blockIdx.z)
+        first_tap = int32(0)
+        if shared:
+            part = quotient(group, groups)
+            group = int32(group - part * groups)
+            first_tap = int32(part * share)
+            out_start = int32(out_start + part * out_share)
+            if taps - first_tap > share:
+                taps = int32(first_tap + share)
         first_pixel = int32(cuda.blockIdx.x * COLUMNS)
         first_channel = int32(cuda.blockIdx.y * rows)
         for k in range(sums_of_thread):
@@ -221,10 +243,12 @@ def _kernel(tile: Tile, dtype: str, precision: str, biased: bool, wide: bool) ->
         if thread == slots:
             set_step(counters, slots, int32(slots), window, window_width)
         if thread < slots:
-            of_source, r, s = begin_counter(counters, thread, thread, window, window_width)
+            of_source, r, s = begin_counter(
+                counters, thread, int32(first_tap + thread), window, window_width
+            )
             enter_tap(
-                table, thread, thread < taps, of_source, r, s, source_channel, source_width,
-                tap_row, tap_column, weight_source, weight_row, weight_column,
+                table, thread, int32(first_tap + thread) < taps, of_source, r, s, source_channel,
+                source_width, tap_row, tap_column, weight_source, weight_row, weight_column,
             )  # fmt: skip
         cuda.syncthreads()
         # By way of shared memory, or they would be worked out anew for each tile.
@@ -232,7 +256,7 @@ def _kernel(tile: Tile, dtype: str, precision: str, biased: bool, wide: bool) ->
             row_places[i] = row_table[row_left + i * left_stride]
 
         buffer = int32(0)
-        tap = int32(0)
+        tap = first_tap
         # Once more than there are tiles: the first time there is nothing to multiply yet.
         end = int32(taps + depth)
         while tap < end:
@@ -253,7 +277,7 @@ def _kernel(tile: Tile, dtype: str, precision: str, biased: bool, wide: bool) ->
                         uint32(start + w) < uint32(source_width)
                     ):
                         numbers[j] = source[int32(base + offset)]
-            if tap > 0:
+            if tap > first_tap:
                 multiply(left, right, int32(buffer ^ 1), thread, sums)
             if tap < taps:
                 a = int32(buffer * left_size + to_left)
@@ -292,6 +316,8 @@ def _kernel(tile: Tile, dtype: str, precision: str, biased: bool, wide: bool) ->
                 add = real(0)
                 if biased:
                     add = bias[int32(group * channels + m)]
+                    if shared and first_tap > 0:
+                        add = real(0)
                 if wide:
                     for j in range(0, 8, 4):
                         k = 8 * i + j
@@ -308,5 +334,5 @@ def _kernel(tile: Tile, dtype: str, precision: str, biased: bool, wide: bool) ->
                         if places[j] >= 0:
                             out[int32(places[j] + channel_start)] = sums[8 * i + j] + add
 
-    numbers = [pointer(real)] * 4 + [int32] * (len(Correlation.__dataclass_fields__) - 1)
+    numbers = [pointer(real)] * 4 + [int32] * (len(Correlation.__dataclass_fields__) + 2)
     return Kernel(correlation, numbers, threads, product.blocks)

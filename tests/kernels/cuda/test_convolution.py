@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ CASES = {
     "tiles, stride beyond the window": ((2, 13, 5, 7), (13, 13, 1, 1), {"stride": (2, 3)}),
     "tiles, dilation": ((1, 13, 5, 6), (13, 13, 2, 2), {"stride": (2, 1), "dilation": (3, 2)}),
     "tiles, groups": ((1, 26, 3, 3), (26, 13, 2, 1), {"groups": 2, "padding": (1, 0)}),
+    "tiles, taps in shares": ((1, 40, 3, 3), (40, 40, 3, 3), {"padding": 1}),
     "few to many": ((1, 2, 5, 6), (13, 2, 3, 3), {"stride": 2, "padding": 1}),
     "one of all": ((1, 1, 1, 1), (1, 1, 1, 1), {}),
     "3x3": ((2, 3, 5, 7), (4, 3, 3, 3), {"padding": 1}),
@@ -310,14 +312,30 @@ def test_classes_are_the_places_that_windows_see(stride, pad):
 def test_tiles_are_as_large_as_there_is_work_for():
     def rows(N, C, size, K, dtype="float32"):
         plan = plans.Convolution(ConvGeometry(N, C, size, size, K, 1, 1), dtype)
-        sizes = plan._forward.args[0]
-        return plans._tile(sizes, dtype).rows
+        return plan._forward._tile.rows
 
     assert rows(64, 128, 56, 128) == 128
     assert rows(64, 128, 56, 64) == 64
     assert rows(64, 128, 56, 24) == 32
     assert rows(1, 128, 14, 128) == 32
     assert rows(64, 128, 56, 128, "float64") == 64
+
+
+def test_taps_are_shared_out_where_pixels_are_few():
+    def plan(N, size, stride=1):
+        geometry = ConvGeometry(
+            N, 512, size, size, 512, 3, 3, (stride, stride), padding=((1, 1), (1, 1))
+        )
+        return plans.Convolution(geometry, "float32")
+
+    for few in (plan(1, 7), plan(32, 7)):
+        assert few._forward._shares > 1
+        assert few._backward_data[0]._shares > 1
+        assert few.forward_workspace == few._forward._shares * math.prod(few.geometry.output_shape)
+    many = plan(32, 56)
+    assert many.forward_workspace == many.data_workspace == 0
+    # Several launches fill the result together.
+    assert plan(1, 7, stride=2).data_workspace == 0
 
 
 @pytest.mark.parametrize("size", [7, 14, 56, 112])

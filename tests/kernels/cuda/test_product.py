@@ -68,6 +68,18 @@ def test_correlation_is_the_naive_convolution(device, name, tile, dtype, precisi
 
 
 @pytest.mark.parametrize(("dtype", "precision"), WAYS)
+@pytest.mark.parametrize("name", CASES)
+def test_shares_of_a_correlation_add_up_to_it(device, name, dtype, precision):
+    sizes, _, (x, weight, bias, grad), options = case_of(name, dtype)
+    share = 16
+    out = device.empty((-(-sizes.taps // share), *grad.shape), dtype)
+    there = [describe(device.array(each)) for each in (x, weight, bias)]
+    correlation.correlate(sizes, *there, describe(out), TILES[-1], precision, share)
+    expected = reference.conv2d(*(each.astype(float) for each in (x, weight, bias)), **options)
+    assert_close(out.get().sum(axis=0), expected, precision)
+
+
+@pytest.mark.parametrize(("dtype", "precision"), WAYS)
 @pytest.mark.parametrize("tile", TILES, ids=lambda tile: tile.rows)
 @pytest.mark.parametrize("name", CASES)
 def test_shares_of_the_gradient_by_weights_add_up_to_it(device, name, tile, dtype, precision):
@@ -119,6 +131,7 @@ def test_machine_code_keeps_sums_in_registers(tmp_path, capability, tile, dtype,
     kernels = (
         correlation._kernel(tile, dtype, precision, True, True),
         correlation._kernel(tile, dtype, precision, False, False),
+        correlation._kernel(tile, dtype, precision, True, True, True),
         weight_gradient._kernel(tile, dtype, precision),
     )
     for kernel in kernels:
