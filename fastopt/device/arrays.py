@@ -162,7 +162,12 @@ def describe(value: Any) -> DeviceArray:
 
 
 def _library_of(value: Any) -> str:
-    return type(value).__module__.partition(".")[0]
+    return _library(type(value))
+
+
+@cache
+def _library(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
 
 
 def _is_contiguous(strides: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> bool:

@@ -84,7 +84,7 @@ def anywhere(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def _is_on_gpu(value: object) -> bool:
-    if value is None or type(value) is np.ndarray:
+    if value is None or type(value) is np.ndarray or type(value) in _NUMBERS:
         return False
     if isinstance(value, tuple | list):
         return any(map(_is_on_gpu, value))
