@@ -14,7 +14,6 @@ from fastopt.device.arrays import describe
 from fastopt.device.streams import current_stream
 from fastopt.nn import places, plan
 from tests.nn.conftest import NETWORKS, make_batch, make_model, somewhere
-from tests.nn.stand_ins import KernelsOfAGPU, let_launch
 
 IMAGE = (2, 6, 6)
 TINY = (
@@ -30,17 +29,6 @@ TINY = (
     nn.Linear(3, name="last"),
 )
 SMALL = (nn.Flatten(), nn.Linear(3), nn.BatchNorm1d(name="norm"), nn.Dropout(0.4, name="drop"))
-
-
-@pytest.fixture(autouse=True)
-def kernels(device, monkeypatch):
-    known = KernelsOfAGPU(device)
-    of_cpu = places.kernels_of
-    monkeypatch.setattr(
-        places, "kernels_of", lambda name: known if name == "cuda" else of_cpu(name)
-    )
-    if hasattr(device, "launches"):
-        let_launch(device, monkeypatch)
 
 
 @pytest.fixture

@@ -335,4 +335,6 @@ def _kernel(
                             out[int32(places[j] + channel_start)] = sums[8 * i + j] + add
 
     numbers = [pointer(real)] * 4 + [int32] * (len(Correlation.__dataclass_fields__) + 2)
-    return Kernel(correlation, numbers, threads, product.blocks)
+    # What a share adds are a register or two: too many where they are counted to the last.
+    blocks = product.blocks - 1 if shared and precision == "3xtf32" else product.blocks
+    return Kernel(correlation, numbers, threads, max(1, blocks))

@@ -132,6 +132,7 @@ def test_machine_code_keeps_sums_in_registers(tmp_path, capability, tile, dtype,
         correlation._kernel(tile, dtype, precision, True, True),
         correlation._kernel(tile, dtype, precision, False, False),
         correlation._kernel(tile, dtype, precision, True, True, True),
+        correlation._kernel(tile, dtype, precision, False, False, True),
         weight_gradient._kernel(tile, dtype, precision),
     )
     for kernel in kernels:
