@@ -162,12 +162,14 @@ def describe(value: Any) -> DeviceArray:
 
 
 def _library_of(value: Any) -> str:
-    return _library(type(value))
+    kind = type(value)
+    try:
+        return _LIBRARIES[kind]
+    except KeyError:
+        return _LIBRARIES.setdefault(kind, kind.__module__.partition(".")[0])
 
 
-@cache
-def _library(kind: type) -> str:
-    return kind.__module__.partition(".")[0]
+_LIBRARIES: dict[type, str] = {}
 
 
 def _is_contiguous(strides: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> bool:
