@@ -10,6 +10,7 @@ number: ``("N", 3, "H", "W")``.
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -99,10 +100,8 @@ def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x
         )
     if not _fits(value.shape, shape):
         wrong_shape(name, shape, value.shape)
-    if isinstance(value, DeviceArray) and value.size > MOST_ON_GPU:
-        raise ValueError(
-            f"`{name}` must have at most {MOST_ON_GPU} elements on a GPU, got {value.size}"
-        )
+    if isinstance(value, DeviceArray):
+        _check_size(name, value.size)
     if 0 in value.shape:
         raise ValueError(f"`{name}` must not be empty, got shape {value.shape}")
     if not is_contiguous(value):
@@ -180,6 +179,8 @@ def output(
     (2, 3)
     """
     if value is None:
+        if isinstance(like, DeviceArray):
+            _check_size(name, math.prod(shape))
         return empty(shape, like, dtype)
     array(name, value, shape, like.dtype if dtype is None else dtype)
     check_written(name, value, apart)
@@ -379,6 +380,12 @@ def check_apart(name: str, value: Array, others: Sequence[tuple[str, Any]]) -> N
     for other, memory in others:
         if memory is not None and _overlap(value, memory):
             raise ValueError(f"`{name}` must not overlap `{other}`, which is still read")
+
+
+def _check_size(name: str, size: int) -> None:
+    """Whether kernels of a GPU can count so many elements."""
+    if size > MOST_ON_GPU:
+        raise ValueError(f"`{name}` must have at most {MOST_ON_GPU} elements on a GPU, got {size}")
 
 
 def _overlap(one: Any, other: Any) -> bool:

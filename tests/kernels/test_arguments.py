@@ -5,6 +5,7 @@ import doctest
 import numpy as np
 import pytest
 
+from fastopt.device.arrays import DeviceArray
 from fastopt.kernels import arguments
 from fastopt.kernels.arguments import (
     array,
@@ -192,3 +193,9 @@ def test_a_precision_is_one_of_two(value):
     assert precision("dtype", np.float32) == np.dtype("float32")
     with pytest.raises(TypeError, match="`dtype` must be float32 or float64, got "):
         precision("dtype", value)
+
+
+def test_a_result_that_kernels_of_a_gpu_cannot_count_is_refused():
+    x = DeviceArray(None, 4096, (3,), np.dtype(np.float32))
+    with pytest.raises(ValueError, match="`out` must have at most 2146435072 elements on a GPU"):
+        output("out", None, (2**16, 2**15), x)
