@@ -1,7 +1,8 @@
 """What kernels are launched on: the GPU of this machine, or what stands in for it in tests.
 
 Owns loaded code and launches, through NVIDIA's own bindings of the CUDA driver. Knows
-nothing of arrays and of what kernels compute. Nothing here waits for the GPU but :meth:`read`.
+nothing of arrays and of what kernels compute. Nothing here waits for the GPU but :meth:`read` and
+:meth:`wait`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ class Device(Protocol):
     def write(self, address: int, data: bytes) -> None:
         """Put bytes into its memory, after all that is on the current stream."""
 
+    def wait(self) -> None:
+        """Until all is done that is on any stream, as the launches of a CUDA graph may be."""
+
 
 class GPU:
     """The GPU whose context is current, or else the first."""
@@ -75,6 +79,10 @@ class GPU:
         """Put bytes into its memory, after all that is on the current stream."""
         # From memory that is not pinned: the driver has taken a copy when this returns.
         self._call("cuMemcpyHtoDAsync", address, data, len(data), current_stream())
+
+    def wait(self) -> None:
+        """Until all is done that is on any stream, as the launches of a CUDA graph may be."""
+        self._call("cuCtxSynchronize")
 
     def _prepare(self, kernel: Code) -> tuple[Any, tuple[Any, ...]]:
         """Load a kernel for the GPU of the current context, which is made if there is none."""

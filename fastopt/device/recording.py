@@ -95,6 +95,10 @@ class Recording:
         """Refuse: it would be written once, and not again with each of the launches."""
         raise RuntimeError("memory of a GPU cannot be written to while launches are recorded")
 
+    def wait(self) -> NoReturn:
+        """Refuse: nothing has been launched."""
+        raise RuntimeError("a GPU cannot be waited for while launches are recorded")
+
     def keep(self, array: Any) -> None:
         """Hold an array that a kernel has made for itself, as long as the launches may be made."""
         self._scratch.append(array)

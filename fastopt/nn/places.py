@@ -134,7 +134,7 @@ class GPU:
     Attributes
     ----------
     stream : int
-        The one of the last evaluation, to which reading and writing belong.
+        The one of the last evaluation.
     """
 
     binds = True
@@ -171,10 +171,17 @@ class GPU:
             self._constants[key] = array  # programs know its address alone
         return self._constants[key]
 
+    # An evaluation that was captured as a CUDA graph is made again on a stream that nobody knows.
+
     def read(self, array: DeviceArray) -> bytes:
-        with on_stream(self.stream):
-            return driver.current().read(array.address, array.nbytes)
+        device = driver.current()
+        device.wait()
+        with on_stream(0):
+            return device.read(array.address, array.nbytes)
 
     def write(self, array: DeviceArray, data: bytes) -> None:
-        with on_stream(self.stream):
-            driver.current().write(array.address, data)
+        device = driver.current()
+        device.wait()
+        with on_stream(0):
+            device.write(array.address, data)
+        device.wait()

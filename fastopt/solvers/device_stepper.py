@@ -137,7 +137,7 @@ class DeviceStepper:
         self.array = array = describe(theta)
         self._row, self._rules, self._pieces = first.row, list(rules), list(pieces)
         self._skips = nonfinite == "skip"
-        self._stored = stored or self._skips
+        self._stored, self._capturable = stored or self._skips, stored
         self._clip_norm, self._clip_value = first.clip_norm, first.clip_value
         self._surveys = nonfinite != "raise" and (self._skips or first.clip_norm < math.inf)
         self._decoupled = first.row.flavor == "keras"
@@ -309,7 +309,7 @@ class DeviceStepper:
     @property
     def t(self) -> int:
         """Steps taken."""
-        return int(self.read_back(self._counts)[0]) if self._stored else self._t
+        return int(self._settled(self._counts)[0]) if self._stored else self._t
 
     @t.setter
     def t(self, t: int) -> None:
@@ -320,7 +320,7 @@ class DeviceStepper:
     @property
     def skipped(self) -> int:
         """Steps left out."""
-        return int(self.read_back(self._counts)[1]) if self._skips else self._skipped
+        return int(self._settled(self._counts)[1]) if self._skips else self._skipped
 
     @skipped.setter
     def skipped(self, skipped: int) -> None:
@@ -330,7 +330,7 @@ class DeviceStepper:
 
     def read_slots(self) -> list[NDArray[Any]]:
         """The slots, on the CPU."""
-        return [self.read_back(slot) for slot in self._slots]
+        return [self._settled(slot) for slot in self._slots]
 
     def write_slots(self, values: Sequence[NDArray[Any]]) -> None:
         """Fill the slots with arrays of the CPU."""
@@ -338,11 +338,30 @@ class DeviceStepper:
             self._write(slot.address, array.tobytes())
 
     def read_back(self, array: DeviceArray) -> NDArray[Any]:
-        """A contiguous array, on the CPU."""
-        with on_stream(self._stream):
+        """A contiguous array, on the CPU, as it is after the last step that was launched here."""
+        return self._read(array, self._stream)
+
+    # A step that was captured as a CUDA graph is taken again on a stream that nobody knows.
+
+    def _settled(self, array: DeviceArray) -> NDArray[Any]:
+        """A contiguous array, on the CPU, as it is after all steps."""
+        driver.current().wait()
+        return self._read(array, 0)
+
+    @staticmethod
+    def _read(array: DeviceArray, stream: int) -> NDArray[Any]:
+        with on_stream(stream):
             data = driver.current().read(array.address, array.nbytes)
         return np.frombuffer(data, array.dtype).reshape(array.shape).copy()
 
     def _write(self, address: int, data: bytes) -> None:
-        with on_stream(self._stream):
-            driver.current().write(address, data)
+        """Put bytes behind all steps that there were, and before all that there will be."""
+        device = driver.current()
+        if not self._capturable:
+            with on_stream(self._stream):
+                device.write(address, data)
+            return
+        device.wait()
+        with on_stream(0):
+            device.write(address, data)
+        device.wait()

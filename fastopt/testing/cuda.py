@@ -124,6 +124,9 @@ class EmulatedDevice:
         memory, offset = self._find(address, len(data))
         memory[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
 
+    def wait(self) -> None:
+        """Nothing: a launch has ended when it returns."""
+
     def _find(self, address: int, size: int = 0) -> tuple[NDArray[np.uint8], int]:
         """The allocation that an address lies in, and where in it."""
         for start, memory in self._memory.items():

@@ -137,8 +137,8 @@ _SETTINGS = """flavor : {flavors}, default "textbook"
 
     A CUDA graph repeats what it holds with the same numbers. With ``capturable=True`` the number of
     the step is in the GPU's memory, where what depends on it is worked out, the schedule as well;
-    hyperparameters that are set, outside of a capture, reach the next replay. Take one step before
-    the capture: it loads the code.
+    hyperparameters that are set, outside of a capture, reach the next replay; to set one waits for
+    the GPU. Take one step before the capture: it loads the code.
 
     The method is from {reference}.
 """

@@ -194,6 +194,12 @@ def test_neither_launching_nor_writing_waits(noted):
     assert not any("Synchronize" in call[0] for call in noted.calls)
 
 
+def test_waiting_is_for_all_streams(noted):
+    with on_stream(5):
+        GPU().wait()
+    assert noted.calls == [("cuCtxSynchronize",)]
+
+
 @pytest.mark.parametrize(
     ("failing", "message"),
     [

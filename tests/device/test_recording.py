@@ -90,6 +90,8 @@ def test_nothing_is_launched_read_or_written_while_launches_are_recorded(device)
             driver.current().read(x.address, 4)
         with pytest.raises(RuntimeError, match="cannot be written to while launches"):
             driver.current().write(x.address, b"1234")
+        with pytest.raises(RuntimeError, match="cannot be waited for while launches are recorded"):
+            driver.current().wait()
     assert np.array_equal(out.owner.get(), numbers(1))
     activations.relu(x, out)
     assert np.array_equal(out.owner.get(), np.maximum(numbers(0), 0))

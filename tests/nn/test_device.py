@@ -378,10 +378,30 @@ def test_everything_is_launched_on_the_stream_that_is_given(device, launched):
     model.value(*there, stream=7)
     model.predict(*there[:2], stream=7)
     assert model.buffers["drop.counter"] == 1
-    for name in ("launch", "read", "write"):
-        assert {call[-1] for call in launched.calls[name]} == {7}
+    assert {call[-1] for call in launched.calls["launch"]} == {7}
     with pytest.raises(TypeError, match="`stream` must be None where no array is on a GPU"):
         model.predict(*(each.get() for each in there[:2]), stream=7)
+
+
+def test_buffers_are_read_and_written_when_all_streams_are_done(device, launched, monkeypatch):
+    model = tiny(layers=SMALL)
+    model.value_and_grad(*(device.array(each) for each in (somewhere(model), *batch())), stream=7)
+    asked = []
+    for name in ("wait", "read", "write"):
+        monkeypatch.setattr(device, name, _noting(asked, name, getattr(device, name)))
+    state = model.state_dict()
+    assert asked == ["wait", "read"]
+    asked.clear()
+    model.load_state_dict(state)
+    assert asked == ["wait", "write", "wait"]
+
+
+def _noting(asked, name, function):
+    def call(*arguments):
+        asked.append(name)
+        return function(*arguments)
+
+    return call
 
 
 def test_programs_long_unused_are_dropped(device):

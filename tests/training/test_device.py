@@ -203,6 +203,56 @@ def test_launches_of_a_capturable_step_can_be_repeated(device):
     np.testing.assert_allclose(vectors(there), vectors(here), rtol=1e-13)
 
 
+def test_numbers_of_capturable_steps_are_read_and_set_when_all_streams_are_done(device):
+    theta, _ = problem(N)
+    opt = fastopt.Adam(device.array(theta), capturable=True)
+    opt.step(device.array(theta), stream=0)
+    asked = Asked(driver.current())
+    with driver.use(asked):
+        assert opt.t == 1
+        opt.lr = 0.5
+    assert asked.names == ["wait", "read", "wait", "write", "wait"]
+
+
+class Asked:
+    """A device that tells what is asked of it."""
+
+    def __init__(self, device):
+        self._device = device
+        self.names = []
+
+    def __getattr__(self, name):
+        self.names.append(name)
+        return getattr(self._device, name)
+
+
+@pytest.mark.gpu
+def test_cuda_graph_repeats_a_step_on_another_stream():
+    cupy = pytest.importorskip("cupy")
+    if not cupy.cuda.is_available():
+        pytest.skip("there is no GPU")
+    theta, _ = problem(1000, np.float32)
+    here, other = fastopt.Adam(theta.copy()), cupy.cuda.Stream(non_blocking=True)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        there = fastopt.Adam(cupy.asarray(theta), capturable=True)
+        grad = cupy.asarray(theta)
+        there.step(grad)
+        stream.begin_capture()
+        there.step(grad)
+        graph = stream.end_capture()
+        stream.synchronize()
+    for _ in range(3):
+        graph.launch(other)
+    there.lr = 0.01
+    graph.launch(other)
+    assert there.t == 5
+    for step in range(5):
+        here.lr = 0.01 if step == 4 else 0.001
+        here.step(theta)
+    np.testing.assert_allclose(vectors(there), vectors(here), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.gpu
 def test_cuda_graph_repeats_a_step():
     cupy = pytest.importorskip("cupy")
