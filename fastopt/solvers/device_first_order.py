@@ -147,8 +147,8 @@ class DeviceFirstOrder:
             here, gradient = self.current()
             return here, facts.value, gradient
         n = self._x.size
-        x, grad = (self._x.empty((n,)) for _ in range(2))
         with on_stream(self._stream):
+            x, grad = (self._x.empty((n,)) for _ in range(2))
             self._copy(self._lowest.part(0, (n,)), x.address, always=True)
             self._copy(self._lowest.part(n, (n,)), grad.address, always=True)
         return x.owner, facts.lowest, grad.owner

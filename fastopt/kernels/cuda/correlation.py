@@ -50,14 +50,14 @@ class Correlation:
         Of the result: images, rows and columns together.
     image, width : int
         Pixels of an image, and of one of its rows.
-    row, column : (int, int)
+    first_row, row_step, first_column, column_step : int
         Where the first pixel of an image looks at the source, and the step to the next.
-    height_of_source, width_of_source : int
+    source_height, source_width : int
     source_image, source_group, source_channel : int
         Steps in the source.
     window, window_width : int
         Places in the window, and in one of its rows.
-    row_of_tap, column_of_tap : int
+    tap_row, tap_column : int
         The step in the source from one place in the window to the next.
     weight_start, weight_group, weight_channel, weight_source, weight_row, weight_column : int
         Where the weights begin, and the steps by group, channel of the result, channel of the
