@@ -1,6 +1,5 @@
 """Batch normalization on a GPU: the naive one, in one kernel or two; and what its kernels are."""
 
-import inspect
 import json
 import re
 from pathlib import Path
@@ -13,7 +12,6 @@ pytest.importorskip("numba_cuda")
 from fastopt import kernels
 from fastopt.device.arrays import describe
 from fastopt.kernels import reference
-from fastopt.kernels.cpu import batchnorm as cpu
 from fastopt.kernels.cuda import batchnorm, channels
 
 from ..calls import CALLS, arguments
@@ -332,16 +330,6 @@ def test_arguments_are_refused_as_on_the_cpu(device):
     ):
         with pytest.raises(error, match=message):
             call()
-
-
-def test_modules_of_cpu_and_gpu_have_the_same_functions():
-    assert cpu.__all__ == batchnorm.__all__
-    for name in cpu.__all__:
-        ours, theirs = (
-            [(each.name, each.default) for each in inspect.signature(function).parameters.values()]
-            for function in (getattr(batchnorm, name), getattr(cpu, name))
-        )
-        assert ours == theirs
 
 
 def kernels_of(dtype, width, relu=True):

@@ -1,6 +1,5 @@
 """Losses on a GPU: against the naive ones and PyTorch's, at extremes, and what they compile to."""
 
-import inspect
 import json
 import math
 from pathlib import Path
@@ -12,7 +11,6 @@ pytest.importorskip("numba_cuda")
 
 from fastopt import kernels
 from fastopt.kernels import reference
-from fastopt.kernels.cpu import losses as cpu
 from fastopt.kernels.cuda import losses
 
 from ..calls import CALLS, LOSSES, arguments
@@ -62,15 +60,6 @@ def same_bits(one, other):
 
 
 # --- values ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", losses.__all__)
-def test_function_takes_what_that_of_the_cpu_takes(name):
-    ours, theirs = (inspect.signature(getattr(module, name)) for module in (losses, cpu))
-    assert list(ours.parameters) == list(theirs.parameters)
-    assert [each.default for each in ours.parameters.values()] == [
-        each.default for each in theirs.parameters.values()
-    ]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
