@@ -192,6 +192,12 @@ def _describe_tensor(value: Any) -> DeviceArray:
             "a tensor that requires a gradient cannot be used: PyTorch would not see what is done "
             "to it; pass tensor.detach()"
         )
+    current = sys.modules["torch"].cuda.current_device()
+    if value.get_device() != current:
+        raise ValueError(
+            f"arrays must be on the current GPU, {current}, got a tensor on {value.device}; "
+            "torch.cuda.device changes which one that is"
+        )
     dtype = _tensor_dtype(value.dtype)
     strides = None
     if not value.is_contiguous():

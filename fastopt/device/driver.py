@@ -71,31 +71,39 @@ class GPU:
     def read(self, address: int, size: int) -> bytes:
         """Bytes of its memory, as they are after all that is on the current stream."""
         data = ctypes.create_string_buffer(size)
+        self._context()
         self._call("cuMemcpyDtoHAsync", data, address, size, current_stream())
         self._call("cuStreamSynchronize", current_stream())
         return data.raw
 
     def write(self, address: int, data: bytes) -> None:
         """Put bytes into its memory, after all that is on the current stream."""
+        self._context()
         # From memory that is not pinned: the driver has taken a copy when this returns.
         self._call("cuMemcpyHtoDAsync", address, data, len(data), current_stream())
 
     def wait(self) -> None:
         """Until all is done that is on any stream, as the launches of a CUDA graph may be."""
+        self._context()
         self._call("cuCtxSynchronize")
 
     def _prepare(self, kernel: Code) -> tuple[Any, tuple[Any, ...]]:
         """Load a kernel for the GPU of the current context, which is made if there is none."""
-        context = int(self._call("cuCtxGetCurrent"))
-        if context == 0:
-            self._cuda.current_context()
-            context = int(self._call("cuCtxGetCurrent"))
+        context = self._context()
         key = kernel, self._capability()
         if key not in self._functions:
             self._functions[key] = self._load(*key)
         types = tuple(self._c_type(parameter) for parameter in kernel.parameters)
         ready = self._ready[context, kernel] = self._functions[key], types
         return ready
+
+    def _context(self) -> int:
+        """The handle of the current context; a thread that has none gets the first GPU's."""
+        context = int(self._call("cuCtxGetCurrent"))
+        if context == 0:
+            self._cuda.current_context()
+            context = int(self._call("cuCtxGetCurrent"))
+        return context
 
     def _load(self, kernel: Code, capability: tuple[int, int]) -> Any:
         code, name = kernel.machine_code(capability)

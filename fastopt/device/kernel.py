@@ -14,6 +14,9 @@ from fastopt.device import driver
 
 __all__ = ["Kernel"]
 
+# Of a grid's second and third numbers, on every GPU.
+_MOST_ROWS = 65535
+
 
 class Kernel:
     """A Python function that a GPU runs once for each thread of a grid of blocks.
@@ -60,6 +63,11 @@ class Kernel:
             Addresses where pointers are expected.
         """
         x, y, z = (*grid, 1, 1)[:3]
+        if y > _MOST_ROWS or z > _MOST_ROWS:
+            raise ValueError(
+                f"arrays are too large for a GPU: {self} would take a grid of {x} x {y} x {z} "
+                f"blocks, of which only the first number may exceed {_MOST_ROWS}"
+            )
         if x and y and z:
             driver.current().launch(self, (x, y, z), arguments)
 

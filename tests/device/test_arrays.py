@@ -98,10 +98,7 @@ def test_stream_is_that_of_the_interface(stream, handle):
     assert describe(Foreign(stream=stream)).stream == handle
 
 
-def test_an_array_of_pytorch_is_made_on_its_current_stream(monkeypatch):
-    current = {"cuda:1": SimpleNamespace(cuda_stream=123)}
-    torch = SimpleNamespace(cuda=SimpleNamespace(current_stream=current.__getitem__))
-    monkeypatch.setitem(sys.modules, "torch", torch)
+def test_an_array_of_pytorch_is_made_on_its_current_stream():
     assert describe(Tensor()).stream == 123
 
 
@@ -120,6 +117,24 @@ class Tensor:
 
     def data_ptr(self):
         return 4096
+
+    def get_device(self):
+        return 1
+
+
+@pytest.fixture(autouse=True)
+def torch(monkeypatch):
+    """What is looked at of PyTorch, whose current GPU is the second."""
+    streams = {"cuda:1": SimpleNamespace(cuda_stream=123)}
+    cuda = SimpleNamespace(current_stream=streams.__getitem__, current_device=lambda: 1)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+
+
+def test_a_tensor_of_another_gpu_is_refused():
+    tensor = Tensor()
+    tensor.get_device = lambda: 0
+    with pytest.raises(ValueError, match="on the current GPU, 1"):
+        describe(tensor)
 
 
 def test_tensors_are_described_by_their_own_names():

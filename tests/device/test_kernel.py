@@ -88,3 +88,13 @@ def test_a_kernel_runs_in_the_emulator():
             (2,), x.__cuda_array_interface__["data"][0], 100
         )
         np.testing.assert_array_equal(x.get(), 2 * numbers)
+
+
+@pytest.mark.parametrize("grid", [(1, 65536), (1, 1, 65536)])
+def test_a_grid_that_no_gpu_takes_is_refused(grid):
+    def nothing(out):
+        pass
+
+    kernel = Kernel(nothing, [pointer(float32)], 32)
+    with pytest.raises(ValueError, match="arrays are too large for a GPU"):
+        kernel.launch(grid, 0)
