@@ -5,6 +5,7 @@ import doctest
 import numpy as np
 import pytest
 
+from fastopt.device.arrays import DeviceArray
 from fastopt.kernels import arguments
 from fastopt.kernels.arguments import (
     array,
@@ -13,6 +14,7 @@ from fastopt.kernels.arguments import (
     pair,
     positive,
     precision,
+    products,
     scratch,
     shape_of,
     sides,
@@ -37,7 +39,7 @@ def test_an_array_comes_back_as_it_is():
         ([1.0, 2.0], TypeError, r"`x` must be a NumPy array, got \[1.0, 2.0\] \(list\)"),
         (np.ma.zeros(X.shape), TypeError, r"`x` must be a NumPy array, got an object of type Mask"),
         (X.astype(int), TypeError, r"`x` must be of dtype float32 or float64, got int64"),
-        (X.astype(np.float16), TypeError, r"float32 or float64, got float16"),
+        (X.astype(np.float16), TypeError, r"got float16, which is for inference on a GPU"),
         (X.astype(">f4"), TypeError, r"float32 or float64, got >f4"),
         (X.astype(np.float64), TypeError, r"`x` must be of dtype float32 as `w` is, got float64"),
         (X[0], ValueError, r"`x` must be of shape \(N, 3, H, W\), got shape \(3, 4, 5\)"),
@@ -192,3 +194,19 @@ def test_a_precision_is_one_of_two(value):
     assert precision("dtype", np.float32) == np.dtype("float32")
     with pytest.raises(TypeError, match="`dtype` must be float32 or float64, got "):
         precision("dtype", value)
+
+
+def test_float16_is_allowed_on_a_gpu_alone_where_it_is_asked_for():
+    half = DeviceArray(None, 4096, (3,), np.dtype(np.float16))
+    assert array("x", half, ("N",), half=True) is half
+    assert array("weight", half, ("N",), half.dtype) is half
+    for refused in (
+        lambda: array("x", half, ("N",)),
+        lambda: array("x", np.zeros(3, np.float16), ("N",), half=True),
+    ):
+        with pytest.raises(TypeError, match="got float16, which is for inference on a GPU"):
+            refused()
+    assert precision("dtype", "float16", half=True) == np.float16
+    assert products("precision", "tf32", half) == "tf32"
+    with pytest.raises(ValueError, match="must be 'ieee' or 'tf32' for float16, got '3xtf32'"):
+        products("precision", "3xtf32", half)
