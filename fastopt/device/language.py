@@ -9,10 +9,14 @@ numba-cuda.
 Numbers are written ``real(0)``: a bare literal would make a float32 kernel compute in float64. What
 Numba makes of two int32 is an int64, which takes two registers: indices that are kept are written
 ``int32(row + step)``.
+
+float16 is a dtype of memory alone: what a kernel loads by a pointer to such numbers is float32, and
+what it stores is rounded, to nearest and ties to even.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -26,6 +30,7 @@ __all__ = [
     "as_float",
     "bits_of",
     "cuda",
+    "dtype_behind",
     "float32",
     "float64",
     "inlined",
@@ -36,6 +41,7 @@ __all__ = [
     "multiply_tf32",
     "number_type",
     "pointer",
+    "pointer_to",
     "put",
     "quotient",
     "rounded_tf32",
@@ -52,17 +58,28 @@ uint32, uint64 = numba.uint32, numba.uint64
 float32, float64 = numba.float32, numba.float64
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_FLOAT, _INT = ir.FloatType(), ir.IntType(32)
+_FLOAT, _INT, _HALF = ir.FloatType(), ir.IntType(32), ir.IntType(16)
 
 
 def number_type(dtype: Any) -> Any:
-    """The type that numbers of a dtype have in kernels: of any width, in arrays."""
-    return getattr(numba, np.dtype(dtype).name)
+    """The type that numbers of a dtype have in kernels, whatever they are in memory."""
+    name = np.dtype(dtype).name
+    return float32 if name == "float16" else getattr(numba, name)
 
 
 def pointer(number: Any) -> Any:
-    """The type of an argument that points to numbers of a type."""
+    """The type of an argument that points to numbers of a type, which they have in memory, too."""
     return cuda.types.CPointer(number)
+
+
+def pointer_to(dtype: Any) -> Any:
+    """The type of an argument that points to numbers of a dtype, which may be float16."""
+    return _HALVES if np.dtype(dtype) == np.float16 else pointer(number_type(dtype))
+
+
+def dtype_behind(where: Any) -> np.dtype[Any]:
+    """Of the numbers in memory that an argument of such a type points to."""
+    return np.dtype(np.float16 if where == _HALVES else str(where.dtype))
 
 
 def inlined(function: _Function) -> _Function:
@@ -82,6 +99,55 @@ def quotient(typing: Any, number: Any, divisor: Any) -> Any:
         return builder.udiv(*arguments)
 
     return int32(int32, int32), generate
+
+
+# --- float16 in memory ---------------------------------------------------------------------------
+#
+# Numba's own float16 needs headers of CUDA and a linker. To LLVM these are integers of 16 bits: as
+# its type `half` they would be computed with as such, and loaded by twos where four are asked for.
+
+
+class _HalfPointer(cuda.types.CPointer):  # type: ignore[misc]
+    """To numbers that are float32 as soon as they are loaded."""
+
+    def __init__(self) -> None:
+        super().__init__(float32)
+        self.name = "float16*"
+
+
+_HALVES = _HalfPointer()
+
+
+@cuda.extending.register_model(_HalfPointer)
+class _HalfPointerModel(cuda.extending.models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, models: Any, type_: Any) -> None:
+        super().__init__(models, type_, _HALF.as_pointer())
+
+
+def _loaded(builder: Any, number: Any) -> Any:
+    """A number of float16 as kernels have it."""
+    return _converted(builder, number, _FLOAT, "cvt.f32.f16 $0, $1;", "=f,h")
+
+
+def _to_store(builder: Any, number: Any) -> Any:
+    """A number as memory of float16 has it."""
+    return _converted(builder, number, _HALF, "cvt.rn.f16.f32 $0, $1;", "=h,f")
+
+
+def _converted(builder: Any, number: Any, type_: Any, code: str, constraints: str) -> Any:
+    function = ir.FunctionType(type_, [number.type])
+    return builder.call(ir.InlineAsm(function, code, constraints), [number])
+
+
+@cuda.extending.lower_builtin(operator.getitem, _HalfPointer, cuda.types.Integer)
+def _load_half(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return _loaded(builder, builder.load(builder.gep(arguments[0], [arguments[1]])))
+
+
+@cuda.extending.lower_builtin(operator.setitem, _HalfPointer, cuda.types.Integer, cuda.types.Float)
+def _store_half(context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+    where, index, number = arguments
+    builder.store(_to_store(builder, number), builder.gep(where, [index]))
 
 
 # --- several numbers at once ---------------------------------------------------------------------
@@ -107,8 +173,10 @@ def _vector_access(count: int) -> tuple[Any, Any]:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             place = _address(context, builder, signature.args[0], arguments, count)
             vector = builder.load(place)
-            vector.align = count * where.dtype.bitwidth // 8
+            vector.align = count * _bytes(where)
             numbers = [builder.extract_element(vector, _constant(k)) for k in range(count)]
+            if where == _HALVES:
+                numbers = [_loaded(builder, number) for number in numbers]
             return cuda.cgutils.pack_array(builder, numbers)
 
         return cuda.types.UniTuple(where.dtype, count)(where, index), generate
@@ -120,14 +188,21 @@ def _vector_access(count: int) -> tuple[Any, Any]:
             vector = ir.Constant(place.type.pointee, ir.Undefined)
             for k in range(count):
                 number = builder.extract_value(arguments[2], k)
+                if where == _HALVES:
+                    number = _to_store(builder, number)
                 vector = builder.insert_element(vector, number, _constant(k))
-            builder.store(vector, place).align = count * where.dtype.bitwidth // 8
+            builder.store(vector, place).align = count * _bytes(where)
             return context.get_dummy_value()
 
         vector = cuda.types.UniTuple(where.dtype, count)
         return cuda.types.void(where, index, vector), generate
 
     return load, store
+
+
+def _bytes(where: Any) -> int:
+    """Of a number in memory."""
+    return 2 if where == _HALVES else int(where.dtype.bitwidth // 8)
 
 
 load2, store2 = _vector_access(2)

@@ -39,7 +39,7 @@ def relu(x: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     Parameters
     ----------
     x : ndarray
-        float32 or float64, C-contiguous.
+        float32 or float64, C-contiguous; or float16, on a GPU.
     out : ndarray of x's shape, optional
         Where the result goes; it may be `x`.
     stream : stream or int, optional
@@ -65,7 +65,7 @@ def relu(x: Array, *, out: Array | None = None, stream: Any = None) -> Array:
     >>> kernels.relu(np.array([-2.0, 0.0, 3.0]))
     array([0., 0., 3.])
     """
-    out = _result(x, None, out)
+    out = _result(x, None, out, half=True)
     _kernels(out).relu(x, out)
     return out
 
@@ -119,7 +119,7 @@ def leaky_relu(
     Parameters
     ----------
     x : ndarray
-        float32 or float64, C-contiguous.
+        float32 or float64, C-contiguous; or float16, on a GPU.
     slope : float, default 0.01
         Not negative.
     out : ndarray of x's shape, optional
@@ -148,7 +148,7 @@ def leaky_relu(
     array([-1.,  0.,  3.])
     """
     slope = _SLOPE("slope", slope, 0)
-    out = _result(x, None, out)
+    out = _result(x, None, out, half=True)
     _kernels(out).leaky_relu(x, slope, out)
     return out
 
@@ -437,9 +437,9 @@ def softmax_backward(
     return out
 
 
-def _result(x: Any, shape: Any, out: Any) -> Array:
+def _result(x: Any, shape: Any, out: Any, half: bool = False) -> Array:
     """Check x, and `out` or make it."""
-    arguments.array("x", x, getattr(x, "shape", ()) if shape is None else shape)
+    arguments.array("x", x, getattr(x, "shape", ()) if shape is None else shape, half=half)
     return arguments.output("out", out, x.shape, x, [] if out is x else [("x", x)])
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "array",
     "check_apart",
     "check_written",
+    "computed",
     "empty",
     "is_array",
     "is_contiguous",
@@ -48,6 +49,7 @@ Shape = tuple[int | str, ...]
 # A mask would be lost, and a matrix has two dimensions whatever it is reshaped to.
 _OTHER_ARRAYS = (np.ma.MaskedArray, np.matrix)
 _PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
+_HALF = np.dtype(np.float16)
 _PRODUCTS = ("ieee", "3xtf32", "tf32")
 # Kernels of a GPU count in int32, with room for a block more.
 MOST_ON_GPU = 2**31 - 2**20
@@ -59,7 +61,14 @@ _PADDING_2D = (
 )
 
 
-def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x") -> Array:
+def array(
+    name: str,
+    value: Any,
+    shape: Shape,
+    dtype: Any = None,
+    like: str | None = "x",
+    half: bool = False,
+) -> Array:
     """`value`, if it is an array that a kernel reads as it is.
 
     Parameters
@@ -72,13 +81,15 @@ def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x
         What is expected, see above.
     dtype : dtype, optional
         The one that it must have because the argument `like` has it; either of the two if None.
-    like : str, default "x"
-        The argument that has `dtype`.
+    like : str or None, default "x"
+        The argument that has `dtype`; None if it has another one.
+    half : bool, default False
+        Whether it may be float16, on a GPU.
 
     Returns
     -------
     ndarray
-        `value` itself: C-contiguous, float32 or float64.
+        `value` itself: C-contiguous, float32 or float64, or float16.
 
     Examples
     --------
@@ -92,12 +103,12 @@ def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x
     """
     if not is_array(value):
         raise TypeError(f"`{name}` must be a NumPy array, got {_described(value)}")
-    if value.dtype not in _PRECISIONS:
-        raise TypeError(f"`{name}` must be of dtype float32 or float64, got {value.dtype}")
+    if value.dtype not in _PRECISIONS and not _is_half(value, half or dtype is not None):
+        only = ", which is for inference on a GPU" if value.dtype == _HALF else ""
+        raise TypeError(f"`{name}` must be of dtype float32 or float64, got {value.dtype}{only}")
     if dtype is not None and value.dtype != dtype:
-        raise TypeError(
-            f"`{name}` must be of dtype {np.dtype(dtype)} as `{like}` is, got {value.dtype}"
-        )
+        same = "" if like is None else f" as `{like}` is"
+        raise TypeError(f"`{name}` must be of dtype {np.dtype(dtype)}{same}, got {value.dtype}")
     if not _fits(value.shape, shape):
         wrong_shape(name, shape, value.shape)
     if isinstance(value, DeviceArray):
@@ -112,8 +123,24 @@ def array(name: str, value: Any, shape: Shape, dtype: Any = None, like: str = "x
     return value  # type: ignore[no-any-return]
 
 
-def precision(name: str, value: Any) -> np.dtype[Any]:
-    """A dtype passed as an argument.
+def _is_half(value: Any, allowed: bool) -> bool:
+    return allowed and value.dtype == _HALF and isinstance(value, DeviceArray)
+
+
+def computed(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that numbers of one are computed in, and that parameters and sums are kept in.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> computed(np.dtype("float64")), computed(np.dtype("float16"))
+    (dtype('float64'), dtype('float32'))
+    """
+    return _PRECISIONS[0] if dtype == _HALF else dtype
+
+
+def precision(name: str, value: Any, half: bool = False) -> np.dtype[Any]:
+    """A dtype passed as an argument; with `half`, it may be float16.
 
     Examples
     --------
@@ -124,13 +151,15 @@ def precision(name: str, value: Any) -> np.dtype[Any]:
         dtype: np.dtype[Any] = np.dtype(value)
     except TypeError:
         dtype = np.dtype(object)
-    if value is None or dtype not in _PRECISIONS:
+    if value is None or not (dtype in _PRECISIONS or (half and dtype == _HALF)):
         raise TypeError(f"`{name}` must be float32 or float64, got {value!r}")
     return dtype
 
 
 def products(name: str, value: Any, like: Array) -> str:
-    """How float32 numbers are multiplied on a GPU; others are multiplied as they are.
+    """How numbers are multiplied on a GPU: float32 and float16 as they are, or by tensor cores.
+
+    TF32 has float16's among its numbers, so that there is nothing to split.
 
     Examples
     --------
@@ -142,7 +171,9 @@ def products(name: str, value: Any, like: Array) -> str:
         raise ValueError(f"`{name}` must be 'ieee', '3xtf32' or 'tf32', got {_described(value)}")
     if value != "ieee" and not isinstance(like, DeviceArray):
         raise ValueError(f"`{name}` must be 'ieee' on the CPU, got {value!r}")
-    if value != "ieee" and like.dtype != np.float32:
+    if value == "3xtf32" and like.dtype == _HALF:
+        raise ValueError(f"`{name}` must be 'ieee' or 'tf32' for float16, got {value!r}")
+    if value != "ieee" and like.dtype not in (_HALF, np.float32):
         raise ValueError(f"`{name}` must be 'ieee' for {like.dtype}, got {value!r}")
     return value
 
@@ -210,6 +241,7 @@ def scratch(
     Returns
     -------
     ndarray
+        Of the dtype that `like` is :func:`computed` in.
 
     Examples
     --------
@@ -218,10 +250,11 @@ def scratch(
     5
     """
     if value is None:
-        return empty((size,), like)
+        return empty((size,), like, computed(like.dtype))
     if is_array(value) and value.ndim == 1 and value.size == size == 0:
         return value  # type: ignore[no-any-return]
-    array(name, value, ("n",), like.dtype)
+    dtype = computed(like.dtype)
+    array(name, value, ("n",), dtype, "x" if dtype == like.dtype else None)
     if value.size < size:
         raise ValueError(f"`{name}` must have at least {size} elements, got {value.size}")
     check_written(name, value, apart)

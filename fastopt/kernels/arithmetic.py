@@ -27,7 +27,7 @@ def add(a: Array, b: Array, *, out: Array | None = None, stream: Any = None) -> 
     Parameters
     ----------
     a, b : ndarray
-        float32 or float64, C-contiguous.
+        float32 or float64, C-contiguous; or float16, on a GPU.
     out : ndarray of the same shape, optional
         Where the result goes; it may be `a` or `b`.
     stream : stream or int, optional
@@ -70,7 +70,7 @@ def add_relu(a: Array, b: Array, *, out: Array | None = None, stream: Any = None
     Parameters
     ----------
     a, b : ndarray
-        Of one shape; float32 or float64, C-contiguous.
+        Of one shape; float32 or float64, C-contiguous; or float16, on a GPU.
     out : ndarray of the same shape, optional
         Where the result goes.
     stream : stream or int, optional
@@ -205,7 +205,7 @@ def split(x: Array, channels: Sequence[int], *, stream: Any = None) -> list[Arra
 
 
 def _check_pair(a: Any, b: Any) -> None:
-    arguments.array("a", a, getattr(a, "shape", ()))
+    arguments.array("a", a, getattr(a, "shape", ()), half=True)
     arguments.array("b", b, a.shape, a.dtype, like="a")
 
 

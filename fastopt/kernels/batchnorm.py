@@ -51,11 +51,13 @@ def batchnorm_forward(
     Parameters
     ----------
     x : ndarray of shape (N, C), (N, C, L) or (N, C, H, W)
-        float32 or float64, C-contiguous. In training, with two numbers a channel or more.
+        float32 or float64, C-contiguous; or float16, on a GPU and not in training. In training,
+        with two numbers a channel or more.
     weight, bias : ndarray of shape (C,), optional
-        Of x's dtype; None for ones and zeros.
+        Of x's dtype, or float32 for float16; None for ones and zeros.
     running_mean, running_var : ndarray of shape (C,), optional
-        Of x's dtype; both or neither. In training they are changed in place, and not needed.
+        Of x's dtype, or float32 for float16; both or neither. In training they are changed in
+        place, and not needed.
     training : bool, default True
     momentum : float, default 0.1
         How far running statistics move: ``running = (1 - momentum) running + momentum batch``, with
@@ -113,11 +115,11 @@ def batchnorm_forward(
            [ 0.   , -0.707],
            [ 1.225,  1.414]])
     """
-    C, planes = _check_x(x, training)
-    _check_vectors(C, x.dtype, weight=weight, bias=bias)
+    C, planes = _check_x(x, training, half=True)
+    _check_vectors(C, x, weight=weight, bias=bias)
     momentum, eps = _FRACTION("momentum", momentum, 0), _POSITIVE("eps", eps, 0)
     relu = _FLAG("relu", relu, 0)
-    running = _check_running(running_mean, running_var, C, x.dtype, needed=not training)
+    running = _check_running(running_mean, running_var, C, x, needed=not training)
     read = [("weight", weight), ("bias", bias)]
     for name, array in (("running_mean", running_mean), ("running_var", running_var)):
         if training and array is not None:
@@ -212,11 +214,9 @@ def batchnorm_backward(
     """
     C, planes = _check_x(x, training)
     arguments.array("grad", grad, x.shape, x.dtype)
-    _check_vectors(C, x.dtype, weight=weight, bias=bias)
+    _check_vectors(C, x, weight=weight, bias=bias)
     eps, relu = _POSITIVE("eps", eps, 0), _FLAG("relu", relu, 0)
-    running = _check_running(
-        running_mean, running_var, C, x.dtype, needed=saved is None and not training
-    )
+    running = _check_running(running_mean, running_var, C, x, needed=saved is None and not training)
     if saved is not None:
         _check_saved(saved, C)
     elif training:
@@ -245,7 +245,7 @@ def batchnorm_backward(
     return grad_x, grad_weight, grad_bias
 
 
-def _check_x(x: Any, training: bool) -> tuple[int, Array]:
+def _check_x(x: Any, training: bool, half: bool = False) -> tuple[int, Array]:
     """How many channels there are, and x as (N, C, L)."""
     _FLAG("training", training, 0)
     ndim = getattr(x, "ndim", 4)
@@ -253,7 +253,7 @@ def _check_x(x: Any, training: bool) -> tuple[int, Array]:
         raise ValueError(
             f"`x` must be of shape (N, C), (N, C, L) or (N, C, H, W), got shape {x.shape}"
         )
-    arguments.array("x", x, _SHAPES[ndim])
+    arguments.array("x", x, _SHAPES[ndim], half=half and not training)
     N, C = x.shape[:2]
     if training and x.size == C:
         raise ValueError(
@@ -263,14 +263,16 @@ def _check_x(x: Any, training: bool) -> tuple[int, Array]:
     return C, x.reshape(N, C, -1)
 
 
-def _check_vectors(C: int, dtype: Any, **arrays: Array | None) -> None:
+def _check_vectors(C: int, x: Array, **arrays: Array | None) -> None:
+    dtype = arguments.computed(x.dtype)
+    like = "x" if dtype == x.dtype else None
     for name, array in arrays.items():
         if array is not None:
-            arguments.array(name, array, (C,), dtype)
+            arguments.array(name, array, (C,), dtype, like)
 
 
 def _check_running(
-    running_mean: Any, running_var: Any, C: int, dtype: Any, needed: bool
+    running_mean: Any, running_var: Any, C: int, x: Array, needed: bool
 ) -> tuple[Array, Array] | None:
     if (running_mean is None) != (running_var is None):
         missing = "running_mean" if running_mean is None else "running_var"
@@ -279,7 +281,7 @@ def _check_running(
         if needed:
             raise TypeError("`running_mean` must be an array where training is False, got None")
         return None
-    _check_vectors(C, dtype, running_mean=running_mean, running_var=running_var)
+    _check_vectors(C, x, running_mean=running_mean, running_var=running_var)
     return running_mean, running_var
 
 

@@ -70,7 +70,7 @@ def conv2d(
     Parameters
     ----------
     x : ndarray of shape (N, C, H, W)
-        float32 or float64, C-contiguous.
+        float32 or float64, C-contiguous; or float16, on a GPU, with sums in float32.
     weight : ndarray of shape (K, C // groups, R, S)
         Of the same dtype, as all arrays here.
     bias : ndarray of shape (K,), optional
@@ -86,10 +86,11 @@ def conv2d(
     out : ndarray of shape (N, K, OH, OW), optional
         Where the result goes.
     workspace : ndarray of shape (n,), optional
-        Room for intermediate values, as much as :func:`conv2d_workspace` says.
+        Room for intermediate values, as much as :func:`conv2d_workspace` says; float32 for float16.
     precision : {"ieee", "3xtf32", "tf32"}, default "ieee"
         How float32 numbers are multiplied on a GPU: as such, or by tensor cores. "3xtf32" is as
         accurate as float32; "tf32" leaves them 10 bits. On the CPU, and for float64, it is "ieee".
+        float16 are exact in "tf32", and take no "3xtf32".
     stream : stream or int, optional
         Of a GPU; by default the one on which the arrays are made.
 
@@ -309,9 +310,10 @@ def conv2d_workspace(
     stride, padding, dilation, groups : optional
         As in :func:`conv2d`.
     dtype : dtype, default float32
-        float32 or float64: the workspace's, too.
+        float32 or float64: the workspace's, too. Or float16, on a GPU, for :func:`conv2d` alone,
+        whose workspace is then float32.
     device : {"cpu", "cuda"}, default "cpu"
-        Where the arrays are. On a GPU :func:`conv2d_backward_weight` alone needs any.
+        Where the arrays are. On a GPU few shapes need any.
 
     Returns
     -------
@@ -333,15 +335,18 @@ def conv2d_workspace(
     >>> size = kernels.conv2d_workspace((8, 16, 32, 32), (32, 16, 3, 3), padding=1)
     >>> workspace = np.empty(size, np.float32)
     """
-    dtype = arguments.precision("dtype", dtype)
     if device not in _DEVICES:
         raise ValueError(f"`device` must be 'cpu' or 'cuda', got {device!r}")
+    dtype = arguments.precision("dtype", dtype, half=device == "cuda")
     input_shape = arguments.shape_of("input_shape", input_shape, ("N", "C", *_IMAGES))
     expected = _weight_shape(input_shape[1], groups, _WINDOWS)
     weight_shape = arguments.shape_of("weight_shape", weight_shape, expected)
     like = np.empty(0, dtype) if device == "cpu" else DeviceArray(None, 0, (0,), dtype)
     options = stride, padding, dilation, groups
-    return _plan(input_shape, weight_shape, options, like).workspace  # type: ignore[no-any-return]
+    plan = _plan(input_shape, weight_shape, options, like)
+    # Of float16 there is no gradient.
+    size: int = plan.forward_workspace if dtype == np.float16 else plan.workspace
+    return size
 
 
 @anywhere
@@ -364,7 +369,7 @@ def conv1d(
     Parameters
     ----------
     x : ndarray of shape (N, C, L)
-        float32 or float64, C-contiguous.
+        float32 or float64, C-contiguous; or float16, on a GPU.
     weight : ndarray of shape (K, C // groups, S)
     bias : ndarray of shape (K,), optional
     stride, dilation : int, default 1
@@ -570,7 +575,7 @@ def _forward(
     axes: tuple[str, ...], window: tuple[str, ...], x: Any, weight: Any, bias: Any, options: Any,
     precision: Any, out: Any, workspace: Any,
 ) -> Array:  # fmt: skip
-    arguments.array("x", x, ("N", "C", *axes))
+    arguments.array("x", x, ("N", "C", *axes), half=True)
     expected = _weight_shape(x.shape[1], options[-1], window)
     arguments.array("weight", weight, expected, x.dtype)
     plan = _plan(x.shape, weight.shape, options, x, precision)
@@ -630,7 +635,7 @@ def _backward_bias(axes: tuple[str, ...], grad: Any, out: Any) -> Array:
 
 def _room(workspace: Any, plan: Any, needed: str, like: Any, apart: Any) -> Any:
     """The workspace of a pass: one size for all of them on the CPU, and its own on a GPU."""
-    size = getattr(plan, needed, plan.workspace)
+    size = getattr(plan, needed if isinstance(like, DeviceArray) else "workspace")
     if workspace is None and size == 0 and isinstance(like, DeviceArray):
         return None  # and nothing is asked of the library
     return arguments.scratch(workspace, size, like, apart)

@@ -38,7 +38,7 @@ def linear(
     Parameters
     ----------
     x : (N, C) ndarray
-        float32 or float64.
+        float32 or float64; or float16, on a GPU, with sums in float32.
     weight : (K, C) ndarray
         Of x's dtype, as the others.
     bias : (K,) ndarray, optional
@@ -47,6 +47,7 @@ def linear(
         How a GPU multiplies float32; "ieee" as it does float64, and as the CPU does. "tf32" rounds
         numbers to 11 bits for its tensor cores, for errors of some 3e-4. "3xtf32" takes each number
         as a sum of two, for errors as in float32. Both make NaN of sums that infinity is part of.
+        float16 are exact in "tf32", and take no "3xtf32".
     out : (N, K) ndarray, optional
         Where the result goes.
     stream : stream or int, optional
@@ -74,7 +75,7 @@ def linear(
     >>> kernels.linear(x, weight, np.array([0.0, 0.0, 10.0]))
     array([[ 1.,  2., 13.]])
     """
-    N, C = arguments.array("x", x, ("N", "C")).shape
+    N, C = arguments.array("x", x, ("N", "C"), half=True).shape
     K = arguments.array("weight", weight, ("K", C), x.dtype).shape[0]
     if bias is not None:
         arguments.array("bias", bias, (K,), x.dtype)
@@ -245,7 +246,7 @@ def _plan(N: int, C: int, K: int, like: Array, precision: Precision) -> tuple[An
     """The plan for matrices of these sizes, and room for it."""
     options = (precision,) if isinstance(like, DeviceArray) else ()
     plan = _kept(_kernels(like).Linear, N, C, K, like.dtype, *options)
-    return plan, arguments.empty((plan.workspace,), like)
+    return plan, arguments.empty((plan.workspace,), like, arguments.computed(like.dtype))
 
 
 @lru_cache(maxsize=64)

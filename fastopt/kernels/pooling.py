@@ -52,7 +52,7 @@ def max_pool2d(
     Parameters
     ----------
     x : ndarray of shape (N, C, H, W)
-        float32 or float64, C-contiguous.
+        float32 or float64, C-contiguous; or float16, on a GPU.
     kernel_size : int or (int, int)
         Height and width of a window.
     stride : int or (int, int), optional
@@ -94,7 +94,7 @@ def max_pool2d(
     >>> out, where
     (array([[[[4., 5.]]]]), array([[[[3, 5]]]], dtype=int32))
     """
-    arguments.array("x", x, _IMAGES)
+    arguments.array("x", x, _IMAGES, half=True)
     geometry = _geometry(x.shape, kernel_size, stride, padding, ceil_mode)
     shape = geometry.output_shape
     out = arguments.output("out", out, shape, x, [("x", x)])
@@ -229,7 +229,7 @@ def avg_pool2d(
     >>> kernels.avg_pool2d(np.arange(8.0).reshape(1, 1, 2, 4), 2)
     array([[[[2.5, 4.5]]]])
     """
-    arguments.array("x", x, _IMAGES)
+    arguments.array("x", x, _IMAGES, half=True)
     geometry = _geometry(x.shape, kernel_size, stride, padding, ceil_mode)
     padded = _FLAG("count_include_pad", count_include_pad, 0)
     out = arguments.output("out", out, geometry.output_shape, x, [("x", x)])
@@ -302,7 +302,7 @@ def global_avg_pool2d(x: Array, *, out: Array | None = None, stream: Any = None)
     Parameters
     ----------
     x : ndarray of shape (N, C, H, W)
-        float32 or float64, C-contiguous.
+        float32 or float64, C-contiguous; or float16, on a GPU.
     out : ndarray of shape (N, C), optional
         Where the result goes.
     stream : stream or int, optional
@@ -332,7 +332,7 @@ def global_avg_pool2d(x: Array, *, out: Array | None = None, stream: Any = None)
     >>> kernels.global_avg_pool2d(np.arange(8.0).reshape(1, 2, 2, 2))
     array([[1.5, 5.5]])
     """
-    N, C, _, _ = arguments.array("x", x, _IMAGES).shape
+    N, C, _, _ = arguments.array("x", x, _IMAGES, half=True).shape
     out = arguments.output("out", out, (N, C), x, [("x", x)])
     _kernels(out).global_avg_pool2d(x, out)
     return out

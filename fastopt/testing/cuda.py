@@ -149,12 +149,15 @@ class EmulatedDevice:
     def _argument(self, kind: Any, value: Any) -> Any:
         if not isinstance(kind, language.cuda.types.CPointer):
             return _ARGUMENTS[str(kind)](value)
-        dtype = np.dtype(str(kind.dtype))
+        dtype = language.dtype_behind(kind)
         if value % dtype.itemsize:
             raise EmulationError(f"{value:#x} is not the address of a {dtype}")
         if value == 0:
             return _Pointer(b"", 0, 0, dtype)
         memory, offset = self._find(value)
+        if dtype == np.float16:
+            halves = memory.view(dtype)
+            return _HalfPointer(halves, offset // dtype.itemsize, halves.size, dtype)
         code: Any = dtype.char
         view = memoryview(memory.data).cast("B").cast(code)
         return _Pointer(view, offset // dtype.itemsize, len(view), dtype)
@@ -236,6 +239,17 @@ class _Pointer:
         if place % count:
             raise EmulationError(f"{count} numbers at {place}, which is no multiple of {count}")
         return place
+
+
+class _HalfPointer(_Pointer):
+    """To float16, which are float32 to a kernel. Its view is an array of NumPy."""
+
+    def __getitem__(self, index: int) -> Any:
+        return float(self.view[self._place(index, 1)])
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        with np.errstate(over="ignore"):
+            self.view[self._place(index, 1)] = np.float32(value)
 
 
 class _Local(list[Any]):

@@ -13,6 +13,7 @@ from fastopt.device.language import (
     as_float,
     bits_of,
     cuda,
+    dtype_behind,
     float32,
     float64,
     inlined,
@@ -23,6 +24,7 @@ from fastopt.device.language import (
     multiply_tf32,
     number_type,
     pointer,
+    pointer_to,
     put,
     quotient,
     rounded_tf32,
@@ -56,6 +58,82 @@ def test_number_has_the_width_of_its_dtype(dtype):
 def test_pointer_is_to_numbers_of_a_type():
     assert pointer(float32).dtype is float32
     assert str(pointer(int64)) == "int64*"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float16", "float32", "float64"])
+def test_pointer_to_a_dtype_says_what_is_behind_it(dtype):
+    where = pointer_to(dtype)
+    assert str(where) == f"{dtype}*"
+    assert dtype_behind(where) == dtype
+    assert where.dtype is number_type(dtype)
+
+
+# --- float16 -----------------------------------------------------------------------------------
+
+
+def test_number_of_float16_is_float32_in_kernels():
+    assert number_type("float16") is float32
+    assert pointer_to("float16") != pointer_to("float32")
+
+
+# Ties go to even; beyond half a unit past the greatest there is infinity only.
+ROUNDED = [
+    (1 + 2.0**-11, 1),
+    (1 + 3 * 2.0**-11, 1 + 2.0**-9),
+    (1 + 2.0**-11 + 2.0**-20, 1 + 2.0**-10),
+    (2.0**-25, 0),
+    (3 * 2.0**-25, 2.0**-23),
+    (65519.0, 65504),
+    (65520.0, np.inf),
+    (-1e30, -np.inf),
+    (np.nan, np.nan),
+]
+
+
+def test_float16_is_rounded_where_it_is_stored(run):
+    def convert(x, singly, by_fours, n):
+        i = int32(4 * cuda.threadIdx.x)
+        store4(by_fours, i, load4(x, i))
+        for k in range(4):
+            singly[i + k] = x[i + k]
+
+    kernel = Kernel(convert, [pointer(float32), *[pointer_to("float16")] * 2, int32], 3)
+    x = np.zeros(12, np.float32)
+    x[: len(ROUNDED)] = [number for number, _ in ROUNDED]
+    _, singly, by_fours = run(kernel, x, np.zeros(12, np.float16), np.zeros(12, np.float16), 12)
+    for out in (singly, by_fours):
+        np.testing.assert_array_equal(out[: len(ROUNDED)], [expected for _, expected in ROUNDED])
+    text = ptx_of(kernel)
+    assert "st.global.v4.u16" in text
+    assert "cvt.rn.f16.f32" in text
+
+
+def test_float16_is_computed_with_as_float32(run):
+    def square(x, out):
+        i = int32(4 * cuda.threadIdx.x)
+        a, b, c, d = load4(x, i)
+        store4(out, i, (a * a / a, b * b / b, c * c / c, x[i + 3] * d / d))
+
+    kernel = Kernel(square, [pointer_to("float16")] * 2, 2)
+    # Squares that overflow, or vanish, in float16.
+    x = np.array([300, 65504, 2.0**-14, 2.0**-24] * 2, np.float16)
+    _, out = run(kernel, x, np.zeros_like(x))
+    np.testing.assert_array_equal(out, x)
+    text = ptx_of(kernel)
+    assert "ld.global.v4.u16" in text
+    assert "mul.f32" in text
+    assert "mul.f16" not in text
+
+
+@pytest.mark.parametrize("index", [1, 8])
+def test_four_float16_have_to_be_aligned_and_there(run, index):
+    from fastopt.testing.cuda import EmulationError
+
+    def read(x, n):
+        store4(x, int32(0), load4(x, n))
+
+    with pytest.raises(EmulationError, match=r"no multiple of 4|of an array that has 8"):
+        run(Kernel(read, [pointer_to("float16"), int32], 1), np.zeros(8, np.float16), index)
 
 
 # --- numbers -----------------------------------------------------------------------------------

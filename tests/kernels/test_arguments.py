@@ -14,6 +14,7 @@ from fastopt.kernels.arguments import (
     pair,
     positive,
     precision,
+    products,
     scratch,
     shape_of,
     sides,
@@ -38,7 +39,7 @@ def test_an_array_comes_back_as_it_is():
         ([1.0, 2.0], TypeError, r"`x` must be a NumPy array, got \[1.0, 2.0\] \(list\)"),
         (np.ma.zeros(X.shape), TypeError, r"`x` must be a NumPy array, got an object of type Mask"),
         (X.astype(int), TypeError, r"`x` must be of dtype float32 or float64, got int64"),
-        (X.astype(np.float16), TypeError, r"float32 or float64, got float16"),
+        (X.astype(np.float16), TypeError, r"got float16, which is for inference on a GPU"),
         (X.astype(">f4"), TypeError, r"float32 or float64, got >f4"),
         (X.astype(np.float64), TypeError, r"`x` must be of dtype float32 as `w` is, got float64"),
         (X[0], ValueError, r"`x` must be of shape \(N, 3, H, W\), got shape \(3, 4, 5\)"),
@@ -199,3 +200,19 @@ def test_a_result_that_kernels_of_a_gpu_cannot_count_is_refused():
     x = DeviceArray(None, 4096, (3,), np.dtype(np.float32))
     with pytest.raises(ValueError, match="`out` must have at most 2146435072 elements on a GPU"):
         output("out", None, (2**16, 2**15), x)
+
+
+def test_float16_is_allowed_on_a_gpu_alone_where_it_is_asked_for():
+    half = DeviceArray(None, 4096, (3,), np.dtype(np.float16))
+    assert array("x", half, ("N",), half=True) is half
+    assert array("weight", half, ("N",), half.dtype) is half
+    for refused in (
+        lambda: array("x", half, ("N",)),
+        lambda: array("x", np.zeros(3, np.float16), ("N",), half=True),
+    ):
+        with pytest.raises(TypeError, match="got float16, which is for inference on a GPU"):
+            refused()
+    assert precision("dtype", "float16", half=True) == np.float16
+    assert products("precision", "tf32", half) == "tf32"
+    with pytest.raises(ValueError, match="must be 'ieee' or 'tf32' for float16, got '3xtf32'"):
+        products("precision", "3xtf32", half)

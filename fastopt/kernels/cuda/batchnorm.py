@@ -47,6 +47,7 @@ from fastopt.device.language import (
     int32,
     number_type,
     pointer,
+    pointer_to,
     quotient,
     store2,
 )
@@ -708,7 +709,8 @@ def _inference(dtype: str, width: int, relu: bool) -> Kernel:
                 at, walk = next_at, next_walk
                 next_at, next_walk = fetch(x, numbers, unit, end, at, walk)
 
-    arrays = [pointer(real)] * 5 + [float64, int32, pointer(float64), pointer(real)]
+    channel = [pointer(real)] * 4 + [float64, int32, pointer(float64)]
+    arrays = [pointer_to(dtype), *channel, pointer_to(dtype)]
     return Kernel(inference, arrays + [int32] * 7, THREADS, 4)
 
 

@@ -38,7 +38,7 @@ _FEW_CHANNELS = 12
 # filled more slowly than weights are summed one by one.
 _LEAST_FILLED, _MOST_PLACES = 1 / 30, 9
 # float64 has half the registers, so to speak.
-_MOST_ROWS = {"float32": 128, "float64": 64}
+_MOST_ROWS = {"float16": 128, "float32": 128, "float64": 64}
 # Into how many shares taps are divided at most, and the steps that a share is to have.
 _MOST_SHARES, _LEAST_STEPS = 8, 4
 # Multiprocessors of the GPU that tiles are chosen for: not of the one there is, so that results do
@@ -55,7 +55,7 @@ class Convolution:
     ----------
     geometry : ConvGeometry
     dtype : dtype
-        float32 or float64.
+        float32 or float64, or float16 for the forward pass, which sums in float32.
     precision : str, default "ieee"
         How float32 are multiplied; see :func:`fastopt.kernels.conv2d`.
     """
@@ -79,7 +79,7 @@ class Convolution:
 
     @cached_property
     def workspace(self) -> int:
-        """Elements of `dtype` that any of the passes needs, for partial sums."""
+        """Elements of `dtype`, or float32 for float16, that any pass needs, for partial sums."""
         weights = self._gradient_in_weight.workspace
         return max(self.forward_workspace, self.data_workspace, weights)
 

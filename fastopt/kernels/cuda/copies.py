@@ -8,7 +8,7 @@ import numpy as np
 
 from fastopt.device.arrays import DeviceArray
 from fastopt.device.kernel import Kernel
-from fastopt.device.language import cuda, inlined, int64, load4, number_type, pointer, store4
+from fastopt.device.language import cuda, inlined, int64, load4, number_type, pointer_to, store4
 from fastopt.kernels.cuda.elementwise import THREADS, apply, is_aligned
 
 __all__ = ["copy", "increment"]
@@ -61,4 +61,4 @@ def _kernel(source: str, target: str, width: int) -> Kernel:
                 i += int64(1)
 
     function = by_fours if width == 4 else singly
-    return Kernel(function, [pointer(number_type(source)), pointer(number), int64], THREADS)
+    return Kernel(function, [pointer_to(source), pointer_to(target), int64], THREADS)

@@ -20,6 +20,7 @@ from fastopt.device.language import (
     load4,
     number_type,
     pointer,
+    pointer_to,
     put,
     quotient,
     store4,
@@ -128,12 +129,12 @@ def correlate(
     """Fill the pixels of `out` that `sizes` names.
 
     With a `share`, a multiple of 16, a block takes so many taps, and `out` has the sums of each
-    share, one result after the other: the result is their sum.
+    share, one result after the other: the result is their sum. Those of float16 are of float32.
     """
     shares = -(-sizes.taps // share) if share else 1
     size = out.size // shares
     wide = sizes.in_fours and is_aligned(out) and (shares == 1 or size % 4 == 0)
-    kernel = _kernel(tile, out.dtype.name, precision, bias is not None, wide, shares > 1)
+    kernel = _kernel(tile, source.dtype.name, precision, bias is not None, wide, shares > 1)
     grid = -(-sizes.pixels // COLUMNS), -(-sizes.channels // tile.rows), sizes.groups * shares
     kernel.launch(
         grid,
@@ -334,7 +335,9 @@ def _kernel(
                         if places[j] >= 0:
                             out[int32(places[j] + channel_start)] = sums[8 * i + j] + add
 
-    numbers = [pointer(real)] * 4 + [int32] * (len(Correlation.__dataclass_fields__) + 2)
+    sums_of = pointer(real) if shared else pointer_to(dtype)
+    numbers = [pointer_to(dtype)] * 3 + [sums_of]
+    numbers += [int32] * (len(Correlation.__dataclass_fields__) + 2)
     # What a share adds are a register or two: too many where they are counted to the last.
     blocks = product.blocks - 1 if shared and precision == "3xtf32" else product.blocks
     return Kernel(correlation, numbers, threads, max(1, blocks))

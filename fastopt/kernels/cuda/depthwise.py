@@ -18,7 +18,7 @@ from typing import Any
 
 from fastopt.device.arrays import DeviceArray
 from fastopt.device.kernel import Kernel
-from fastopt.device.language import cuda, int32, number_type, pointer, quotient, uint32
+from fastopt.device.language import cuda, int32, number_type, pointer, pointer_to, quotient, uint32
 from fastopt.device.reductions import WARP, warp_total
 from fastopt.kernels.cuda.correlation import Correlation
 from fastopt.kernels.cuda.division import divided, reciprocal
@@ -30,7 +30,7 @@ __all__ = ["Direct", "DirectWeightGradient", "Strided"]
 
 THREADS = 256
 # Of a multiprocessor at a time: float64 takes twice the registers.
-_BLOCKS = {"float32": 2, "float64": 1}
+_BLOCKS = {"float16": 2, "float32": 2, "float64": 1}
 # Results of a thread, below one another and of neighbouring channels, at most.
 _MOST_ROWS, _MOST_CHANNELS = 8, 4
 # A window of more rows is gone through row by row, and so are rows of results that lie further
@@ -223,7 +223,7 @@ def _kernel(dtype: str, shape: Shape, biased: bool) -> Kernel:
                     out[int32(to_row + q * out_row)] = sums[m * rows + q] + add
 
     numbers = [int32] + [uint32, int32] * 4 + [int32] * 33
-    return Kernel(direct, [pointer(real)] * 4 + numbers, THREADS, _BLOCKS[dtype])
+    return Kernel(direct, [pointer_to(dtype)] * 4 + numbers, THREADS, _BLOCKS[dtype])
 
 
 # --- by data, with a stride ----------------------------------------------------------------------

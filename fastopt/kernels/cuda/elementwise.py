@@ -14,7 +14,7 @@ import numpy as np
 
 from fastopt.device.arrays import DeviceArray
 from fastopt.device.kernel import Kernel
-from fastopt.device.language import cuda, inlined, int64, load4, number_type, pointer, store4
+from fastopt.device.language import cuda, inlined, int64, load4, number_type, pointer_to, store4
 
 __all__ = ["NUMBERS", "THREADS", "Access", "access", "apply", "is_aligned"]
 
@@ -124,7 +124,8 @@ def _of_one(function: Callable[..., Any], dtype: np.dtype[Any], aligned: bool) -
             i = n - rest + thread
             out[i] = function(x[i], number)
 
-    return Kernel(of_one, [pointer(real), real, pointer(real), int64], THREADS)
+    numbers_of = pointer_to(dtype)
+    return Kernel(of_one, [numbers_of, real, numbers_of, int64], THREADS)
 
 
 @cache
@@ -152,7 +153,8 @@ def _of_two(function: Callable[..., Any], dtype: np.dtype[Any], aligned: bool) -
             i = n - rest + thread
             out[i] = function(x[i], y[i], number)
 
-    return Kernel(of_two, [pointer(real), pointer(real), real, pointer(real), int64], THREADS)
+    numbers_of = pointer_to(dtype)
+    return Kernel(of_two, [numbers_of, numbers_of, real, numbers_of, int64], THREADS)
 
 
 _KERNELS = {1: _of_one, 2: _of_two}

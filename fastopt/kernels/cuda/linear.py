@@ -24,6 +24,7 @@ from fastopt.device.language import (
     load4,
     number_type,
     pointer,
+    pointer_to,
     put,
     quotient,
     store2,
@@ -108,6 +109,7 @@ class Linear:
             added is not None,
             product.turned,
             not product.turned and _is_wide(sums, columns),
+            product.shares > 1,
         )
         kernel.launch(
             product.grid,
@@ -199,6 +201,7 @@ def _product_kernel(
     biased: bool,
     turned: bool,
     wide: bool,
+    shared: bool = False,
 ) -> Kernel:
     real = number_type(dtype)
     product = multiplication(tile, dtype, precision)
@@ -292,7 +295,8 @@ def _product_kernel(
     # Others need a few registers more than three blocks of the largest leave.
     spare = left_side.wide and right_side.wide and right_side.by_depth
     blocks = product.blocks if spare else min(product.blocks, 2)
-    return Kernel(matrix_product, [pointer(real)] * 4 + [int32] * 4, threads, blocks)
+    arrays = [pointer_to(dtype)] * 3 + [pointer(real) if shared else pointer_to(dtype)]
+    return Kernel(matrix_product, arrays + [int32] * 4, threads, blocks)
 
 
 # --- matrices brought in --------------------------------------------------------------------------
@@ -470,7 +474,8 @@ def _reduction_kernel(dtype: str, biased: bool, width: int) -> Kernel:
             store4(out, i, (a, b, c, d))
 
     source = by_fours if width == 4 else singly
-    return Kernel(source, [pointer(real)] * 3 + [int32] * 3, _THREADS)
+    arrays = [pointer(real), pointer_to(dtype), pointer_to(dtype)]
+    return Kernel(source, arrays + [int32] * 3, _THREADS)
 
 
 def backward_bias(grad: DeviceArray, out: DeviceArray) -> None:

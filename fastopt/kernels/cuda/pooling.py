@@ -23,6 +23,7 @@ from fastopt.device.language import (
     int32,
     number_type,
     pointer,
+    pointer_to,
     quotient,
     uint32,
 )
@@ -321,14 +322,12 @@ def _max(dtype: np.dtype, R: int, S: int, down: int, right: int, rows: int, leav
                 out[o + k * OW] = best
                 where[o + k * OW] = place
 
-    parameters = [pointer(real), pointer(real), pointer(int32)] + [int32] * 8
+    parameters = [pointer_to(dtype), pointer_to(dtype), pointer(int32)] + [int32] * 8
     return Kernel(max_pool, parameters, THREADS)
 
 
 @cache
 def _max_of_any(dtype: np.dtype) -> Kernel:
-    real = number_type(dtype)
-
     def max_pool(x, out, where, total, H, W, OH, OW, R, S, down, right, above, before):
         index = int32(cuda.blockIdx.x * THREADS + cuda.threadIdx.x)
         if index < total:
@@ -352,7 +351,7 @@ def _max_of_any(dtype: np.dtype) -> Kernel:
             out[index] = best
             where[index] = place
 
-    parameters = [pointer(real), pointer(real), pointer(int32)] + [int32] * 11
+    parameters = [pointer_to(dtype), pointer_to(dtype), pointer(int32)] + [int32] * 11
     return Kernel(max_pool, parameters, THREADS)
 
 
@@ -479,7 +478,7 @@ def _avg(dtype: np.dtype, R: int, S: int, down: int, right: int, rows: int, leav
                 else:
                     out[o + k * OW] = sum_ / real(R * S)
 
-    return Kernel(avg_pool, [pointer(real), pointer(real)] + [int32] * 12, THREADS)
+    return Kernel(avg_pool, [pointer_to(dtype), pointer_to(dtype)] + [int32] * 12, THREADS)
 
 
 @cache
@@ -507,7 +506,7 @@ def _avg_of_any(dtype: np.dtype) -> Kernel:
             width = _length(left, S, counted_column, end_column)
             out[index] = sum_ / real(int32(height * width))
 
-    return Kernel(avg_pool, [pointer(real), pointer(real)] + [int32] * 15, THREADS)
+    return Kernel(avg_pool, [pointer_to(dtype), pointer_to(dtype)] + [int32] * 15, THREADS)
 
 
 @cache
@@ -617,7 +616,7 @@ def _mean_by_warps(dtype: np.dtype, aligned: bool, lanes: int) -> Kernel:
         if plane < planes and thread % lanes == 0:
             out[plane] = mean
 
-    return Kernel(plane_means, [pointer(real), pointer(real), int32, int32], THREADS)
+    return Kernel(plane_means, [pointer_to(dtype), pointer_to(dtype), int32, int32], THREADS)
 
 
 @cache
@@ -647,7 +646,7 @@ def _mean_by_blocks(dtype: np.dtype, aligned: bool) -> Kernel:
         if thread == 0:
             out[plane] = mean
 
-    return Kernel(plane_means, [pointer(real), pointer(real), int32], _THREADS_OF_PLANE)
+    return Kernel(plane_means, [pointer_to(dtype), pointer_to(dtype), int32], _THREADS_OF_PLANE)
 
 
 @cache

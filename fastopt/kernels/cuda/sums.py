@@ -16,6 +16,7 @@ from fastopt.device.language import (
     load4,
     number_type,
     pointer,
+    pointer_to,
     quotient,
     uint32,
 )
@@ -35,7 +36,10 @@ _LEAST_NUMBERS = 16
 
 
 def add_up(partial: DeviceArray, count: int, out: DeviceArray) -> None:
-    """Put the sum of `count` arrays, which lie one after the other in `partial`, into `out`."""
+    """Put the sum of `count` arrays, which lie one after the other in `partial`, into `out`.
+
+    The sums of float16 are of float32.
+    """
     slices = 1 if count <= _FEW else _SLICES
     blocks = -(-out.size // (_THREADS // slices))
     kernel = _adding_kernel(out.dtype.name, slices)
@@ -94,7 +98,7 @@ def _adding_kernel(dtype: str, slices: int) -> Kernel:
         if thread < columns and element < size:
             out[element] = total
 
-    return Kernel(add_up, [pointer(real)] * 2 + [int32] * 2, _THREADS)
+    return Kernel(add_up, [pointer(real), pointer_to(dtype)] + [int32] * 2, _THREADS)
 
 
 @cache

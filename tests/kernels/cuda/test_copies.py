@@ -19,6 +19,7 @@ PAIRS = [
     ("bool", "float32"),
     ("int64", "float64"),
     ("uint8", "float32"),
+    ("float16", "float32"),
 ]
 
 
