@@ -13,6 +13,7 @@ from functools import cache
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from textwrap import shorten
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +22,9 @@ import numpy as np
 __all__ = ["assemble", "compile_ptx", "describe_cuda", "load"]
 
 Capability = tuple[int, int]
+
+# `cache` lets several threads in, of which one would take away the name that another needs.
+_loading = Lock()
 
 
 @cache
@@ -40,7 +44,7 @@ def load() -> ModuleType:
         raise ImportError(
             "arrays on a GPU need numba-cuda, which is not installed: pip install 'fastopt[cuda]'"
         )
-    with _row_stack():
+    with _loading, _row_stack():
         import_module("numba.cuda.np.arrayobj")
     return import_module("numba.cuda")
 

@@ -14,11 +14,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastopt.device import driver
 from fastopt.device.recording import current_recording
 from fastopt.device.streams import current_stream, handle_of
 
-__all__ = ["ALLOCATORS", "DeviceArray", "describe", "is_device_array"]
+__all__ = ["ALLOCATORS", "DeviceArray", "describe", "is_aligned", "is_device_array"]
 
 
 def is_device_array(value: object) -> bool:
@@ -141,6 +143,23 @@ class DeviceArray:
         if recording is not None:
             recording.keep(array)
         return array
+
+    def holding(self, values: NDArray[Any]) -> DeviceArray:
+        """A new array of that library, with numbers of the CPU."""
+        array = self.empty(values.shape, values.dtype)
+        driver.current().write(array.address, values.tobytes())
+        return array
+
+
+def is_aligned(*arrays: DeviceArray) -> bool:
+    """Whether all begin where four numbers can be read at once.
+
+    Examples
+    --------
+    >>> is_aligned(DeviceArray(None, 4096 + 16, (8,), np.dtype("float32")))
+    True
+    """
+    return all(each.address % (4 * each.dtype.itemsize) == 0 for each in arrays)
 
 
 def describe(value: Any) -> DeviceArray:

@@ -79,6 +79,12 @@ class GPU:
     def write(self, address: int, data: bytes) -> None:
         """Put bytes into its memory, after all that is on the current stream."""
         self._context()
+        # A graph would read this memory again, when it is long gone.
+        if self._call("cuStreamIsCapturing", current_stream()):
+            raise RuntimeError(
+                "memory of a GPU cannot be written to while a CUDA graph is captured: make what "
+                "the graph uses, and run it once, before"
+            )
         # From memory that is not pinned: the driver has taken a copy when this returns.
         self._call("cuMemcpyHtoDAsync", address, data, len(data), current_stream())
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastopt.device.language import cuda, inlined, int32, uint32
 
-__all__ = ["WARP", "block_total", "plus", "warp_total"]
+__all__ = ["WARP", "block_total", "larger", "plus", "warp_total"]
 
 WARP = 32
 _ALL = 0xFFFFFFFF
@@ -21,6 +21,12 @@ _ALL = 0xFFFFFFFF
 @inlined
 def plus(a, b):
     return a + b
+
+
+@inlined
+def larger(a, b):
+    """The larger of two numbers; b if either is NaN."""
+    return a if a > b else b
 
 
 @cache

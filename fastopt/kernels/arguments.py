@@ -40,6 +40,7 @@ __all__ = [
     "scratch",
     "shape_of",
     "sides",
+    "workspace_of",
     "wrong_shape",
 ]
 
@@ -259,6 +260,20 @@ def scratch(
         raise ValueError(f"`{name}` must have at least {size} elements, got {value.size}")
     check_written(name, value, apart)
     return value  # type: ignore[no-any-return]
+
+
+def workspace_of(
+    plan: Any, which: str, value: Any, like: Array, apart: Sequence[tuple[str, Any]] = ()
+) -> Array | None:
+    """The workspace of a plan's "forward", "data" or "weight" pass, as :func:`scratch`.
+
+    On the CPU passes share one size. On a GPU each has its own, and if that is 0 nothing is asked
+    of the arrays' library: it is None.
+    """
+    if not isinstance(like, DeviceArray):
+        return scratch(value, plan.workspace, like, apart)
+    size = getattr(plan, f"{which}_workspace")
+    return None if value is None and size == 0 else scratch(value, size, like, apart)
 
 
 def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:

@@ -88,9 +88,8 @@ def conv2d(
     workspace : ndarray of shape (n,), optional
         Room for intermediate values, as much as :func:`conv2d_workspace` says; float32 for float16.
     precision : {"ieee", "3xtf32", "tf32"}, default "ieee"
-        How float32 numbers are multiplied on a GPU: as such, or by tensor cores. "3xtf32" is as
-        accurate as float32; "tf32" leaves them 10 bits. On the CPU, and for float64, it is "ieee".
-        float16 are exact in "tf32", and take no "3xtf32".
+        How float32 numbers are multiplied on a GPU, see :func:`linear`. On the CPU, and for
+        float64, it is "ieee".
     stream : stream or int, optional
         Of a GPU; by default the one on which the arrays are made.
 
@@ -584,7 +583,8 @@ def _forward(
     read = [("x", x), ("weight", weight), ("bias", bias)]
     shape = _output_shape(plan.geometry, axes)
     result = arguments.output("out", out, shape, x, read)
-    workspace = _room(workspace, plan, "forward_workspace", x, [*read, ("out", result)])
+    apart = [*read, ("out", result)]
+    workspace = arguments.workspace_of(plan, "forward", workspace, x, apart)
     plan.forward(_as_images(x), _as_images(weight), bias, _as_images(result), workspace)
     return result
 
@@ -601,7 +601,8 @@ def _backward_data(
     arguments.array("grad", grad, _output_shape(plan.geometry, axes))
     read = [("grad", grad), ("weight", weight)]
     result = arguments.output("out", out, shape, grad, read)
-    workspace = _room(workspace, plan, "data_workspace", grad, [*read, ("out", result)])
+    apart = [*read, ("out", result)]
+    workspace = arguments.workspace_of(plan, "data", workspace, grad, apart)
     plan.backward_data(_as_images(grad), _as_images(weight), _as_images(result), workspace)
     return result
 
@@ -617,7 +618,8 @@ def _backward_weight(
     arguments.array("grad", grad, _output_shape(plan.geometry, axes), x.dtype)
     read = [("x", x), ("grad", grad)]
     result = arguments.output("out", out, shape, x, read)
-    workspace = arguments.scratch(workspace, plan.workspace, x, [*read, ("out", result)])
+    apart = [*read, ("out", result)]
+    workspace = arguments.workspace_of(plan, "weight", workspace, x, apart)
     plan.backward_weight(_as_images(x), _as_images(grad), _as_images(result), workspace)
     return result
 
@@ -631,14 +633,6 @@ def _backward_bias(axes: tuple[str, ...], grad: Any, out: Any) -> Array:
     plan = _plan((N, 1, OH, OW), (K, 1, 1, 1), (1, 0, 1, 1), grad)
     plan.backward_bias(images, result)
     return result
-
-
-def _room(workspace: Any, plan: Any, needed: str, like: Any, apart: Any) -> Any:
-    """The workspace of a pass: one size for all of them on the CPU, and its own on a GPU."""
-    size = getattr(plan, needed if isinstance(like, DeviceArray) else "workspace")
-    if workspace is None and size == 0 and isinstance(like, DeviceArray):
-        return None  # and nothing is asked of the library
-    return arguments.scratch(workspace, size, like, apart)
 
 
 def _plan(

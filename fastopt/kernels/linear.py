@@ -44,10 +44,10 @@ def linear(
     bias : (K,) ndarray, optional
         None adds nothing.
     precision : {"ieee", "3xtf32", "tf32"}, default "ieee"
-        How a GPU multiplies float32; "ieee" as it does float64, and as the CPU does. "tf32" rounds
-        numbers to 11 bits for its tensor cores, for errors of some 3e-4. "3xtf32" takes each number
-        as a sum of two, for errors as in float32. Both make NaN of sums that infinity is part of.
-        float16 are exact in "tf32", and take no "3xtf32".
+        How a GPU multiplies float32; "ieee" as it does float64, and as the CPU does; the others on
+        tensor cores. "tf32" rounds numbers to 11 significant bits, for errors of some 3e-4.
+        "3xtf32" takes each as a sum of two such numbers, for errors as in float32; a sum that
+        infinity is part of becomes NaN. float16 are exact in "tf32", and take no "3xtf32".
     out : (N, K) ndarray, optional
         Where the result goes.
     stream : stream or int, optional
@@ -82,8 +82,8 @@ def linear(
     apart = [("x", x), ("weight", weight), ("bias", bias)]
     arguments.products("precision", precision, x)
     out = arguments.output("out", out, (N, K), x, apart)
-    plan, workspace = _plan(N, C, K, out, precision)
-    plan.forward(x, weight, bias, out, workspace)
+    plan = _plan(N, C, K, out, precision)
+    plan.forward(x, weight, bias, out, arguments.workspace_of(plan, "forward", None, out))
     return out
 
 
@@ -139,8 +139,8 @@ def linear_backward_data(
     apart = [("grad", grad), ("weight", weight)]
     arguments.products("precision", precision, grad)
     out = arguments.output("out", out, (N, C), grad, apart)
-    plan, workspace = _plan(N, C, K, out, precision)
-    plan.backward_data(grad, weight, out, workspace)
+    plan = _plan(N, C, K, out, precision)
+    plan.backward_data(grad, weight, out, arguments.workspace_of(plan, "data", None, out))
     return out
 
 
@@ -196,8 +196,8 @@ def linear_backward_weight(
     K = arguments.array("grad", grad, (N, "K"), x.dtype).shape[1]
     arguments.products("precision", precision, x)
     out = arguments.output("out", out, (K, C), x, [("x", x), ("grad", grad)])
-    plan, workspace = _plan(N, C, K, out, precision)
-    plan.backward_weight(x, grad, out, workspace)
+    plan = _plan(N, C, K, out, precision)
+    plan.backward_weight(x, grad, out, arguments.workspace_of(plan, "weight", None, out))
     return out
 
 
@@ -242,11 +242,10 @@ def linear_backward_bias(grad: Array, *, out: Array | None = None, stream: Any =
     return out
 
 
-def _plan(N: int, C: int, K: int, like: Array, precision: Precision) -> tuple[Any, Array]:
-    """The plan for matrices of these sizes, and room for it."""
+def _plan(N: int, C: int, K: int, like: Array, precision: Precision) -> Any:
+    """The plan for matrices of these sizes."""
     options = (precision,) if isinstance(like, DeviceArray) else ()
-    plan = _kept(_kernels(like).Linear, N, C, K, like.dtype, *options)
-    return plan, arguments.empty((plan.workspace,), like, arguments.computed(like.dtype))
+    return _kept(_kernels(like).Linear, N, C, K, like.dtype, *options)
 
 
 @lru_cache(maxsize=64)

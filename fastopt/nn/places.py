@@ -73,6 +73,9 @@ class Place(Protocol):
     def arena(self, size: int) -> Any:
         """So many bytes, for `view`."""
 
+    def leave(self) -> None:
+        """Be done with what evaluations have used, so that it may be let go of."""
+
     def view(self, arena: Any, block: Block, shape: Shape, dtype: Any) -> Any:
         """The array of that shape at the beginning of a block."""
 
@@ -106,6 +109,9 @@ class CPU:
 
     def arena(self, size: int) -> NDArray[np.uint8]:
         return empty_arena(size)
+
+    def leave(self) -> None:
+        pass
 
     def view(self, arena: NDArray[np.uint8], block: Block, shape: Shape, dtype: Any) -> Any:
         return view(arena, block, shape, dtype)
@@ -145,9 +151,11 @@ class GPU:
         self.stream = current_stream()
         self._like = like.empty((1,), np.float64)
         self._constants: dict[tuple[np.dtype[Any], bytes], DeviceArray] = {}
+        self._streams: set[int] = set()  # of evaluations, since the last `leave`
 
     def begin(self, arrays: Sequence[DeviceArray | None]) -> Hashable:
         self.stream = current_stream()
+        self._streams.add(self.stream)
         # Kernels for arrays that are aligned read several numbers at once.
         return tuple([each and (each.dtype.char, each.address % ALIGNMENT) for each in arrays])
 
@@ -156,6 +164,13 @@ class GPU:
 
     def arena(self, size: int) -> DeviceArray:
         return self.empty((size,), np.uint8)
+
+    def leave(self) -> None:
+        # Memory that is let go of is used again by the stream it was made on, after which nothing
+        # but other streams can still be at work on it.
+        if len(self._streams) > 1:
+            driver.current().wait()
+        self._streams = {self.stream}
 
     def view(self, arena: DeviceArray, block: Block, shape: Shape, dtype: Any) -> DeviceArray:
         return DeviceArray(arena.owner, arena.address + block.offset, shape, np.dtype(dtype))
@@ -166,9 +181,7 @@ class GPU:
     def constant(self, values: NDArray[Any]) -> DeviceArray:
         key = values.dtype, values.tobytes()
         if key not in self._constants:
-            array = self.empty(values.shape, values.dtype)
-            driver.current().write(array.address, key[1])
-            self._constants[key] = array  # programs know its address alone
+            self._constants[key] = self._like.holding(values)  # programs know its address alone
         return self._constants[key]
 
     # An evaluation that was captured as a CUDA graph is made again on a stream that nobody knows.

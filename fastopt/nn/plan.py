@@ -466,11 +466,13 @@ class Programs:
         if plan is None:
             plan = self._plans[key] = self._plan(*key[:2], arrays)
             if len(self._plans) > _KEPT:
+                self.place.leave()
                 oldest = next(iter(self._plans))
                 self._programs.pop(oldest, None)  # first, for none may be without its plan
                 del self._plans[oldest]
         if plan.size > self._arena.size:
             # The old one goes first, and with it all that is bound to it.
+            self.place.leave()
             self._programs.clear()
             self._arena = self.place.arena(0)
             self._arena = self.place.arena(plan.size)

@@ -76,22 +76,16 @@ class DeviceFirstOrder:
         with on_stream(x0.stream or 0):
             self._x = x0.empty(x0.shape)
             self._lowest = x0.empty((2 * x0.size,))  # the point, and its gradient
-            self._facts = self._made(x0, np.array(Facts()))
-            self._value = self._made(x0, np.zeros(1))
+            self._facts = x0.holding(np.array(Facts()))
+            self._value = x0.holding(np.zeros(1))
             # Whether the last point is the lowest; and true.
-            self._flags = self._made(x0, np.array([0.0, 1.0], x0.dtype))
+            self._flags = x0.holding(np.array([0.0, 1.0], x0.dtype))
             self._copy(x0, self._x.address, always=True)
             self._stepper = DeviceStepper(
                 self._x.owner, [DeviceRule(settings)], [(0, x0.size, 0)], stored=True
             )
         self._stream = x0.stream or 0
         self._grad: DeviceArray | None = None
-
-    @staticmethod
-    def _made(like: DeviceArray, values: Any) -> DeviceArray:
-        made = like.empty(values.shape, values.dtype)
-        driver.current().write(made.address, values.tobytes())
-        return made
 
     @property
     def x(self) -> Any:

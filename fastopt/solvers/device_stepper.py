@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.device import driver
-from fastopt.device.arrays import DeviceArray, describe
+from fastopt.device.arrays import DeviceArray, describe, is_aligned
 from fastopt.device.kernel import Kernel
 from fastopt.device.streams import handle_of, on_stream
 from fastopt.rules._precision import in_double, in_own_precision
@@ -163,30 +163,24 @@ class DeviceStepper:
         self._slots = [array.empty(array.shape) for _ in range(row.slots)]
         self.slots = [slot.owner for slot in self._slots]
         self._vectors = [array.address, *(slot.address for slot in self._slots)]
-        self._unaligned = any(address % self._alignment for address in self._vectors)
+        self._aligned = is_aligned(array, *self._slots)
         for slot in self._slots:
             self._fill(slot)
-        self.control = self._made(np.ones(2, array.dtype))
+        self.control = array.holding(np.ones(2, array.dtype))
         self.blocks = survey_blocks(array.size)
         self.found = array.empty((SURVEYED * self.blocks,), np.float64)
         if self._stored:
             groups = len(self._rules)
-            self._counts = self._made(np.zeros(2, np.int64))
-            self._hyper = self._made(
+            self._counts = array.holding(np.zeros(2, np.int64))
+            self._hyper = array.holding(
                 np.array([[*rule.numbers, rule.weight_decay] for rule in self._rules])
             )
-            self._table_there = self._made(np.array(self._table or (0.0,)))
+            self._table_there = array.holding(np.array(self._table or (0.0,)))
             self._stride = len(SHAPING) + coefficient_count(row)
             self._numbers = array.empty((groups * self._stride,))
             self._numbers_kernel = numbers_kernel(
                 row, self._dtype, multiplier if self._rows else None, self._decoupled
             )
-
-    def _made(self, values: NDArray[Any]) -> DeviceArray:
-        """A new array of theta's library with these numbers."""
-        made = self.array.empty((values.size,), values.dtype)
-        driver.current().write(made.address, values.tobytes())
-        return made
 
     def _fill(self, array: DeviceArray) -> None:
         fill_kernel(self._dtype).launch((blocks_of(0, array.size, 1),), array.address, array.size)
@@ -260,7 +254,7 @@ class DeviceStepper:
 
     def _width(self, grad: DeviceArray) -> int:
         """How many numbers can be read at once."""
-        return 1 if self._unaligned or grad.address % self._alignment else 4
+        return 4 if self._aligned and grad.address % self._alignment == 0 else 1
 
     def _numbers_of(self, rule: DeviceRule) -> tuple[str, Sequence[float]]:
         """The form of a step, and what it is launched with besides the vectors."""

@@ -35,6 +35,7 @@ class NotedDriver:
         Of devices.
     failing : str
         The function that returns an error.
+    capturing : bool
     """
 
     CUdevice_attribute = SimpleNamespace(
@@ -47,6 +48,7 @@ class NotedDriver:
         self.context, self.device = 100, 0
         self.capabilities = {0: (9, 0), 1: (8, 0)}
         self.failing = None
+        self.capturing = False
 
     def named(self, name):
         return [call[1:] for call in self.calls if call[0] == name]
@@ -81,6 +83,9 @@ class NotedDriver:
 
     def _cuLibraryGetKernel(self, library, name):
         return (library + 1000,)
+
+    def _cuStreamIsCapturing(self, stream):
+        return (self.capturing,)
 
     def _cuMemcpyDtoHAsync(self, data, address, size, stream):
         data.raw = bytes(range(size))
@@ -201,6 +206,13 @@ def test_neither_launching_nor_writing_waits(noted):
         gpu.launch(Compiled(), (1, 1, 1), ARGUMENTS)
     assert noted.named("cuMemcpyHtoDAsync") == [(4096, b"abc", 3, 5)]
     assert not any("Synchronize" in call[0] for call in noted.calls)
+
+
+def test_writing_into_a_graph_is_refused(noted):
+    noted.capturing = True
+    with pytest.raises(RuntimeError, match="written to while a CUDA graph is captured: make what"):
+        GPU().write(4096, b"abc")
+    assert noted.named("cuMemcpyHtoDAsync") == []
 
 
 def test_waiting_is_for_all_streams(noted):

@@ -396,6 +396,20 @@ def test_buffers_are_read_and_written_when_all_streams_are_done(device, launched
     assert asked == ["wait", "write", "wait"]
 
 
+@pytest.mark.parametrize(("streams", "waits"), [((7, 7, 7), 0), ((7, 8, 8), 1)])
+def test_memory_that_other_streams_have_used_is_let_go_of_when_they_are_done(
+    device, launched, monkeypatch, streams, waits
+):
+    model = tiny(layers=SMALL)
+    asked = []
+    monkeypatch.setattr(device, "wait", _noting(asked, "wait", device.wait))
+    for N, stream in zip((4, 4, 8), streams, strict=True):
+        arrays = [device.array(each) for each in (somewhere(model), *batch(N))]
+        asked.clear()  # what is written to new buffers is waited for
+        model.value_and_grad(*arrays, stream=stream)
+    assert len(asked) == waits
+
+
 def _noting(asked, name, function):
     def call(*arguments):
         asked.append(name)

@@ -11,11 +11,11 @@ from functools import cache
 
 import numpy as np
 
-from fastopt.device.arrays import DeviceArray
+from fastopt.device.arrays import DeviceArray, is_aligned
 from fastopt.device.kernel import Kernel
 from fastopt.device.language import cuda, inlined, int32, number_type, pointer
-from fastopt.device.reductions import WARP, block_total, warp_total
-from fastopt.kernels.cuda.elementwise import access, apply, is_aligned
+from fastopt.device.reductions import WARP, block_total, larger, warp_total
+from fastopt.kernels.cuda.elementwise import access, apply
 
 __all__ = [
     "leaky_relu",
@@ -156,17 +156,12 @@ def _lanes(C: int, width: int) -> tuple[int, int]:
     return lanes, -(-C // (lanes * width))
 
 
-@inlined
-def _larger(a, b):
-    return a if a > b else b
-
-
 @cache
 def _softmax_by_warps(dtype: np.dtype, aligned: bool, lanes: int, times: int) -> Kernel:
     real = number_type(dtype)
     width, load, store = access(aligned)
     held, rows = times * width, _THREADS // lanes
-    largest, total = warp_total(_larger, lanes), warp_total(lanes=lanes)
+    largest, total = warp_total(larger, lanes), warp_total(lanes=lanes)
 
     def softmax(x, out, N, C):
         numbers = cuda.local.array(held, real)
@@ -182,7 +177,7 @@ def _softmax_by_warps(dtype: np.dtype, aligned: bool, lanes: int, times: int) ->
                 load(x, start + column + k * lanes * width, numbers, k * width)
         most = numbers[0]
         for k in range(1, held):
-            most = _larger(most, numbers[k])
+            most = larger(most, numbers[k])
         most = largest(most)
         sum_ = real(0)
         for k in range(held):
@@ -239,7 +234,7 @@ def _softmax_by_blocks(dtype: np.dtype, aligned: bool) -> Kernel:
     real = number_type(dtype)
     width, load, store = access(aligned)
     step, warps = _THREADS_OF_ROW * width, _THREADS_OF_ROW // WARP
-    largest = block_total(_THREADS_OF_ROW, _larger)
+    largest = block_total(_THREADS_OF_ROW, larger)
     total = block_total(_THREADS_OF_ROW)
 
     def softmax(x, out, C):
@@ -254,7 +249,7 @@ def _softmax_by_blocks(dtype: np.dtype, aligned: bool) -> Kernel:
         while i < C:
             load(x, start + i, numbers, 0)
             for k in range(width):
-                most = _larger(most, numbers[k])
+                most = larger(most, numbers[k])
             i = int32(i + step)
         most = largest(most, maxima, thread)
         for k in range(width):

@@ -7,10 +7,10 @@ from functools import cache
 
 import numpy as np
 
-from fastopt.device.arrays import DeviceArray
+from fastopt.device.arrays import DeviceArray, is_aligned
 from fastopt.device.kernel import Kernel
 from fastopt.device.language import cuda, inlined, int32, number_type, pointer, quotient
-from fastopt.kernels.cuda.elementwise import NUMBERS, THREADS, access, apply, is_aligned
+from fastopt.kernels.cuda.elementwise import NUMBERS, THREADS, access, apply
 
 __all__ = ["accumulate", "add", "add_relu", "copy_channels"]
 

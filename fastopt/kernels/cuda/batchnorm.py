@@ -38,7 +38,7 @@ import math
 from functools import cache
 from typing import Any
 
-from fastopt.device.arrays import DeviceArray
+from fastopt.device.arrays import DeviceArray, is_aligned
 from fastopt.device.kernel import Kernel
 from fastopt.device.language import (
     cuda,
@@ -61,7 +61,6 @@ from fastopt.kernels.cuda.channels import (
     shared,
     whole,
 )
-from fastopt.kernels.cuda.elementwise import is_aligned
 
 __all__ = ["backward", "backward_inference", "forward", "inference", "update_running"]
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fastopt.device.language import cuda, float64, inlined, int32, load2, load4, quotient, store4
+from fastopt.device.language import cuda, float64, inlined, int32, load2, quotient
+from fastopt.kernels.cuda import elementwise
 
 __all__ = [
     "MOST_TOGETHER",
@@ -203,6 +204,7 @@ def access(width: int, count: int) -> tuple[Callable[..., Any], Callable[..., An
     put : callable
         ``put(numbers, out, unit, end, at, walk)`` stores them.
     """
+    _, load, store = elementwise.access(width == 4)
 
     @inlined
     def ahead(at, walk):
@@ -217,14 +219,7 @@ def access(width: int, count: int) -> tuple[Callable[..., Any], Callable[..., An
         u, p, w = unit, at, walk
         for k in range(count):
             if u < end:
-                if width == 4:
-                    a, b, c, d = load4(source, p)
-                    numbers[4 * k] = a
-                    numbers[4 * k + 1] = b
-                    numbers[4 * k + 2] = c
-                    numbers[4 * k + 3] = d
-                else:
-                    numbers[k] = source[p]
+                load(source, p, numbers, width * k)
             p, w = ahead(p, w)
             u = int32(u + w[1])
         return p, w
@@ -234,16 +229,7 @@ def access(width: int, count: int) -> tuple[Callable[..., Any], Callable[..., An
         u, p, w = unit, at, walk
         for k in range(count):
             if u < end:
-                if width == 4:
-                    four = (
-                        numbers[4 * k],
-                        numbers[4 * k + 1],
-                        numbers[4 * k + 2],
-                        numbers[4 * k + 3],
-                    )
-                    store4(out, p, four)
-                else:
-                    out[p] = numbers[k]
+                store(out, p, numbers, width * k)
             p, w = ahead(p, w)
             u = int32(u + w[1])
 

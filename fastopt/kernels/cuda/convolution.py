@@ -80,8 +80,7 @@ class Convolution:
     @cached_property
     def workspace(self) -> int:
         """Elements of `dtype`, or float32 for float16, that any pass needs, for partial sums."""
-        weights = self._gradient_in_weight.workspace
-        return max(self.forward_workspace, self.data_workspace, weights)
+        return max(self.forward_workspace, self.data_workspace, self.weight_workspace)
 
     @cached_property
     def forward_workspace(self) -> int:
@@ -92,6 +91,11 @@ class Convolution:
     def data_workspace(self) -> int:
         """Those that the gradient by the input needs."""
         return max(getattr(each, "workspace", 0) for each in self._backward_data)
+
+    @property
+    def weight_workspace(self) -> int:
+        """Those that the gradient by the weight needs."""
+        return self._gradient_in_weight.workspace
 
     def forward(self, x: Any, weight: Any, bias: Any, out: Any, workspace: Any) -> None:
         """out = conv(x, weight) + bias; `bias` may be None."""

@@ -6,10 +6,10 @@ from functools import cache
 
 import numpy as np
 
-from fastopt.device.arrays import DeviceArray
+from fastopt.device.arrays import DeviceArray, is_aligned
 from fastopt.device.kernel import Kernel
 from fastopt.device.language import cuda, inlined, int64, load4, number_type, pointer_to, store4
-from fastopt.kernels.cuda.elementwise import THREADS, apply, is_aligned
+from fastopt.kernels.cuda.elementwise import THREADS, apply
 
 __all__ = ["copy", "increment"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from functools import cache, cached_property
 
-from fastopt.device.arrays import DeviceArray
+from fastopt.device.arrays import DeviceArray, is_aligned
 from fastopt.device.kernel import Kernel
 from fastopt.device.language import (
     cuda,
@@ -26,14 +26,10 @@ from fastopt.device.language import (
     store4,
     uint32,
 )
-from fastopt.kernels.cuda.counters import begin_counter, counted_on, digits_of, set_step
-from fastopt.kernels.cuda.elementwise import is_aligned
+from fastopt.kernels.cuda.counters import NOWHERE, begin_counter, counted_on, digits_of, set_step
 from fastopt.kernels.cuda.product import COLUMNS, Tile, multiplication
 
 __all__ = ["Correlation", "correlate"]
-
-# A coordinate that lies in no image, and stays so when others are added.
-_NOWHERE = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -180,7 +176,7 @@ def _kernel(
         offset = int32(channel * source_channel + h * source_width + w)
         weights = int32(channel * weight_source + r * weight_row + s * weight_column)
         if not there_is:
-            h, offset, weights = int32(_NOWHERE), int32(0), int32(-1)
+            h, offset, weights = int32(NOWHERE), int32(0), int32(-1)
         store4(table, int32(4 * slot), (offset, h, w, weights))
 
     def correlation(
@@ -228,7 +224,7 @@ def _kernel(
         start = int32(first_column + x * column_step)
         base = int32(n * source_image + group * source_group + top * source_width + start)
         if pixel >= pixels:
-            top = int32(_NOWHERE)
+            top = int32(NOWHERE)
         # Rows that there are not are those of the last channel, and their sums are not used.
         depth_left = int32(thread & 7)
         row_left = int32(thread >> 3)

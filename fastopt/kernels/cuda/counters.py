@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from fastopt.device.language import inlined, int32, load4, quotient, store4
 
-__all__ = ["begin_counter", "counted_on", "digits_of", "set_step"]
+__all__ = ["NOWHERE", "begin_counter", "counted_on", "digits_of", "set_step"]
+
+# A row or column that lies in no image, and stays so when others are added.
+NOWHERE = 1 << 29
 
 
 @inlined

@@ -10,11 +10,11 @@ from functools import cache
 
 import numpy as np
 
-from fastopt.device.arrays import DeviceArray
+from fastopt.device.arrays import DeviceArray, is_aligned
 from fastopt.device.kernel import Kernel
 from fastopt.device.language import cuda, inlined, int64, number_type, pointer, uint64
 from fastopt.kernels.cpu.dropout import mixed_in_python
-from fastopt.kernels.cuda.elementwise import NUMBERS, THREADS, access, is_aligned
+from fastopt.kernels.cuda.elementwise import NUMBERS, THREADS, access
 
 __all__ = ["dropout"]
 

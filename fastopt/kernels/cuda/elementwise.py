@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastopt.device.arrays import DeviceArray
+from fastopt.device.arrays import DeviceArray, is_aligned
 from fastopt.device.kernel import Kernel
 from fastopt.device.language import cuda, inlined, int64, load4, number_type, pointer_to, store4
 
-__all__ = ["NUMBERS", "THREADS", "Access", "access", "apply", "is_aligned"]
+__all__ = ["NUMBERS", "THREADS", "Access", "access", "apply"]
 
 THREADS = 256
 # Of each thread: two times four of them, or eight times one.
@@ -43,11 +43,6 @@ def apply(
     size = out.size
     blocks = -(-size // (THREADS * NUMBERS))
     kernel.launch((blocks,), *(each.address for each in inputs), number, out.address, size)
-
-
-def is_aligned(*arrays: DeviceArray) -> bool:
-    """Whether all begin where four numbers can be read at once."""
-    return all(each.address % (_WIDTH * each.dtype.itemsize) == 0 for each in arrays)
 
 
 class Access(NamedTuple):

@@ -2,7 +2,7 @@
 
 Owns how two matrices are brought in, each with its numbers side by side along what is summed over
 or along the other index; and how a product of few tiles is split into shares of its sums, so that
-there is work for all of a GPU, which a second kernel adds in a fixed order.
+there is work for all of a GPU.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.device.arrays import DeviceArray
+from fastopt.device.arrays import DeviceArray, is_aligned
 from fastopt.device.kernel import Kernel
 from fastopt.device.language import (
     cuda,
@@ -26,12 +26,11 @@ from fastopt.device.language import (
     pointer,
     pointer_to,
     put,
-    quotient,
     store2,
     store4,
 )
-from fastopt.kernels.cuda.elementwise import is_aligned
 from fastopt.kernels.cuda.product import COLUMNS, DEPTH, TILES, Multiplication, Tile, multiplication
+from fastopt.kernels.cuda.sums import add_rows, add_up
 
 __all__ = ["Linear", "backward_bias"]
 
@@ -39,7 +38,6 @@ __all__ = ["Linear", "backward_bias"]
 # that are worth a block.
 _BLOCKS = 264
 _SHARE = 128
-_THREADS = 256
 
 
 class Linear:
@@ -56,6 +54,8 @@ class Linear:
     ----------
     workspace : int
         How many elements any of the passes needs.
+    forward_workspace, data_workspace, weight_workspace : int
+        How many each of them does.
     """
 
     def __init__(self, N: int, C: int, K: int, dtype: Any, precision: str = "ieee") -> None:
@@ -65,11 +65,10 @@ class Linear:
         self._forward = _Product.of(N, K, C)
         self._backward_data = _Product.of(N, C, K)
         self._backward_weight = _Product.of(K, C, N)
-
-    @property
-    def workspace(self) -> int:
-        passes = self._forward, self._backward_data, self._backward_weight
-        return max(each.workspace for each in passes)
+        self.forward_workspace = self._forward.workspace
+        self.data_workspace = self._backward_data.workspace
+        self.weight_workspace = self._backward_weight.workspace
+        self.workspace = max(self.forward_workspace, self.data_workspace, self.weight_workspace)
 
     def forward(self, x: Any, weight: Any, bias: Any, out: Any, workspace: Any) -> None:
         """x (N, C), weight (K, C), bias (K,) or None -> out (N, K)."""
@@ -96,7 +95,6 @@ class Linear:
     ) -> None:
         """``out = left right' + bias``, of matrices that lie by rows of the product or by depth."""
         sums = workspace if product.shares > 1 else out
-        added = bias if product.shares == 1 else None
         if product.turned:
             left, left_by_depth, right, right_by_depth = right, right_by_depth, left, left_by_depth
         rows, columns, depth = product.rows, product.columns, product.depth
@@ -106,7 +104,7 @@ class Linear:
             self.precision,
             _Side(left_by_depth, _is_wide(left, depth if left_by_depth else rows)),
             _Side(right_by_depth, _is_wide(right, depth if right_by_depth else columns)),
-            added is not None,
+            bias is not None,
             product.turned,
             not product.turned and _is_wide(sums, columns),
             product.shares > 1,
@@ -115,7 +113,7 @@ class Linear:
             product.grid,
             left.address,
             right.address,
-            0 if added is None else added.address,
+            0 if bias is None else bias.address,
             sums.address,
             rows,
             columns,
@@ -123,7 +121,12 @@ class Linear:
             product.share,
         )
         if product.shares > 1:
-            _add_shares(sums, product.shares, bias, out)
+            add_up(sums, product.shares, out)
+
+
+def backward_bias(grad: DeviceArray, out: DeviceArray) -> None:
+    """grad (N, K) -> out (K,)."""
+    add_rows(grad, out)
 
 
 def _is_wide(matrix: DeviceArray, width: int) -> bool:
@@ -260,9 +263,11 @@ def _product_kernel(
         row = int32(first_row + row)
         column = int32(first_column + column)
         start = int32(cuda.blockIdx.z * row_count * column_count)
+        # Of the shares of a sum, the first has the bias.
+        first = not shared or cuda.blockIdx.z == 0
         for j in range(8):
             biases[j] = real(0)
-            if biased and not turned:
+            if biased and not turned and first:
                 at = int32(column + columns_of_thread[j])
                 if at < column_count:
                     biases[j] = bias[at]
@@ -270,7 +275,7 @@ def _product_kernel(
             m = int32(row + rows_of_thread[i])
             if m < row_count:
                 add = real(0)
-                if biased and turned:
+                if biased and turned and first:
                     add = bias[m]
                 for j in range(0, 8, 4):
                     n = int32(column + columns_of_thread[j])
@@ -426,98 +431,3 @@ def _loader_by_lines(
                 store(tile, int32(at + i * steps * pitch), four)
 
     return begin, fetch, put_down
-
-
-# --- sums -----------------------------------------------------------------------------------------
-
-
-def _add_shares(sums: DeviceArray, shares: int, bias: DeviceArray | None, out: DeviceArray) -> None:
-    """`out` is the sum of so many arrays of its shape, one after the other, and of the bias."""
-    columns = out.shape[1]
-    width = 4 if _is_wide(sums, columns) and is_aligned(out) else 1
-    kernel = _reduction_kernel(out.dtype.name, bias is not None, width)
-    kernel.launch(
-        (-(-out.size // (_THREADS * width)),),
-        sums.address,
-        0 if bias is None else bias.address,
-        out.address,
-        shares,
-        out.size,
-        columns,
-    )
-
-
-@cache
-def _reduction_kernel(dtype: str, biased: bool, width: int) -> Kernel:
-    real = number_type(dtype)
-
-    def singly(sums, bias, out, shares, size, columns):
-        i = int32(cuda.blockIdx.x * _THREADS + cuda.threadIdx.x)
-        if i < size:
-            total = real(0)
-            if biased:
-                total = bias[int32(i - quotient(i, columns) * columns)]
-            for share in range(shares):
-                total += sums[int32(share * size + i)]
-            out[i] = total
-
-    def by_fours(sums, bias, out, shares, size, columns):
-        i = int32((cuda.blockIdx.x * _THREADS + cuda.threadIdx.x) * 4)
-        if i < size:
-            a = b = c = d = real(0)
-            if biased:
-                k = int32(i - quotient(i, columns) * columns)
-                a, b, c, d = bias[k], bias[k + 1], bias[k + 2], bias[k + 3]
-            for share in range(shares):
-                p, q, r, s = load4(sums, int32(share * size + i))
-                a, b, c, d = a + p, b + q, c + r, d + s
-            store4(out, i, (a, b, c, d))
-
-    source = by_fours if width == 4 else singly
-    arrays = [pointer(real), pointer_to(dtype), pointer_to(dtype)]
-    return Kernel(source, arrays + [int32] * 3, _THREADS)
-
-
-def backward_bias(grad: DeviceArray, out: DeviceArray) -> None:
-    """grad (N, K) -> out (K,)."""
-    rows, columns = grad.shape
-    blocks = -(-columns // _COLUMNS)
-    shares = max(1, min(_BLOCKS // blocks, rows // _ROWS))
-    kernel = _column_sums_kernel(grad.dtype.name)
-    if shares > 1:
-        share = -(-rows // shares)
-        shares = -(-rows // share)
-        sums = grad.empty((shares, columns))
-        kernel.launch((blocks, shares), grad.address, sums.address, rows, columns, share)
-        grad, rows = sums, shares
-    kernel.launch((blocks,), grad.address, out.address, rows, columns, rows)
-
-
-# A block's columns, and the fewest rows that are worth one.
-_COLUMNS = 32
-_ROWS = 64
-
-
-@cache
-def _column_sums_kernel(dtype: str) -> Kernel:
-    real = number_type(dtype)
-    groups = _THREADS // _COLUMNS
-
-    def column_sums(matrix, out, rows, columns, share):
-        room = cuda.shared.array(_THREADS, real)
-        thread = int32(cuda.threadIdx.x)
-        column = int32(cuda.blockIdx.x * _COLUMNS + (thread & (_COLUMNS - 1)))
-        row = int32(cuda.blockIdx.y * share)
-        end = rows if rows - row < share else int32(row + share)
-        total = real(0)
-        if column < columns:
-            for k in range(int32(row + thread // _COLUMNS), end, groups):
-                total += matrix[int32(k * columns + column)]
-        room[thread] = total
-        cuda.syncthreads()
-        if thread < _COLUMNS and column < columns:
-            for group in range(1, groups):
-                total += room[thread + group * _COLUMNS]
-            out[int32(cuda.blockIdx.y * columns + column)] = total
-
-    return Kernel(column_sums, [pointer(real)] * 2 + [int32] * 3, _THREADS)

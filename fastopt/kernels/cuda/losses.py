@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastopt.device.arrays import DeviceArray
+from fastopt.device.arrays import DeviceArray, is_aligned
 from fastopt.device.kernel import Kernel
 from fastopt.device.language import (
     cuda,
@@ -31,8 +31,7 @@ from fastopt.device.language import (
     pointer,
     store4,
 )
-from fastopt.device.reductions import WARP, block_total, warp_total
-from fastopt.kernels.cuda.elementwise import is_aligned
+from fastopt.device.reductions import WARP, block_total, larger, warp_total
 
 __all__ = [
     "binary_cross_entropy",
@@ -416,7 +415,7 @@ def _in_a_warp(case: _Case, lanes: int, fours: int) -> Kernel:
     """
     real = number_type(case.dtype)
     smooth, shared, keeps = case.smooth, case.shared, case.keeps
-    of_row, largest_of_row = warp_total(lanes=lanes), warp_total(_greater, lanes)
+    of_row, largest_of_row = warp_total(lanes=lanes), warp_total(larger, lanes)
     of_block = block_total(THREADS)
     warps, rows, held = THREADS // WARP, THREADS // lanes, 4 * fours
     width, stride, step = case.width, 1 if case.width == 4 else lanes, 4 * lanes
@@ -445,7 +444,7 @@ def _in_a_warp(case: _Case, lanes: int, fours: int) -> Kernel:
             powers[4 * q + 3] = d
         largest = powers[0]
         for k in range(1, held):
-            largest = _greater(largest, powers[k])
+            largest = larger(largest, powers[k])
         largest = largest_of_row(largest)
 
         own, beside, ties = real(0), real(0), real(0)
@@ -511,7 +510,7 @@ def _in_a_block(case: _Case, threads: int) -> Kernel:
     """
     real = number_type(case.dtype)
     smooth, shared, keeps = case.smooth, case.shared, case.keeps
-    of_block, largest_of_block = block_total(threads), block_total(threads, _greater)
+    of_block, largest_of_block = block_total(threads), block_total(threads, larger)
     warps = threads // WARP
     width, stride, step = case.width, 1 if case.width == 4 else threads, 4 * threads
     lowest = float(np.finfo(case.dtype).min)
@@ -537,7 +536,7 @@ def _in_a_block(case: _Case, threads: int) -> Kernel:
         place = int32(thread * width)
         while place < C:
             numbers[0], numbers[1], numbers[2], numbers[3] = read(logits, begin, place, C)
-            top = _greater(_greater(numbers[0], numbers[1]), _greater(numbers[2], numbers[3]))
+            top = larger(larger(numbers[0], numbers[1]), larger(numbers[2], numbers[3]))
             if top > largest:
                 beside = (beside + ties) * math.exp(largest - top)
                 ties = real(0)
@@ -599,11 +598,6 @@ def _in_a_block(case: _Case, threads: int) -> Kernel:
                 values[row] = loss
 
     return Kernel(softmax_cross_entropy, case.parameters, threads)
-
-
-@inlined
-def _greater(a, b):
-    return a if a > b else b
 
 
 def _pieces(case: _Case, stride: int) -> tuple[Callable[..., Any], Callable[..., Any]]:

@@ -15,7 +15,7 @@ from functools import cache
 
 import numpy as np
 
-from fastopt.device.arrays import DeviceArray
+from fastopt.device.arrays import DeviceArray, is_aligned
 from fastopt.device.kernel import Kernel
 from fastopt.device.language import (
     cuda,
@@ -28,7 +28,7 @@ from fastopt.device.language import (
     uint32,
 )
 from fastopt.device.reductions import WARP, block_total, warp_total
-from fastopt.kernels.cuda.elementwise import NUMBERS, access, is_aligned
+from fastopt.kernels.cuda.elementwise import NUMBERS, access
 from fastopt.kernels.geometry import PoolGeometry
 
 __all__ = [

@@ -1,13 +1,14 @@
-"""Sums over blocks and over the channels of images, always in the same order.
+"""Sums over blocks, over the channels of images and the columns of matrices, always in the same
+order.
 
-Owns how partial results of a kernel's blocks are added up, and the gradient by a bias.
+Owns how partial results of a kernel's blocks are added up, and the gradients by a bias.
 """
 
 from __future__ import annotations
 
 from functools import cache
 
-from fastopt.device.arrays import DeviceArray
+from fastopt.device.arrays import DeviceArray, is_aligned
 from fastopt.device.kernel import Kernel
 from fastopt.device.language import (
     cuda,
@@ -22,9 +23,8 @@ from fastopt.device.language import (
 )
 from fastopt.device.reductions import WARP, block_total
 from fastopt.kernels.cuda.division import divided, reciprocal
-from fastopt.kernels.cuda.elementwise import is_aligned
 
-__all__ = ["add_channels", "add_up"]
+__all__ = ["add_channels", "add_rows", "add_up"]
 
 _THREADS = 256
 # With more partial results than this, the threads of a block share those of an element.
@@ -33,6 +33,9 @@ _SLICES = 8
 # How many blocks keep a GPU busy, and how many numbers make a thread worth its while.
 _BLOCKS = 528
 _LEAST_NUMBERS = 16
+# Columns of a matrix that a block sums, and rows that are worth a block.
+_COLUMNS = 32
+_LEAST_ROWS = 64
 
 
 def add_up(partial: DeviceArray, count: int, out: DeviceArray) -> None:
@@ -60,6 +63,20 @@ def add_channels(images: DeviceArray, out: DeviceArray) -> None:
     kernel.launch(
         (shares * K,), images.address, sums.address, share, items, *reciprocal(area), area, K
     )
+    if shares > 1:
+        add_up(sums, shares, out)
+
+
+def add_rows(matrix: DeviceArray, out: DeviceArray) -> None:
+    """Put into `out` the sum of the rows of a matrix."""
+    rows, columns = matrix.shape
+    blocks = -(-columns // _COLUMNS)
+    shares = max(1, min(_BLOCKS // 2 // blocks, rows // _LEAST_ROWS))
+    share = -(-rows // shares)
+    shares = -(-rows // share)
+    sums = out if shares == 1 else matrix.empty((shares * columns,))
+    kernel = _row_kernel(out.dtype.name)
+    kernel.launch((blocks, shares), matrix.address, sums.address, rows, columns, share)
     if shares > 1:
         add_up(sums, shares, out)
 
@@ -154,3 +171,28 @@ def _one(images, at):
 def _four(images, at):
     a, b, c, d = load4(images, int32(4 * at))
     return (a + b) + (c + d)
+
+
+@cache
+def _row_kernel(dtype: str) -> Kernel:
+    real = number_type(dtype)
+    groups = _THREADS // _COLUMNS
+
+    def add_row(matrix, out, rows, columns, share):
+        room = cuda.shared.array(_THREADS, real)
+        thread = int32(cuda.threadIdx.x)
+        column = int32(cuda.blockIdx.x * _COLUMNS + (thread & (_COLUMNS - 1)))
+        row = int32(cuda.blockIdx.y * share)
+        end = rows if rows - row < share else int32(row + share)
+        total = real(0)
+        if column < columns:
+            for k in range(int32(row + thread // _COLUMNS), end, groups):
+                total += matrix[int32(k * columns + column)]
+        room[thread] = total
+        cuda.syncthreads()
+        if thread < _COLUMNS and column < columns:
+            for group in range(1, groups):
+                total += room[thread + group * _COLUMNS]
+            out[int32(cuda.blockIdx.y * columns + column)] = total
+
+    return Kernel(add_row, [pointer(real)] * 2 + [int32] * 3, _THREADS)

@@ -25,12 +25,10 @@ from fastopt.device.language import (
     store4,
     uint32,
 )
-from fastopt.kernels.cuda.counters import begin_counter, counted_on, digits_of, set_step
+from fastopt.kernels.cuda.counters import NOWHERE, begin_counter, counted_on, digits_of, set_step
 from fastopt.kernels.cuda.product import COLUMNS, Tile, multiplication
 
 __all__ = ["WeightGradient", "weight_gradient"]
-
-_NOWHERE = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def _kernel(tile: Tile, dtype: str, precision: str) -> Kernel:
         offset = int32(n * source_image + top * source_width + start)
         at = int32(n * grad_image + y * width + x)
         if not there_is:
-            top, offset, at = int32(_NOWHERE), int32(0), int32(-1)
+            top, offset, at = int32(NOWHERE), int32(0), int32(-1)
         store4(table, int32(4 * slot), (offset, top, start, at))
 
     def weight_gradient(
@@ -184,7 +182,7 @@ def _kernel(tile: Tile, dtype: str, precision: str) -> Kernel:
             h, w = int32(r * tap_row), int32(s * tap_column)
             offset = int32(of_source * source_channel + h * source_width + w)
             if tap >= taps:
-                h, offset = int32(_NOWHERE), int32(0)
+                h, offset = int32(NOWHERE), int32(0)
             store4(tap_table, int32(4 * slot), (offset, h, w, int32(0)))
             slot = int32(slot + threads)
         if thread == slots:

@@ -104,6 +104,7 @@ language.__dict__.update(
     float64=np.float64,
     number_type=lambda dtype: np.dtype(dtype).type,
     pointer=Pointer,
+    pointer_to=lambda dtype: Pointer(np.dtype(dtype).type),
     inlined=lambda function: function,
     quotient=lambda number, divisor: number // divisor,
     load2=load(2),

@@ -38,6 +38,16 @@ def test_channels_are_summed_over_images_and_places(device, monkeypatch, shape, 
         assert (abs(out.get() - expected) <= bound).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1), (7, 40), (150, 3), (600, 33)])
+def test_rows_are_summed(device, shape, dtype):
+    values = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    out = device.empty((shape[1],), dtype)
+    sums.add_rows(describe(device.array(values)), describe(out))
+    bound = 4 * np.finfo(dtype).eps * np.abs(values).sum(0)
+    assert (abs(out.get() - values.sum(0, dtype=float)) <= bound).all()
+
+
 @pytest.mark.parametrize("capability", CAPABILITIES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_kernels_are_small(dtype, capability, tmp_path):
@@ -45,6 +55,9 @@ def test_kernels_are_small(dtype, capability, tmp_path):
         code = machine_code(sums._adding_kernel(dtype, slices), capability, tmp_path)
         assert code.registers <= 64
         assert code.doubles == (dtype == "float64")
+    code = machine_code(sums._row_kernel(dtype), capability, tmp_path)
+    assert code.registers <= 64
+    assert code.doubles == (dtype == "float64")
     for width in (1, 4):
         code = machine_code(sums._channel_kernel(dtype, width), capability, tmp_path)
         assert code.registers <= 64
