@@ -264,6 +264,37 @@ def global_pooling(N: int, C: int, H: int) -> Iterator[Pass]:
     )
 
 
+def halves(N: int, C: int, H: int) -> Iterator[Pass]:
+    """Inference with float16, which PyTorch multiplies on tensor cores."""
+    x, weight = normal(N, C, H, H).half(), (normal(C, C, 3, 3) / (9 * C) ** 0.5).half()
+    statistics = normal(C), normal(C), normal(C) * 0, normal(C) * 0 + 1
+    out = torch.empty_like(x)
+    yield Pass(
+        "ReLU of float16",
+        {
+            "fastopt": lambda: kernels.relu(x, out=out),
+            "PyTorch": lambda: torch.clamp_min(x, 0, out=out),
+        },
+        2 * x.nbytes,
+    )
+    yield Pass(
+        "batchnorm of float16 in inference",
+        {
+            "fastopt": lambda: kernels.batchnorm_forward(x, *statistics, False, out=out),
+            "PyTorch": lambda: torch.native_batch_norm(x, *statistics, False, 0.1, 1e-5),
+        },
+        2 * x.nbytes,
+    )
+    calls = {
+        "fastopt": lambda: kernels.conv2d(x, weight, padding=1, out=out),
+        "fastopt, TF32": lambda: kernels.conv2d(x, weight, padding=1, precision="tf32", out=out),
+        "PyTorch": lambda: F.conv2d(x, weight, padding=1),
+    }
+    exact = F.conv2d(x.double(), weight.double(), padding=1)
+    errors = {who: error(call(), exact) for who, call in calls.items()}
+    yield Pass("convolution of float16 forward", calls, flops=18 * C * out.numel(), errors=errors)
+
+
 # --- products -------------------------------------------------------------------------------------
 
 PRECISIONS = {"fastopt": "ieee", "fastopt, 3xTF32": "3xtf32", "fastopt, TF32": "tf32"}
@@ -428,6 +459,7 @@ CASES: dict[str, Case] = dict(
         case(pooling, 64, 64, 112, 3, 2, 1),
         case(global_pooling, 64, 2048, 7),
         case(steps),
+        case(halves, 64, 128, 56),
         case(linear, 4096, 1024, 1024),
         case(linear, 128, 4096, 1000),
         case(convolutions, 32, 64, 56, 64, 3),
