@@ -81,10 +81,7 @@ class GPU:
         self._context()
         # A graph would read this memory again, when it is long gone.
         if self._call("cuStreamIsCapturing", current_stream()):
-            raise RuntimeError(
-                "memory of a GPU cannot be written to while a CUDA graph is captured: make what "
-                "the graph uses, and run it once, before"
-            )
+            raise RuntimeError(f"memory of a GPU cannot be written to {_CAPTURING}")
         # From memory that is not pinned: the driver has taken a copy when this returns.
         self._call("cuMemcpyHtoDAsync", address, data, len(data), current_stream())
 
@@ -144,9 +141,12 @@ class GPU:
     def _refuse(self, what: str, error: Any) -> NoReturn:
         _, text = self._driver.cuGetErrorString(error)
         reason = text.decode() if isinstance(text, bytes) else str(error)
+        if "STREAM_CAPTURE" in error.name:
+            reason = f"it cannot be done {_CAPTURING} ({reason})"
         raise RuntimeError(f"the CUDA driver refuses {what}: {reason}")
 
 
+_CAPTURING = "while a CUDA graph is captured: make what the graph uses, and run it once, before"
 _C_NAMES = {
     "int32": "c_int32",
     "int64": "c_int64",

@@ -1,8 +1,8 @@
 """Kernels of neural networks as functions of arrays: convolution, normalization, pooling, losses.
 
-Arrays are NCHW, C-contiguous, and float32 or float64, never mixed and never converted. Each
-function returns new arrays, or fills those given as ``out``. :mod:`fastopt.kernels.reference` has
-each of them again, naive and in float64.
+Arrays are NCHW, C-contiguous, and float32 or float64, never mixed and never converted; on a GPU,
+float16 for inference. Each function returns new arrays, or fills those given as ``out``.
+:mod:`fastopt.kernels.reference` has each of them again, naive and in float64.
 """
 
 from fastopt.kernels.activations import (

@@ -105,8 +105,11 @@ def array(
     if not is_array(value):
         raise TypeError(f"`{name}` must be a NumPy array, got {_described(value)}")
     if value.dtype not in _PRECISIONS and not _is_half(value, half or dtype is not None):
-        only = ", which is for inference on a GPU" if value.dtype == _HALF else ""
-        raise TypeError(f"`{name}` must be of dtype float32 or float64, got {value.dtype}{only}")
+        remark = ""
+        if value.dtype == _HALF:
+            on_gpu = isinstance(value, DeviceArray)
+            remark = f", which is for {'some functions of ' if on_gpu else ''}inference on a GPU"
+        raise TypeError(f"`{name}` must be of dtype float32 or float64, got {value.dtype}{remark}")
     if dtype is not None and value.dtype != dtype:
         same = "" if like is None else f" as `{like}` is"
         raise TypeError(f"`{name}` must be of dtype {np.dtype(dtype)}{same}, got {value.dtype}")
@@ -153,7 +156,8 @@ def precision(name: str, value: Any, half: bool = False) -> np.dtype[Any]:
     except TypeError:
         dtype = np.dtype(object)
     if value is None or not (dtype in _PRECISIONS or (half and dtype == _HALF)):
-        raise TypeError(f"`{name}` must be float32 or float64, got {value!r}")
+        allowed = "float16, float32 or float64" if half else "float32 or float64"
+        raise TypeError(f"`{name}` must be {allowed}, got {value!r}")
     return dtype
 
 
@@ -250,11 +254,11 @@ def scratch(
     >>> scratch(None, 5, np.zeros(1)).size
     5
     """
+    dtype = computed(like.dtype)
     if value is None:
-        return empty((size,), like, computed(like.dtype))
+        return empty((size,), like, dtype)
     if is_array(value) and value.ndim == 1 and value.size == size == 0:
         return value  # type: ignore[no-any-return]
-    dtype = computed(like.dtype)
     array(name, value, ("n",), dtype, "x" if dtype == like.dtype else None)
     if value.size < size:
         raise ValueError(f"`{name}` must have at least {size} elements, got {value.size}")

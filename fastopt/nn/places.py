@@ -74,7 +74,7 @@ class Place(Protocol):
         """So many bytes, for `view`."""
 
     def leave(self) -> None:
-        """Be done with what evaluations have used, so that it may be let go of."""
+        """Be done with evaluations, so that what they have used may be let go of."""
 
     def view(self, arena: Any, block: Block, shape: Shape, dtype: Any) -> Any:
         """The array of that shape at the beginning of a block."""
@@ -151,7 +151,7 @@ class GPU:
         self.stream = current_stream()
         self._like = like.empty((1,), np.float64)
         self._constants: dict[tuple[np.dtype[Any], bytes], DeviceArray] = {}
-        self._streams: set[int] = set()  # of evaluations, since the last `leave`
+        self._streams: set[int] = set()  # of evaluations
 
     def begin(self, arrays: Sequence[DeviceArray | None]) -> Hashable:
         self.stream = current_stream()
@@ -170,7 +170,6 @@ class GPU:
         # but other streams can still be at work on it.
         if len(self._streams) > 1:
             driver.current().wait()
-        self._streams = {self.stream}
 
     def view(self, arena: DeviceArray, block: Block, shape: Shape, dtype: Any) -> DeviceArray:
         return DeviceArray(arena.owner, arena.address + block.offset, shape, np.dtype(dtype))

@@ -144,7 +144,6 @@ class DeviceStepper:
         self._t = self._skipped = 0
         self._stream = array.stream or 0
         self._dtype = array.dtype.name
-        self._alignment = 4 * array.dtype.itemsize
         self._kernels: dict[tuple[int, str], Kernel] = {}
         self._coefficients = rule_functions(first.row.name, first.row.flavor)[1]
         self._number = in_own_precision if first.row.single else in_double
@@ -254,7 +253,7 @@ class DeviceStepper:
 
     def _width(self, grad: DeviceArray) -> int:
         """How many numbers can be read at once."""
-        return 4 if self._aligned and grad.address % self._alignment == 0 else 1
+        return 4 if self._aligned and is_aligned(grad) else 1
 
     def _numbers_of(self, rule: DeviceRule) -> tuple[str, Sequence[float]]:
         """The form of a step, and what it is launched with besides the vectors."""

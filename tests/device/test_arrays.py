@@ -11,6 +11,7 @@ from fastopt.device.arrays import (
     ALLOCATORS,
     DeviceArray,
     describe,
+    is_aligned,
     is_device_array,
 )
 from fastopt.device.streams import on_stream
@@ -196,6 +197,31 @@ def test_new_arrays_are_of_the_library_that_made_the_given_one(monkeypatch):
     assert (new.shape, new.dtype, new.address) == ((5, 2), np.float32, 512)
     assert describe(given).empty((), np.float64).dtype == np.float64
     assert calls == [(given, (5, 2), np.float32), (given, (), np.float64)]
+
+
+def test_numbers_of_the_cpu_are_put_into_new_arrays(device):
+    like = describe(device.empty((1,), np.float32))
+    for values in (np.arange(6.0).reshape(2, 3), np.array(7, np.int64), np.zeros(0, np.float32)):
+        held = like.holding(values)
+        assert (held.shape, held.dtype) == (values.shape, values.dtype)
+        np.testing.assert_array_equal(held.owner.get(), values)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset", "aligned"),
+    [
+        ("float32", 0, True),
+        ("float32", 8, False),
+        ("float64", 16, False),
+        ("float64", 32, True),
+        ("float16", 8, True),
+        ("float16", 2, False),
+    ],
+)
+def test_arrays_are_aligned_where_four_numbers_can_be_read(dtype, offset, aligned):
+    array = DeviceArray(None, 4096 + offset, (9,), np.dtype(dtype))
+    other = DeviceArray(None, 4096, (9,), np.dtype("float64"))
+    assert is_aligned(array) == is_aligned(array, other) == is_aligned(other, array) == aligned
 
 
 def test_in_a_library_that_is_not_known_the_output_has_to_be_given():

@@ -20,7 +20,8 @@ class Result(IntEnum):
     """As ``CUresult`` of the bindings is."""
 
     SUCCESS = 0
-    INVALID_VALUE = 1
+    CUDA_ERROR_INVALID_VALUE = 1
+    CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900
 
 
 class NotedDriver:
@@ -35,6 +36,8 @@ class NotedDriver:
         Of devices.
     failing : str
         The function that returns an error.
+    error : Result
+        Which one.
     capturing : bool
     """
 
@@ -47,7 +50,7 @@ class NotedDriver:
         self.calls = []
         self.context, self.device = 100, 0
         self.capabilities = {0: (9, 0), 1: (8, 0)}
-        self.failing = None
+        self.failing, self.error = None, Result.CUDA_ERROR_INVALID_VALUE
         self.capturing = False
 
     def named(self, name):
@@ -63,7 +66,7 @@ class NotedDriver:
         def call(*arguments):
             self.calls.append((name, *arguments))
             if name == self.failing:
-                return (Result.INVALID_VALUE,)
+                return (self.error,)
             answer = getattr(self, f"_{name}", lambda *arguments: ())
             return Result.SUCCESS, *answer(*arguments)
 
@@ -213,6 +216,19 @@ def test_writing_into_a_graph_is_refused(noted):
     with pytest.raises(RuntimeError, match="written to while a CUDA graph is captured: make what"):
         GPU().write(4096, b"abc")
     assert noted.named("cuMemcpyHtoDAsync") == []
+
+
+@pytest.mark.parametrize(
+    ("failing", "use"),
+    [
+        ("cuCtxSynchronize", lambda gpu: gpu.wait()),
+        ("cuStreamSynchronize", lambda gpu: gpu.read(4096, 3)),
+    ],
+)
+def test_waiting_for_a_graph_is_refused_with_advice(noted, failing, use):
+    noted.failing, noted.error = failing, Result.CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
+    with pytest.raises(RuntimeError, match=f"{failing}: it cannot be done while a CUDA graph is"):
+        use(GPU())
 
 
 def test_waiting_is_for_all_streams(noted):

@@ -6,13 +6,8 @@ import pytest
 pytest.importorskip("numba_cuda")
 
 from fastopt.device.kernel import Kernel
-from fastopt.device.language import cuda, inlined, int32, number_type, pointer
-from fastopt.device.reductions import WARP, block_total, plus, warp_total
-
-
-@inlined
-def greater(a, b):
-    return a if a > b else b
+from fastopt.device.language import cuda, int32, number_type, pointer
+from fastopt.device.reductions import WARP, block_total, larger, plus, warp_total
 
 
 def of_warps(dtype, threads, *options):
@@ -41,7 +36,7 @@ def of_blocks(dtype, threads, *options):
 @pytest.mark.parametrize("lanes", [1, 2, 8, 32])
 def test_each_thread_knows_the_total_of_its_part_of_a_warp(run, lanes, dtype):
     x = np.random.default_rng(0).integers(-99, 99, 64).astype(dtype)
-    for combine, combined in ((plus, np.sum), (greater, np.max)):
+    for combine, combined in ((plus, np.sum), (larger, np.max)):
         kernel = of_warps(dtype, 64, combine, lanes)
         _, out = run(kernel, x, np.zeros_like(x))
         expected = combined(x.reshape(-1, lanes), axis=1).repeat(lanes)
@@ -52,7 +47,7 @@ def test_each_thread_knows_the_total_of_its_part_of_a_warp(run, lanes, dtype):
 @pytest.mark.parametrize("threads", [32, 96, 256])
 def test_each_thread_knows_the_total_of_its_block(run, threads, dtype):
     x = np.random.default_rng(0).integers(-99, 99, 2 * threads).astype(dtype)
-    for combine, combined in ((plus, np.sum), (greater, np.max)):
+    for combine, combined in ((plus, np.sum), (larger, np.max)):
         kernel = of_blocks(dtype, threads, combine)
         _, out = run(kernel, x, np.zeros_like(x), grid=(2,))
         expected = combined(x.reshape(2, threads), axis=1).repeat(threads)
@@ -71,7 +66,7 @@ def test_numbers_are_added_as_a_tree(run):
 
 def test_functions_are_made_once():
     assert warp_total() is warp_total()
-    assert block_total(64, greater) is block_total(64, greater)
+    assert block_total(64, larger) is block_total(64, larger)
     assert block_total(64) is not block_total(32)
 
 

@@ -361,6 +361,7 @@ def test_answers_that_are_none_are_refused(answer, message, device):
     ("x0", "error", "message"),
     [
         (np.zeros(4, np.int64), TypeError, "`x0` must be an array of float32 or float64"),
+        (np.zeros(4, np.float16), TypeError, "float32 or float64, got dtype float16"),
         (np.zeros((2, 2)), ValueError, "`x0` must be one-dimensional"),
     ],
 )

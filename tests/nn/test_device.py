@@ -396,16 +396,33 @@ def test_buffers_are_read_and_written_when_all_streams_are_done(device, launched
     assert asked == ["wait", "write", "wait"]
 
 
-@pytest.mark.parametrize(("streams", "waits"), [((7, 7, 7), 0), ((7, 8, 8), 1)])
+# By the stream of an evaluation: batches of so many, the last of which needs more memory, or the
+# room of another plan.
+LARGER = [(7, 4), (7, 4), (7, 8)]
+LARGER_ELSEWHERE = [(7, 4), (8, 4), (8, 8)]
+MANY = [(7, N) for N in range(40, 24, -1)]
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "waits"),
+    [
+        (LARGER, 0),
+        (LARGER_ELSEWHERE, 1),
+        ([*MANY, (7, 2)], 0),
+        ([*MANY, (8, 2)], 1),
+        ([*MANY, (8, 2), (8, 3)], 1),
+        ([*MANY, (8, 2), (8, 400)], 2),  # a plan, and the memory of all
+    ],
+)
 def test_memory_that_other_streams_have_used_is_let_go_of_when_they_are_done(
-    device, launched, monkeypatch, streams, waits
+    device, launched, monkeypatch, evaluations, waits
 ):
-    model = tiny(layers=SMALL)
+    model = tiny(layers=(nn.Flatten(), nn.Linear(3)))
     asked = []
     monkeypatch.setattr(device, "wait", _noting(asked, "wait", device.wait))
-    for N, stream in zip((4, 4, 8), streams, strict=True):
+    for stream, N in evaluations:
         arrays = [device.array(each) for each in (somewhere(model), *batch(N))]
-        asked.clear()  # what is written to new buffers is waited for
+        asked.clear()
         model.value_and_grad(*arrays, stream=stream)
     assert len(asked) == waits
 
@@ -462,6 +479,7 @@ def test_arrays_of_the_wrong_shape_dtype_or_layout_are_refused(device):
         ("theta", np.zeros(n, int), TypeError, "must be of float32 or float64, got int64"),
         ("x", np.zeros((4, 2, 6, 5), "float32"), ValueError, r"must be of shape \(N, 2, 6, 6\)"),
         ("x", np.zeros((4, *IMAGE)), TypeError, "must be of float32, as the model is, got float64"),
+        ("x", np.zeros((4, *IMAGE), "float16"), TypeError, "must be of float32, .* got float16"),
         ("y", np.zeros(3, int), ValueError, r"must be of shape \(4,\)"),
         ("y", np.zeros(4), TypeError, "must be of an integer dtype"),
         ("grad", np.zeros(n), TypeError, "must be an array of float32, as `theta` is, got float64"),

@@ -405,6 +405,7 @@ def test_gradient_with_gaps_is_refused(device):
     ("theta", "error", "message"),
     [
         (np.zeros(4, np.int64), TypeError, "`theta` must be an array of float32 or float64"),
+        (np.zeros(4, np.float16), TypeError, "float32 or float64, got dtype float16"),
         (np.zeros((2, 2)), ValueError, "`theta` must be one-dimensional"),
         (np.zeros(0), ValueError, "`theta` must be one-dimensional with at least one element"),
     ],

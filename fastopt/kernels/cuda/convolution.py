@@ -57,7 +57,7 @@ class Convolution:
     dtype : dtype
         float32 or float64, or float16 for the forward pass, which sums in float32.
     precision : str, default "ieee"
-        How float32 are multiplied; see :func:`fastopt.kernels.conv2d`.
+        Of products; see :func:`fastopt.kernels.linear`.
     """
 
     def __init__(self, geometry: ConvGeometry, dtype: Any, precision: str = "ieee") -> None:
@@ -79,12 +79,12 @@ class Convolution:
 
     @cached_property
     def workspace(self) -> int:
-        """Elements of `dtype`, or float32 for float16, that any pass needs, for partial sums."""
+        """Elements of `dtype` that any pass needs, for partial sums."""
         return max(self.forward_workspace, self.data_workspace, self.weight_workspace)
 
     @cached_property
     def forward_workspace(self) -> int:
-        """Those that the forward pass needs."""
+        """Those that the forward pass needs, of float32 for float16."""
         return getattr(self._forward, "workspace", 0)
 
     @cached_property

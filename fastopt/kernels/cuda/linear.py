@@ -48,7 +48,7 @@ class Linear:
     N, C, K : int
     dtype : dtype
     precision : {"ieee", "3xtf32", "tf32"}, default "ieee"
-        Of products; the others are for float32 alone.
+        Of products; see :func:`fastopt.kernels.linear`.
 
     Attributes
     ----------

@@ -112,9 +112,10 @@ def multiplication(tile: Tile, dtype: str, precision: str = "ieee") -> Multiplic
     Parameters
     ----------
     tile : Tile
-    dtype : {"float32", "float64"}
+    dtype : {"float16", "float32", "float64"}
+        float16 are float32 as soon as they are read.
     precision : {"ieee", "3xtf32", "tf32"}, default "ieee"
-        The others are for float32 alone.
+        The others are for float32, and "tf32" for float16.
 
     Returns
     -------
@@ -123,7 +124,9 @@ def multiplication(tile: Tile, dtype: str, precision: str = "ieee") -> Multiplic
     if precision == "ieee":
         return _plain(tile, 1 if dtype == "float64" else 2)
     depth, blocks = _ROOM[precision, tile]
-    return _by_tensor_cores(tile, depth, blocks, precision)
+    # Numbers of float16 are TF32 as they are.
+    prepared = _rounded if (dtype, precision) == ("float32", "tf32") else _unchanged
+    return _by_tensor_cores(tile, depth, blocks, precision, prepared)
 
 
 # Of tensor cores: what depth and how many blocks registers allow for. Three products for one take
@@ -192,7 +195,9 @@ def _plain(tile: Tile, blocks: int) -> Multiplication:
     return Multiplication(8, rows, columns, corner, _unchanged, multiply, blocks)
 
 
-def _by_tensor_cores(tile: Tile, depth: int, blocks: int, precision: str) -> Multiplication:
+def _by_tensor_cores(
+    tile: Tile, depth: int, blocks: int, precision: str, prepared: Callable[..., Any]
+) -> Multiplication:
     """A warp multiplies 16 x 8 by 8 x 8 numbers at a time; it has 32 columns.
 
     Which row of the block is which of the instruction is free: a thread's rows are taken such that
@@ -297,9 +302,8 @@ def _by_tensor_cores(tile: Tile, depth: int, blocks: int, precision: str) -> Mul
 
     rows = tuple(i % 4 + 32 * (i // 4) for i in range(thread_rows))
     columns = tuple(j % 4 + 16 * (j // 4) for j in range(8))
-    if precision == "tf32":
-        return Multiplication(depth, rows, columns, corner, _rounded, once, blocks)
-    return Multiplication(depth, rows, columns, corner, _unchanged, thrice, blocks)
+    multiply = once if precision == "tf32" else thrice
+    return Multiplication(depth, rows, columns, corner, prepared, multiply, blocks)
 
 
 @inlined

@@ -19,7 +19,6 @@ PAIRS = [
     ("bool", "float32"),
     ("int64", "float64"),
     ("uint8", "float32"),
-    ("float16", "float32"),
 ]
 
 

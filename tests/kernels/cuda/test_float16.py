@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("numba_cuda")
 
 from fastopt import kernels
+from fastopt.device.arrays import describe
 from fastopt.kernels import reference
 from fastopt.kernels.cuda import (
     activations,
@@ -132,7 +133,10 @@ CONVOLUTIONS = {
     "shares of taps": ((1, 64, 4, 4), (16, 64, 3, 3), {}),
     "shares that do not come by fours": ((1, 64, 5, 5), (15, 64, 3, 3), {}),
     "depthwise": ((2, 5, 9, 8), (5, 1, 3, 3), {"groups": 5, "padding": 1}),
-}
+    "dilation, and sides that differ": (
+        (2, 3, 8, 11), (9, 3, 3, 2), {"dilation": (2, 3), "padding": ((2, 1), (0, 3))},
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("precision", PRODUCTS)
@@ -146,6 +150,23 @@ def test_convolution_sums_in_float32(on_device, case, biased, precision):
     absolute = np.abs(x), np.abs(weight), None if bias is None else np.abs(bias)
     expected = reference.conv2d(x, weight, bias, **options)
     assert_rounded_once(out, expected, reference.conv2d(*absolute, **options))
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_arrays_of_a_convolution_may_begin_anywhere(device, case):
+    shape, weight_shape, options = CONVOLUTIONS[case]
+    arrays = halves(*shape), halves(*weight_shape)
+    moved = [at_one(device, each) for each in arrays]
+    expected = kernels.conv2d(*map(device.array, arrays), **options).get()
+    out = at_one(device, np.zeros_like(expected))
+    kernels.conv2d(*moved, **options, out=out)
+    np.testing.assert_array_equal(out.owner.get()[1:].reshape(out.shape), expected)
+
+
+def at_one(device, values):
+    """An array of a device that begins at an odd element."""
+    flat = device.array(np.concatenate([np.zeros(1, HALF), values.ravel()]))
+    return describe(flat).part(1, values.shape)
 
 
 def test_convolution_of_series_takes_float16(on_device):
@@ -169,7 +190,7 @@ def test_convolution_has_a_workspace_of_float32(device):
 @pytest.mark.parametrize("precision", PRODUCTS)
 @pytest.mark.parametrize("skipped", [0, 1])
 @pytest.mark.parametrize(
-    "sizes", [(3, 40, 7), (40, 16, 3), (33, 36, 132), (4, 300, 20), (3, 301, 21)]
+    "sizes", [(3, 40, 7), (40, 16, 3), (33, 36, 132), (4, 300, 20), (3, 301, 21), (70, 300, 3)]
 )
 def test_linear_sums_in_float32(device, sizes, skipped, precision):
     N, C, K = sizes
@@ -206,8 +227,13 @@ OTHERS = {
     "relu_backward": lambda k: k.relu_backward(X, X),
     "leaky_relu_backward": lambda k: k.leaky_relu_backward(X, X),
     "sigmoid": lambda k: k.sigmoid(X),
+    "sigmoid_backward": lambda k: k.sigmoid_backward(X, X),
+    "tanh": lambda k: k.tanh(X),
+    "tanh_backward": lambda k: k.tanh_backward(X, X),
     "softmax": lambda k: k.softmax(MATRIX),
+    "softmax_backward": lambda k: k.softmax_backward(MATRIX, MATRIX),
     "concatenate": lambda k: k.concatenate([X, X]),
+    "split": lambda k: k.split(X, [2, 2]),
     "max_pool2d_backward": lambda k: k.max_pool2d_backward(
         X, np.zeros(X.shape, np.int32), X.shape, kernel_size=1
     ),
@@ -220,24 +246,37 @@ OTHERS = {
     "conv2d_backward_data": lambda k: k.conv2d_backward_data(X, halves(4, 4, 1, 1), X.shape),
     "conv2d_backward_weight": lambda k: k.conv2d_backward_weight(X, X, (4, 4, 1, 1)),
     "conv2d_backward_bias": lambda k: k.conv2d_backward_bias(X),
+    "conv1d_backward_data": lambda k: k.conv1d_backward_data(X[0], halves(6, 6, 1), X[0].shape),
+    "conv1d_backward_weight": lambda k: k.conv1d_backward_weight(X[0], X[0], (6, 6, 1)),
+    "conv1d_backward_bias": lambda k: k.conv1d_backward_bias(X[0]),
     "linear_backward_data": lambda k: k.linear_backward_data(MATRIX, halves(4, 4)),
     "linear_backward_weight": lambda k: k.linear_backward_weight(MATRIX, MATRIX),
     "linear_backward_bias": lambda k: k.linear_backward_bias(MATRIX),
     "dropout": lambda k: k.dropout(X, 0.5, seed=0),
     "mse_loss": lambda k: k.mse_loss(MATRIX, MATRIX),
+    "l1_loss": lambda k: k.l1_loss(MATRIX, MATRIX),
+    "smooth_l1_loss": lambda k: k.smooth_l1_loss(MATRIX, MATRIX),
+    "binary_cross_entropy": lambda k: k.binary_cross_entropy(MATRIX, MATRIX),
+    "multilabel": lambda k: k.multilabel(MATRIX, MATRIX),
+    "softmax_cross_entropy": lambda k: k.softmax_cross_entropy(MATRIX, np.zeros(5, np.int64)),
 }
-MESSAGE = "must be of dtype float32 or float64, got float16, which is for inference on a GPU"
+REFUSED = "must be of dtype float32 or float64, got float16, which is for "
+
+
+def test_all_functions_of_arrays_are_here():
+    others = {"conv2d_workspace", "get_num_threads", "set_num_threads"}
+    assert {*COVERED, *OTHERS} - {"batchnorm in training"} == {*kernels.__all__} - others
 
 
 @pytest.mark.parametrize("name", [*COVERED, *OTHERS])
 def test_the_cpu_refuses_float16(name):
-    with pytest.raises(TypeError, match=MESSAGE):
+    with pytest.raises(TypeError, match=f"{REFUSED}inference on a GPU"):
         ({**COVERED, **OTHERS})[name](kernels)
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_gpu_refuses_float16_where_it_is_not_inference(on_device, name):
-    with pytest.raises(TypeError, match=MESSAGE):
+    with pytest.raises(TypeError, match=f"{REFUSED}some functions of inference on a GPU"):
         OTHERS[name](on_device)
 
 
