@@ -210,7 +210,7 @@ def test_float16_is_allowed_on_a_gpu_alone_where_it_is_asked_for():
         lambda: array("x", half, ("N",)),
         lambda: array("x", np.zeros(3, np.float16), ("N",), half=True),
     ):
-        with pytest.raises(TypeError, match="got float16, which is for .*inference on a GPU"):
+        with pytest.raises(TypeError, match=r"got float16, which is for .*inference on a GPU"):
             refused()
     assert precision("dtype", "float16", half=True) == np.float16
     assert products("precision", "tf32", half) == "tf32"

@@ -144,7 +144,7 @@ def placing(threads: int, width: int) -> Callable[..., Any]:
     Returns
     -------
     callable
-        ``place(thread, block, *cut)`` is (the block's first channel, its place among the shares,
+        ``place(thread, block, cut)`` is (the block's first channel, its place among the shares,
         the thread's channel, how the thread's columns lie, the thread's first unit, the end of its
         units, where the first one is, the walk). The walk is (where in an image's run the first
         unit is, and then what :func:`access` needs to go on). A thread without a channel has no
@@ -152,7 +152,8 @@ def placing(threads: int, width: int) -> Callable[..., Any]:
     """
 
     @inlined
-    def place(thread, block, channels, length, run, together, units, share, shares):
+    def place(thread, block, cut):
+        channels, length, run, together, units, share, shares = cut
         spread = length if run == 1 else int32(1)
         columns = int32(together * spread)
         depth = quotient(int32(threads), columns)

@@ -11,8 +11,9 @@ pytest.importorskip("numba_cuda")
 
 from fastopt import kernels
 from fastopt.device.arrays import describe
+from fastopt.device.language import number_type
 from fastopt.kernels import reference
-from fastopt.kernels.cuda import batchnorm, channels
+from fastopt.kernels.cuda import batchnorm, batchnorm_backward, batchnorm_forward, channels
 
 from ..calls import CALLS, arguments
 from .compilation import CAPABILITIES, machine_code
@@ -334,31 +335,31 @@ def test_arguments_are_refused_as_on_the_cpu(device):
 
 def kernels_of(dtype, width, relu=True):
     """Each kernel, and how many loads and stores of a unit it has at least."""
-    n = batchnorm._count(batchnorm.number_type(dtype), 1, width)
-    half = batchnorm._count(batchnorm.number_type(dtype), 2, width)
+    n = batchnorm_forward.units_of_thread(number_type(dtype), 1, width)
+    half = batchnorm_forward.units_of_thread(number_type(dtype), 2, width)
     return {
-        "moments": (batchnorm._moments(dtype, width), n, 0),
-        "normalization": (batchnorm._normalization(dtype, width, relu), n, n),
-        "whole_forward": (batchnorm._whole_forward(dtype, width, relu, 1024), n, n),
-        "inference": (batchnorm._inference(dtype, width, relu), n, n),
+        "moments": (batchnorm_forward.moments_kernel(dtype, width), n, 0),
+        "normalization": (batchnorm_forward.normalization_kernel(dtype, width, relu), n, n),
+        "whole_forward": (batchnorm_forward.whole_forward_kernel(dtype, width, relu, 1024), n, n),
+        "inference": (batchnorm_forward.inference_kernel(dtype, width, relu), n, n),
         "gradient_sums": (
-            batchnorm._gradient_sums(dtype, "float64", width, relu, True),
+            batchnorm_backward.gradient_sums_kernel(dtype, "float64", width, relu, True),
             2 * half,
             0,
         ),
         "gradient_sums_inference": (
-            batchnorm._gradient_sums(dtype, dtype, width, relu, False),
+            batchnorm_backward.gradient_sums_kernel(dtype, dtype, width, relu, False),
             2 * half,
             half,
         ),
-        "gradient": (batchnorm._gradient(dtype, width, relu), 2 * half, half),
+        "gradient": (batchnorm_backward.gradient_kernel(dtype, width, relu), 2 * half, half),
         "whole_backward": (
-            batchnorm._whole_backward(dtype, "float64", width, relu, True, 1024),
+            batchnorm_backward.whole_backward_kernel(dtype, "float64", width, relu, True, 1024),
             2 * half,
             half,
         ),
-        "parameter_gradients": (batchnorm._parameter_gradients(dtype, dtype), 0, 0),
-        "update": (batchnorm._update(dtype), 0, 0),
+        "parameter_gradients": (batchnorm_backward.parameter_gradients_kernel(dtype, dtype), 0, 0),
+        "update": (batchnorm_forward.update_kernel(dtype), 0, 0),
     }
 
 

@@ -35,18 +35,9 @@ def visits(device, shape, width, count, how, threads):
     def visit(x, seen, totals, C, length, run, together, units, share, shares):
         left, right = cuda.shared.array(threads, float64), cuda.shared.array(threads, float64)
         numbers = cuda.local.array(held, float64)
-        thread = int32(cuda.threadIdx.x)
-        first, part, channel, columns, unit, end, at, walk = place(
-            thread,
-            int32(cuda.blockIdx.x),
-            C,
-            length,
-            run,
-            together,
-            units,
-            share,
-            shares,
-        )
+        thread, block = int32(cuda.threadIdx.x), int32(cuda.blockIdx.x)
+        how = C, length, run, together, units, share, shares
+        first, part, channel, columns, unit, end, at, walk = place(thread, block, how)
         total, many = float64(0), float64(0)
         depth = walk[1]
         while unit < end:

@@ -11,7 +11,7 @@ from fastopt.kernels import reference
 from fastopt.kernels.cuda import (
     activations,
     arithmetic,
-    batchnorm,
+    batchnorm_forward,
     correlation,
     depthwise,
     elementwise,
@@ -305,7 +305,7 @@ def _wide_side():
 KERNELS = {
     "of one": (lambda t: elementwise._of_one(activations._relu, np.dtype(t), True), 2),
     "of two": (lambda t: elementwise._of_two(arithmetic._sum, np.dtype(t), True), 4),
-    "batchnorm": (lambda t: batchnorm._inference(t, 4, True), 4),
+    "batchnorm": (lambda t: batchnorm_forward.inference_kernel(t, 4, True), 4),
     "means by warps": (lambda t: pooling._mean_by_warps(np.dtype(t), True, 32), 1),
     "means by blocks": (lambda t: pooling._mean_by_blocks(np.dtype(t), True), 1),
     "maximum": (lambda t: pooling._max(np.dtype(t), 3, 3, 2, 2, 2, True), 0),

@@ -11,7 +11,7 @@ pytest.importorskip("numba_cuda")
 
 from fastopt import kernels
 from fastopt.kernels import reference
-from fastopt.kernels.cuda import losses
+from fastopt.kernels.cuda import cross_entropy, losses, totals
 
 from ..calls import CALLS, LOSSES, arguments
 from .compilation import CAPABILITIES, machine_code
@@ -339,24 +339,24 @@ def compiled_kernels(dtype):
     }
     found["one by one"] = losses._pointwise(losses._logistic, dtype, 1, True), 64, 0
     found["row means"] = losses._row_means(dtype, 256), 32, 0
-    found["label weights"] = losses._label_weights(dtype, "int64"), 32, 0
+    found["label weights"] = cross_entropy._label_weights(dtype, "int64"), 32, 0
     long = 8 if dtype == "float32" else 4
     for width in (4, 1):
         for name, flags in (("plain", plain), ("full", full)):
-            case = losses._Case(dtype, "int64", width, *flags)
+            case = cross_entropy._Case(dtype, "int64", width, *flags)
             threads = 4096 // np.dtype(dtype).itemsize
             found[f"parts of a warp, {name}, {width}"] = (
-                losses._in_a_warp(case, 4, 1),
+                cross_entropy._in_a_warp(case, 4, 1),
                 64,
                 width // 4,
             )
             found[f"a warp, {name}, {width}"] = (
-                losses._in_a_warp(case, 32, long),
+                cross_entropy._in_a_warp(case, 32, long),
                 128,
                 width // 4 * long,
             )
             found[f"a block, {name}, {width}"] = (
-                losses._in_a_block(case, threads),
+                cross_entropy._in_a_block(case, threads),
                 65536 // threads,
                 width // 4 * 2,
             )
@@ -388,8 +388,8 @@ def test_kernels_of_double_precision_compile_as_promised(name, capability, tmp_p
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_sums_over_blocks_compile(dtype, threads, tmp_path):
     for kernel in (
-        losses._product(dtype, threads, True),
-        losses._product(dtype, threads, False),
-        losses._reciprocal(dtype, threads),
+        totals._product(dtype, threads, True),
+        totals._product(dtype, threads, False),
+        totals._reciprocal(dtype, threads),
     ):
         assert machine_code(kernel, (9, 0), tmp_path).registers <= 64
