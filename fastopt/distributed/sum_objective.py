@@ -20,9 +20,10 @@ Vector = NDArray[np.float64]
 
 # How many partial sums a worker adds up at a time.
 _FAN_IN = 8
-# A longer x, in bytes, is copied to all workers at once. A shorter one the scheduler keeps itself,
-# who gives it to workers that come later, too.
-_LARGE = 1_000_000
+# In bytes. A short x is in every task's arguments, which saves a trip between workers; a long one
+# is copied to all workers at once, since it is too much for the scheduler, who keeps any other.
+_SHORT = 10_000
+_LONG = 1_000_000
 
 
 class SumObjective:
@@ -66,8 +67,8 @@ class SumObjective:
 
     Notes
     -----
-    An evaluation costs the scheduler about a millisecond for each part, so that parts should be
-    worth several: some for each worker's thread. Parts stay in the workers' memory until `close`,
+    An evaluation costs the scheduler about a millisecond for each part and ten in all, so parts
+    should be worth tens of milliseconds: two or three for each of the workers' threads. Parts stay in the workers' memory until `close`,
     or until the objective is forgotten.
 
     What ``fun`` raises on a worker is raised here.
@@ -168,9 +169,12 @@ class SumObjective:
         return total
 
     def _sent(self, vectors: tuple[Vector, ...]) -> Any:
-        """Vectors on the workers, as one future."""
+        """Vectors as an argument of tasks: themselves, or a future of them."""
         copies = tuple(np.array(vector) for vector in vectors)
-        if sum(each.nbytes for each in copies) > _LARGE:
+        size = sum(each.nbytes for each in copies)
+        if size <= _SHORT:
+            return copies
+        if size > _LONG:
             return self.client.scatter(copies, broadcast=True, hash=False)
         return self.client.submit(_itself, copies, pure=False)
 

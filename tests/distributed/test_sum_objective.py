@@ -193,9 +193,9 @@ def test_a_jitted_function_is_sent_with_its_code(client):
     np.testing.assert_allclose(grad, -2 * A.sum(axis=0))
 
 
-def test_long_vectors_go_to_all_workers_at_once(client):
+@pytest.mark.parametrize("n", [4, 20_000, 2_000_000])
+def test_vectors_of_any_length_reach_the_parts(client, n):
     """Dask warns, which here is an error, of what is large and sent with a task."""
-    n = 2_000_000
 
     def part(x, k):
         grad = np.zeros(n)
@@ -203,9 +203,12 @@ def test_long_vectors_go_to_all_workers_at_once(client):
         return (x[k] - 1) ** 2, grad
 
     objective = SumObjective(part, [dask.delayed(k) for k in range(3)])
-    value, grad = objective(np.zeros(n))
-    assert value == 3.0
-    assert grad[:4].tolist() == [-2.0, -2.0, -2.0, 0.0]
+    x = np.zeros(n)
+    for start, expected in ((0.0, -2.0), (2.0, 2.0)):
+        x[:] = start
+        value, grad = objective(x)
+        assert value == 3.0
+        assert grad[:4].tolist() == [expected, expected, expected, 0.0]
 
 
 def test_what_a_part_does_to_x_stays_there(client):
