@@ -68,8 +68,8 @@ class SumObjective:
     Notes
     -----
     An evaluation costs the scheduler about a millisecond for each part and ten in all, so parts
-    should be worth tens of milliseconds: two or three for each of the workers' threads. Parts stay in the workers' memory until `close`,
-    or until the objective is forgotten.
+    should be worth tens of milliseconds: two or three for each of the workers' threads. They stay
+    in the workers' memory until `close`, or until the objective is forgotten.
 
     What ``fun`` raises on a worker is raised here.
 
