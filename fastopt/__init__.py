@@ -12,6 +12,7 @@ from fastopt._version import __version__
 
 if TYPE_CHECKING:
     from fastopt import adapters as adapters
+    from fastopt import distributed as distributed
     from fastopt import kernels as kernels
     from fastopt import losses as losses
     from fastopt import nn as nn
@@ -111,7 +112,7 @@ _HOMES = {
 }
 
 # Those that load more than most programs need.
-_MODULES = ("adapters", "kernels", "losses", "nn", "schedules")
+_MODULES = ("adapters", "distributed", "kernels", "losses", "nn", "schedules")
 
 
 def __getattr__(name: str) -> Any:
