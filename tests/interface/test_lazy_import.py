@@ -42,9 +42,16 @@ def test_table_of_methods_loads_nothing_heavy():
     assert not modules_after("from fastopt.interface.methods import METHODS") & set(HEAVY)
 
 
-def test_adapters_load_no_library_before_they_are_called():
-    loaded = modules_after("import fastopt\nfastopt.adapters.from_torch")
-    assert "fastopt.adapters.torch" in loaded
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("adapters.from_torch", "fastopt.adapters.torch"),
+        ("distributed.SumObjective", "fastopt.distributed.sum_objective"),
+    ],
+)
+def test_what_stands_on_a_library_loads_it_when_it_is_called(name, module):
+    loaded = modules_after(f"import fastopt\nfastopt.{name}")
+    assert module in loaded
     assert not loaded & set(HEAVY)
 
 
