@@ -23,19 +23,47 @@ run() {
 # step NAME COMMAND...: runs COMMAND with -e in force, and notes how it ended and how long it took.
 names=() outcomes=() seconds=() failed=0
 step() {
-    local name=$1 start=$SECONDS status outcome=ok
-    shift
-    printf '\n=== %s\n' "$name"
+    local start=$SECONDS status
+    printf '\n=== %s\n' "$1"
     set +e
-    (set -e; "$@")
+    (set -e; "${@:2}")
     status=$?
     set -e
-    if ((status)); then
-        outcome="FAILED (status $status)"
+    note "$1" "$status" "$((SECONDS - start))"
+}
+
+# beside NAME COMMAND...: a step that runs beside the following ones. `join` waits for all of these,
+# and prints what they said.
+besides=()
+beside() {
+    local log="$work/beside.${#besides[@]}" start=$SECONDS
+    besides+=("$1")
+    {
+        set +e
+        (set -e; "${@:2}")
+        echo "$? $((SECONDS - start))" >"$log.end"
+    } >"$log" 2>&1 &
+}
+
+join() {
+    local i status took
+    wait
+    for i in "${!besides[@]}"; do
+        printf '\n=== %s\n' "${besides[i]}"
+        cat "$work/beside.$i"
+        read -r status took <"$work/beside.$i.end"
+        note "${besides[i]}" "$status" "$took"
+    done
+}
+
+note() {
+    local outcome=ok
+    if (($2)); then
+        outcome="FAILED (status $2)"
         failed=1
     fi
-    names+=("$name") outcomes+=("$outcome") seconds+=($((SECONDS - start)))
-    printf -- '--- %s: %s, %d s\n' "$name" "$outcome" "$((SECONDS - start))"
+    names+=("$1") outcomes+=("$outcome") seconds+=("$3")
+    printf -- '--- %s: %s, %d s\n' "$1" "$outcome" "$3"
 }
 
 summarise() {
@@ -58,4 +86,4 @@ exec </dev/null
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV FASTOPT_DEBUG
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PYTHONUNBUFFERED=1 MPLBACKEND=Agg
 work=$(mktemp -d -t fastopt-ci.XXXXXX)
-trap 'rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
