@@ -27,7 +27,6 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.text import Annotation, Text
 from sphinx.application import Sphinx
-from sphinx_gallery.utils import scale_image
 
 # pydata-sphinx-theme's background and text on a dark page.
 PAGE, INK = to_rgba_array(["#14181e", "#ced6dd"])[:, :3]
@@ -122,8 +121,8 @@ def recoloured(colours: object) -> object:
     if isinstance(colours, str) and colours in ("none", "auto", "face"):
         return colours
     changed = np.array([recoloured_one(each) for each in to_rgba_array(colours)])
-    single = np.ndim(colours) < 2
-    return changed[0] if single and len(changed) == 1 else changed
+    # One colour is not an array of one, and no array at all: lines compare the old with the new.
+    return changed if np.ndim(colours) == 2 else tuple(changed[0])
 
 
 def recoloured_one(rgba: np.ndarray) -> np.ndarray:
@@ -150,22 +149,12 @@ def luminance(rgb: np.ndarray) -> float:
 def show_twins(app: Sphinx, doctree: nodes.document) -> None:
     for image in list(doctree.findall(nodes.image)):
         path = Path(app.env.relfn2path(image["uri"])[1])
-        dark = twin(path)
-        if path.parent.name == "thumb":
-            dark_thumbnail(path, dark)
-        if dark.exists():
+        if twin(path).exists():
             other = image.deepcopy()
             other["uri"] = twin(Path(image["uri"])).as_posix()
             image["classes"].append("only-light")
             other["classes"].append("only-dark")
             image.parent.insert(image.parent.index(image) + 1, other)
-
-
-def dark_thumbnail(path: Path, dark: Path) -> None:
-    """sphinx-gallery makes a thumbnail of the first figure of an example."""
-    first = path.parents[1] / path.name.replace("_thumb", "_001")
-    if twin(first).exists():
-        scale_image(twin(first), dark, 400, 280)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

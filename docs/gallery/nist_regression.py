@@ -3,7 +3,7 @@ A curve through measured points
 ===============================
 
 Someone has measured how much light an interference filter lets through, at 35 wavelengths, and
-wants the height, the width and the centre of the peak, each with its uncertainty. The data are
+wants the area, the width and the centre of the peak, each with its uncertainty. The data are
 Eckerle's (1979), from the `Statistical Reference Datasets
 <https://www.itl.nist.gov/div898/strd/nls/data/eckerle4.shtml>`__ of NIST, which has certified
 the answer to eleven digits. The picture shows the fit, and how far the points are from it.
@@ -15,85 +15,17 @@ from numba import njit
 
 import fastopt
 
-wavelength = np.array(
-    [
-        "400",
-        "405",
-        "410",
-        "415",
-        "420",
-        "425",
-        "430",
-        "435",
-        "436.5",
-        "438",
-        "439.5",
-        "441",
-        "442.5",
-        "444",
-        "445.5",
-        "447",
-        "448.5",
-        "450",
-        "451.5",
-        "453",
-        "454.5",
-        "456",
-        "457.5",
-        "459",
-        "460.5",
-        "462",
-        "463.5",
-        "465",
-        "470",
-        "475",
-        "480",
-        "485",
-        "490",
-        "495",
-        "500",
-    ],
-    dtype=float,
+wavelength = np.fromstring(
+    """400 405 410 415 420 425 430 435 436.5 438 439.5 441 442.5 444 445.5 447 448.5 450 451.5 453
+    454.5 456 457.5 459 460.5 462 463.5 465 470 475 480 485 490 495 500""",
+    sep=" ",
 )
-transmittance = np.array(
-    [
-        "0.0001575",
-        "0.0001699",
-        "0.000235",
-        "0.0003102",
-        "0.0004917",
-        "0.000871",
-        "0.0017418",
-        "0.00464",
-        "0.0065895",
-        "0.0097302",
-        "0.0149002",
-        "0.023731",
-        "0.0401683",
-        "0.0712559",
-        "0.1264458",
-        "0.2073413",
-        "0.2902366",
-        "0.3445623",
-        "0.3698049",
-        "0.3668534",
-        "0.3106727",
-        "0.2078154",
-        "0.1164354",
-        "0.0616764",
-        "0.03372",
-        "0.0194023",
-        "0.0117831",
-        "0.0074357",
-        "0.0022732",
-        "0.00088",
-        "0.0004579",
-        "0.0002345",
-        "0.0001586",
-        "0.0001143",
-        "7.1e-05",
-    ],
-    dtype=float,
+transmittance = np.fromstring(
+    """0.0001575 0.0001699 0.000235 0.0003102 0.0004917 0.000871 0.0017418 0.00464 0.0065895
+    0.0097302 0.0149002 0.023731 0.0401683 0.0712559 0.1264458 0.2073413 0.2902366 0.3445623
+    0.3698049 0.3668534 0.3106727 0.2078154 0.1164354 0.0616764 0.03372 0.0194023 0.0117831
+    0.0074357 0.0022732 0.00088 0.0004579 0.0002345 0.0001586 0.0001143 7.1e-05""",
+    sep=" ",
 )
 
 # %%
@@ -161,4 +93,4 @@ top.set(ylabel="transmittance", title="Light through an interference filter")
 top.legend(frameon=False)
 bottom.axhline(0, color="#0072B2")
 bottom.plot(wavelength, -100 * r, "o", color="#D55E00", ms=5)
-bottom.set(xlabel="wavelength (nm)", ylabel="measured − fit\n(hundredths)")
+bottom.set(xlabel="wavelength (nm)", ylabel="measured - fit\n(hundredths)")

@@ -18,7 +18,7 @@ import fastopt
 
 @njit
 def landscape(p):
-    """A steep valley along y: a saddle at the origin, of height 1/4, and minima at (0, -1), (0, 1)."""
+    """A steep valley along y, with a saddle at the origin and minima at (0, -1) and (0, 1)."""
     x, y = p
     value = 10 * x**2 - y**2 / 2 + y**4 / 4 + 0.25
     return value, np.array([20 * x, y**3 - y])
