@@ -56,6 +56,7 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib",),
     "abort_on_example_error": True,
     "doc_module": ("fastopt",),
+    "backreferences_dir": "api/generated/examples",
     "capture_repr": (),  # what a reader is to see is printed
     "notebook_extensions": set(),
     "download_all_examples": False,
