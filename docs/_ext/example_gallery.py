@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 
-# From simple to hard.
+# From simple to hard. A new script needs a place here.
 ORDER = (
     "nist_regression.py",
     "logistic_regression.py",

@@ -51,6 +51,11 @@ assert difference < 1e-6
 probability = 1 / (1 + np.exp(-loss.decision(fit.x, X_test)))
 print(f"right in {((probability > 0.5) == y_test).sum()} of {y_test.size} patients not seen before")
 
+# %%
+# The coefficients of both libraries lie on one another. Of the four patients who are misjudged,
+# three have a tumour that is taken for benign, at probabilities of 0.07 to 0.18. Where that is
+# worse than a false alarm, the line between the classes belongs further left.
+
 order = np.argsort(coefficients)
 place = np.arange(order.size)
 figure, (left, right) = plt.subplots(

@@ -87,6 +87,10 @@ print(f"best: rank {rank}, l2 = {l2:g}, {fit.x.size} unknowns, {fit.nit} iterati
 print(f"error of a lost pixel: {errors[l2, rank]:.3f}, where white is 1")
 print(f"             the mean: {truth[~known].std():.3f}")
 
+# %%
+# Shades and outlines are back; of the leaves, which no row or column shares with another, only
+# the brightness is.
+
 figure, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
 pictures = {
     "known": np.where(known, truth, np.nan),
