@@ -21,11 +21,14 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx_gallery.gen_gallery",
+    "example_gallery",
+    "dark_figures",
     "data_tables",
     "measured",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "gallery"]  # of which sphinx-gallery makes auto_gallery
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's types say more, and signatures stay readable
@@ -43,6 +46,25 @@ numpydoc_validation_checks = {
 plot_html_show_source_link = False
 plot_html_show_formats = False
 plot_formats = [("png", 160)]
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "example_gallery.position",
+    "image_scrapers": ("example_gallery.scrape",),
+    "reset_modules": ("matplotlib",),
+    "abort_on_example_error": True,
+    "doc_module": ("fastopt",),
+    "backreferences_dir": "api/generated/examples",
+    "capture_repr": (),  # what a reader is to see is printed
+    "notebook_extensions": set(),
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "min_reported_time": float("inf"),
+    "show_signature": False,
+    "write_computation_times": False,
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"fastopt {release}"

@@ -1,5 +1,6 @@
 """Examples in docstrings and pages are run, and what the pages say of the project still holds."""
 
+import ast
 import doctest
 import re
 from pathlib import Path
@@ -26,9 +27,11 @@ PAGES = [
         path
         for suffix in ("md", "rst")
         for path in sorted((ROOT / "docs").rglob(f"*.{suffix}"))
-        if not {"_build", "generated"} & set(path.parts)
+        if not {"_build", "generated", "auto_gallery"} & set(path.parts)
     ),
 ]
+# The documentation's build runs these.
+GALLERY = sorted((ROOT / "docs" / "gallery").glob("*.py"))
 ON_A_GPU = {ROOT / "docs" / "guides" / "gpu.rst"}
 ON_A_CLUSTER = {ROOT / "docs" / "guides" / "distributed.rst"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -121,6 +124,14 @@ def test_examples_in_pages_hold(path):
 def test_python_in_pages_is_written_as_examples_that_run(path):
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"^\s*(```python|\.\. code(-block)?:: python)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", GALLERY, ids=lambda path: path.stem)
+def test_examples_of_the_gallery_begin_with_a_title_and_an_introduction(path):
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert re.fullmatch(r"(.+)\n=+\n\n(.+\n)+.+", text)
+    title, line, *_ = text.splitlines()
+    assert len(title) == len(line)
 
 
 def test_reference_lists_the_public_names():
