@@ -87,8 +87,8 @@ plt.show()
 # What it misreads
 # ----------------
 #
-# Twelve pictures of the test that it got wrong, those first of which it was surest: what it read, and
-# what the picture is said to be.
+# Twelve pictures of the test that it got wrong, those first of which it was surest: what it read,
+# and what the picture is said to be.
 
 scores = model.predict(fit.x, X_test).astype(float)
 shares = np.exp(scores - scores.max(axis=1, keepdims=True))

@@ -192,8 +192,8 @@ axes[1, 0].set_ylabel("share of the stars")
 plt.show()
 
 # %%
-# That the depths are a tenth of an error too great is no accident: the Fisher information is that of
-# a linear model, and this one bends.
+# That the depths are a tenth of an error too great is no accident: the Fisher information is that
+# of a linear model, and this one bends.
 #
 # SciPy's ``curve_fit``, for the first hundred of these, finds the same minima and the same errors:
 

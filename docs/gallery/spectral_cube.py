@@ -127,8 +127,8 @@ plt.show()
 # ------------
 #
 # What the fits leave over is the noise that was put in, 0.15 mJy, and no trace of the galaxy. The
-# velocities are those of the simulation, within what such noise allows: the centre of a line of peak
-# :math:`p` and width :math:`w`, in channels of width :math:`d`, is known to
+# velocities are those of the simulation, within what such noise allows: the centre of a line of
+# peak :math:`p` and width :math:`w`, in channels of width :math:`d`, is known to
 # :math:`(\text{noise} / p) \sqrt{2 w d / \sqrt{\pi}}`.
 
 expected = noise / true_peak.ravel() * np.sqrt(2 * true_width.ravel() * channel / np.sqrt(np.pi))
