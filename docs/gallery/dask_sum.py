@@ -26,8 +26,8 @@ from fastopt.distributed import SumObjective
 #
 # Here it is two workers in this process, so that the example runs anywhere. For a real one, the
 # client gets its scheduler's address, ``Client("tcp://scheduler:8786")``, and nothing else changes.
-# (Workers that are processes of this machine, ``processes=True``, begin by importing the script: what
-# it does must then be under ``if __name__ == "__main__":``.)
+# (Workers that are processes of this machine, ``processes=True``, begin by importing the script:
+# what it does must then be under ``if __name__ == "__main__":``.)
 
 client = Client(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None)
 
@@ -35,8 +35,9 @@ client = Client(n_workers=2, threads_per_worker=1, processes=False, dashboard_ad
 # The data
 # --------
 #
-# 400 000 simulated policies in 16 partitions: of each there are seven features, how many years it ran,
-# and the number of claims, which is Poisson distributed. Dask makes a partition where it will stay.
+# 400 000 simulated policies in 16 partitions: of each there are seven features, how many years it
+# ran, and the number of claims, which is Poisson distributed. Dask makes a partition where it will
+# stay.
 
 POLICIES, CHUNK = 400_000, 25_000
 names = ["age", "power", "city", "distance", "car's age", "bonus", "colour"]
@@ -105,7 +106,7 @@ client.close()
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
 for (name, fit), colour in zip(fits.items(), ("#0072B2", "#D55E00"), strict=True):
     left.semilogy(fit.trace["nit"], fit.trace["gnorm"], "o-", color=colour, label=name)
-left.set(xlabel="iterations", ylabel="largest component of the gradient")
+left.set(title="Two solves", xlabel="iterations", ylabel="largest component of the gradient")
 left.legend(frameon=False)
 rows = np.arange(len(names))
 right.errorbar(
@@ -113,7 +114,11 @@ right.errorbar(
 )
 right.plot(truth[1:], rows, "|", ms=18, mew=2, color="#D55E00", label="truth")
 right.set_yticks(rows, names)
-right.set(xlabel="change of the logarithm of claims per year", ylim=(len(names) - 0.5, -0.5))
+right.set(
+    title="What drives claims",
+    xlabel="change of the logarithm of claims per year",
+    ylim=(len(names) - 0.5, -0.5),
+)
 right.legend(frameon=False)
 plt.show()
 

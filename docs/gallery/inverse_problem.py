@@ -149,7 +149,7 @@ fit = fastopt.minimize(
 )
 seconds = perf_counter() - begun
 print(f"{fit.nit} iterations, {fit.nfev} evaluations, {seconds:.1f} s: misfit {fit.fun:.0f}")
-print(fit.message)
+print(f"converged to {fit.converged_to}")
 
 found = fit.x.reshape(size, size)
 figure, axes = plt.subplots(1, 3, figsize=(12, 4.6), layout="constrained")

@@ -75,12 +75,12 @@ print(f"read right, of the 1000 pictures of the test: {100 - errors(fit.x, X_tes
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 axes[0].semilogy(fit.trace["epoch"], fit.trace["loss"], "o-", color="#0072B2")
-axes[0].set(xlabel="epoch", ylabel="cross-entropy in training")
+axes[0].set(title="Training", xlabel="epoch", ylabel="mean cross-entropy")
 ticks = [0.02, 0.05, 0.1, 0.2, 0.5]
 axes[0].set_yticks(ticks, ticks)
 axes[0].minorticks_off()
 axes[1].plot(fit.trace["epoch"], fit.trace["validation"], "o-", color="#D55E00")
-axes[1].set(xlabel="epoch", ylabel="misread of 500 pictures (%)", ylim=(0, None))
+axes[1].set(title="Validation", xlabel="epoch", ylabel="misread (%)", ylim=(0, None))
 plt.show()
 
 # %%
@@ -114,5 +114,3 @@ linear = fastopt.losses.softmax(X.reshape(len(X), -1), y, l2=1e-3, intercept=Tru
 best = fastopt.minimize(linear.fun, linear.x0, linear.args, jac=linear.jac, method="l-bfgs")
 guesses = linear.decision(best.x, X_test.reshape(len(X_test), -1)).argmax(axis=1)
 print(f"by the linear model: {100 * (guesses == y_test).mean():.1f} %")
-
-# sphinx_gallery_thumbnail_number = 2

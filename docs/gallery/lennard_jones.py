@@ -89,8 +89,8 @@ energies, counts = np.unique(batch.fun[batch.success].round(4), return_counts=Tr
 print(f"{len(energies)} different energies; the lowest three: {energies[:3]}")
 
 # %%
-# On the left, how many starts ended in minima of each energy; the lowest lies far below all others.
-# On the right, its atoms and who touches whom.
+# On the left its atoms, and who touches whom. On the right, how many starts ended in minima of each
+# energy: the lowest lies far below all others.
 
 centre = distances.sum(axis=1).argmin()
 around = atoms - atoms[centre]
@@ -98,8 +98,17 @@ axes, _ = np.linalg.qr(np.delete(around, centre, axis=0).T)  # an outer atom goe
 turned = np.roll(around @ axes, -1, axis=1)
 
 figure = plt.figure(figsize=(11, 4.4), layout="constrained")
-left, right = figure.add_gridspec(1, 2, width_ratios=(3, 2))
-ax = figure.add_subplot(left)
+left, right = figure.add_gridspec(1, 2, width_ratios=(2, 3))
+space = figure.add_subplot(left, projection="3d", proj_type="ortho")
+for i, j in zip(first, second, strict=True):
+    space.plot(*turned[[i, j]].T, color="0.6", lw=1.5, zorder=1)
+colours = np.where(np.arange(ATOMS) == centre, "#D55E00", "#56B4E9")
+space.scatter(*turned.T, s=500, c=colours, edgecolors="0.3", depthshade=False)
+space.set(xlim=(-0.9, 0.9), ylim=(-0.9, 0.9), zlim=(-0.9, 0.9), title="The best cluster")
+space.set_box_aspect((1, 1, 1), zoom=1.2)
+space.view_init(elev=12, azim=20)
+space.set_axis_off()
+ax = figure.add_subplot(right)
 ax.vlines(energies[1:], 0.7, counts[1:], color="#0072B2")
 ax.vlines(energies[:1], 0.7, counts[:1], color="#D55E00", lw=3)
 ax.annotate(
@@ -109,18 +118,11 @@ ax.annotate(
     textcoords="offset points",
 )
 ax.set(
+    title=f"Where {len(batch.x)} starts ended",
     xlabel=r"energy ($\varepsilon$)",
-    ylabel=f"of {len(batch.x)} starts, ended here",
+    ylabel="starts",
     yscale="log",
     ylim=(0.7, None),
     xlim=(-44.8, -36),
 )
-space = figure.add_subplot(right, projection="3d", proj_type="ortho")
-for i, j in zip(first, second, strict=True):
-    space.plot(*turned[[i, j]].T, color="0.6", lw=1.5, zorder=1)
-colours = np.where(np.arange(ATOMS) == centre, "#D55E00", "#56B4E9")
-space.scatter(*turned.T, s=500, c=colours, edgecolors="0.3", depthshade=False)
-space.set(xlim=(-0.9, 0.9), ylim=(-0.9, 0.9), zlim=(-0.9, 0.9), box_aspect=(1, 1, 1))
-space.view_init(elev=12, azim=20)
-space.set_axis_off()
 plt.show()

@@ -210,5 +210,3 @@ for i in np.flatnonzero(seen)[:100]:
     worst_error = max(worst_error, abs(scipy_error / expected[i] - 1).max())
 print(f"fits differ by at most {100 * worst_fit:.2g} % of the expected error")
 print(f"expected errors differ by at most {100 * worst_error:.2g} %")
-
-# sphinx_gallery_thumbnail_number = 2

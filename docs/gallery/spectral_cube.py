@@ -40,13 +40,6 @@ offset = velocity - true_shift[..., None]
 cube = true_peak[..., None] * np.exp(-0.5 * (offset / true_width[..., None]) ** 2) + 0.4
 cube += noise * rng.standard_normal(cube.shape)
 
-figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-for (row, column), colour in (((60, 30), "#0072B2"), ((64, 66), "#D55E00"), ((70, 95), "#009E73")):
-    ax.step(velocity, cube[row, column], where="mid", color=colour, label=f"{row}, {column}")
-ax.set(xlabel="velocity (km/s)", ylabel="flux (mJy)", xlim=(-400, 400))
-ax.legend(title="pixel", frameon=False)
-plt.show()
-
 # %%
 # The function
 # ------------
@@ -112,14 +105,27 @@ rest = np.sqrt(fits.fun / (velocity.size - 4))
 
 figure, axes = plt.subplots(2, 2, figsize=(8, 7), layout="constrained")
 for ax, title, values, colours, low, high in (
-    (axes[0, 0], "peak (mJy)", np.where(seen, peak, np.nan), "viridis", 0, 5),
-    (axes[0, 1], "velocity (km/s)", np.where(seen, centre, np.nan), "RdBu_r", -230, 230),
+    (axes[0, 0], "velocity (km/s)", np.where(seen, centre, np.nan), "RdBu_r", -230, 230),
+    (axes[0, 1], "peak (mJy)", np.where(seen, peak, np.nan), "viridis", 0, 5),
     (axes[1, 0], "width (km/s)", np.where(seen, width, np.nan), "viridis", 10, 50),
     (axes[1, 1], "rms of what is left (mJy)", rest, "viridis", 0, 0.3),
 ):
     image = ax.imshow(values.reshape(128, 128), cmap=colours, vmin=low, vmax=high, origin="lower")
     figure.colorbar(image, ax=ax, shrink=0.9)
     ax.set(title=title, xticks=[], yticks=[])
+plt.show()
+
+# %%
+# Three of the pixels, with their fits:
+
+figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), sharey=True, layout="constrained")
+for ax, (row, column) in zip(axes, ((60, 30), (64, 66), (70, 95)), strict=True):
+    p = fits.x[128 * row + column]
+    line = p[0] * np.exp(-0.5 * ((velocity - p[1]) / p[2]) ** 2) + p[3]
+    ax.step(velocity, cube[row, column], where="mid", color="#56B4E9")
+    ax.plot(velocity, line, color="#D55E00", lw=2)
+    ax.set(title=f"{p[1]:+.0f} km/s", xlabel="velocity (km/s)", xlim=(-400, 400))
+axes[0].set_ylabel("flux (mJy)")
 plt.show()
 
 # %%
@@ -161,5 +167,3 @@ print(f"{sum(same)} of {len(same)} fits of bright pixels are the same")
 
 # %%
 # :doc:`/guides/million_fits` goes from such a loop to this call step by step, and on to clusters.
-
-# sphinx_gallery_thumbnail_number = 2
