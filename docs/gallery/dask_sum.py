@@ -6,7 +6,7 @@ A model with few parameters, and data that no single machine can hold: an insura
 policies on a cluster, in the partitions of a Dask array, and wants to know how the number of claims
 depends on driver and car.
 
-``fastopt.distributed.SumObjective`` evaluates the likelihood where the data are. The parameters
+:class:`fastopt.distributed.SumObjective` evaluates the likelihood where the data are. Parameters
 travel to the workers, sums and gradients come back, and any method of :func:`fastopt.minimize` can
 minimise it.
 """
@@ -29,7 +29,7 @@ from fastopt.distributed import SumObjective
 # (Workers that are processes of this machine, ``processes=True``, begin by importing the script:
 # what it does must then be under ``if __name__ == "__main__":``.)
 
-client = Client(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None)
+client = Client(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0")
 
 # %%
 # The data

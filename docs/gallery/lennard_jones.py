@@ -93,8 +93,9 @@ print(f"{len(energies)} different energies; the lowest three: {energies[:3]}")
 # energy: the lowest lies far below all others.
 
 centre = distances.sum(axis=1).argmin()
+outer = np.arange(ATOMS) != centre
 around = atoms - atoms[centre]
-axes, _ = np.linalg.qr(np.delete(around, centre, axis=0).T)  # an outer atom goes to the top
+axes, _ = np.linalg.qr(around[outer].T)  # one of the outer atoms goes to the top
 turned = np.roll(around @ axes, -1, axis=1)
 
 figure = plt.figure(figsize=(11, 4.4), layout="constrained")
@@ -102,8 +103,8 @@ left, right = figure.add_gridspec(1, 2, width_ratios=(2, 3))
 space = figure.add_subplot(left, projection="3d", proj_type="ortho")
 for i, j in zip(first, second, strict=True):
     space.plot(*turned[[i, j]].T, color="0.6", lw=1.5, zorder=1)
-colours = np.where(np.arange(ATOMS) == centre, "#D55E00", "#56B4E9")
-space.scatter(*turned.T, s=500, c=colours, edgecolors="0.3", depthshade=False)
+for chosen, colour in ((outer, "#56B4E9"), (~outer, "#D55E00")):
+    space.scatter(*turned[chosen].T, s=500, color=colour, edgecolors="0.3", depthshade=False)
 space.set(xlim=(-0.9, 0.9), ylim=(-0.9, 0.9), zlim=(-0.9, 0.9), title="The best cluster")
 space.set_box_aspect((1, 1, 1), zoom=1.2)
 space.view_init(elev=12, azim=20)
