@@ -83,7 +83,7 @@ class SumObjective:
     >>> def misfit(x, A, b):
     ...     residual = A @ x - b
     ...     return residual @ residual, 2 * A.T @ residual
-    >>> with Client(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None):
+    >>> with Client(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"):
     ...     A = da.random.default_rng(0).normal(size=(1000, 3), chunks=(100, 3))
     ...     b = A @ np.array([1.0, 2.0, 3.0])
     ...     with SumObjective(misfit, (A, b)) as objective:
