@@ -1,4 +1,4 @@
-"""The command line: ``python -m fastopt demo | info | methods``.
+"""The command line: ``python -m fastopt demo | bench | info | methods``.
 
 Owns how a command ends: its exit code, and what is said of an error. The commands are in
 `fastopt.commands`; everything they measure or report goes through what users call.
@@ -28,8 +28,8 @@ try:
     import os
     from collections.abc import Sequence
 
-    from fastopt.commands.demo import CommandError
     from fastopt.commands.parser import make_parser
+    from fastopt.commands.requirements import CommandError
 except BaseException as error:
     if not is_interrupt(error):
         raise

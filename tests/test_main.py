@@ -1,5 +1,6 @@
 """The command line: what it prints, what it refuses, and how it ends."""
 
+import errno
 import os
 import re
 import signal
@@ -123,7 +124,7 @@ def test_plain_table_is_aligned():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["dance"], "invalid choice: 'dance'.*demo.*info.*methods"),
+        (["dance"], "invalid choice: 'dance'.*demo.*bench.*info.*methods"),
         (["methods", "bgfs"], "invalid choice: 'bgfs'.*bfgs.*adam"),
         (["demo", "--repeats", "0"], "--repeats: must be a positive integer, got '0'"),
         (["demo", "--repeats", "few"], "--repeats: must be a positive integer, got 'few'"),
@@ -139,10 +140,12 @@ def test_wrong_argument_ends_with_code_2_and_says_what_is_expected(arguments, me
 def test_no_command_at_all_prints_the_help(capsys):
     assert main([]) == 0
     text = capsys.readouterr().out
-    assert re.search("usage: .*demo.*info.*methods", text, re.DOTALL)
+    assert re.search("usage: .*demo.*bench.*info.*methods", text, re.DOTALL)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["demo", "--help"], ["bench", "--help"], ["--version"]]
+)
 def test_help_and_version_end_with_code_0(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -200,6 +203,7 @@ def test_demo_without_extras_ends_with_code_1_and_the_command_that_installs_them
     [
         ("missing/demo.png", "--output must lie in an existing folder, got 'missing/demo.png'"),
         ("demo.txt", "--output must end in one of .*png.*, got 'demo.txt'"),
+        ("taken.png", "--output must be a file, got the folder 'taken.png'"),
     ],
 )
 def test_demo_refuses_an_output_that_cannot_be_written_before_it_runs(
@@ -207,17 +211,24 @@ def test_demo_refuses_an_output_that_cannot_be_written_before_it_runs(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delattr(demo, "breast_cancer")
+    (tmp_path / "taken.png").mkdir()
     assert main(["demo", "--output", output]) == 1
     assert re.search(message, capsys.readouterr().err)
 
 
-def test_demo_whose_picture_cannot_be_saved_ends_with_code_1_after_the_table(tmp_path, capsys):
-    taken = tmp_path / "demo.png"
-    taken.mkdir()
-    assert main(["demo", "--repeats", "1", "--output", str(taken)]) == 1
+def test_demo_whose_picture_cannot_be_saved_ends_with_code_1_after_the_table(
+    tmp_path, monkeypatch, capsys
+):
+    def fill_the_disk(_figure, path, **_):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fill_the_disk)
+    assert main(["demo", "--repeats", "1", "--output", str(tmp_path / "demo.png")]) == 1
     captured = capsys.readouterr()
     assert "converged" in captured.out
     assert captured.err.splitlines()[-1].startswith("python -m fastopt: cannot write ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_in_a_solve_ends_with_code_130_and_one_line(monkeypatch, capsys):

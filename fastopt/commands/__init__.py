@@ -1,1 +1,1 @@
-"""What `python -m fastopt` can do: demo, info, methods."""
+"""What `python -m fastopt` can do: demo, bench, info, methods."""

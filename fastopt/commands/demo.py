@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,19 +21,20 @@ from fastopt.commands.contests import (
     breast_cancer,
     make_contests,
 )
+from fastopt.commands.progress import progress_bar
+from fastopt.commands.quantities import three_digits
+from fastopt.commands.requirements import check_picture, replacing, require_extra
 from fastopt.commands.tables import Table, print_table
+from fastopt.commands.threads import one_blas_thread
 
-__all__ = ["CommandError", "run_demo"]
-
-
-class CommandError(Exception):
-    """The command cannot run, for a reason that one line tells."""
+__all__ = ["run_demo"]
 
 
 def run_demo(options: argparse.Namespace) -> None:
     draw = not options.no_plot
-    require_extra("rich", "scikit-learn", "threadpoolctl", *(["matplotlib"] if draw else []))
-    picture = picture_path(options.output) if draw else None
+    plotting = ["matplotlib"] if draw else []
+    require_extra("the demo", "rich", "scikit-learn", "threadpoolctl", *plotting)
+    picture = check_picture("--output", options.output) if draw else None
     problem = breast_cancer()
     contests = make_contests(problem)
     with one_blas_thread(), progress_bar(len(contests) * (options.repeats + 1)) as begin:
@@ -55,68 +52,19 @@ def run_demo(options: argparse.Namespace) -> None:
         save_picture(contests, problem, picture)
 
 
-def require_extra(*packages: str) -> None:
-    modules = {"scikit-learn": "sklearn"}
-    missing = [name for name in packages if find_spec(modules.get(name, name)) is None]
-    if missing:
-        raise CommandError(
-            f"the demo needs {', '.join(missing)}, which cannot be found: "
-            "pip install 'fastopt[demo]'"
-        )
-
-
-def picture_path(output: Path) -> Path:
-    from matplotlib.figure import Figure
-
-    path = output if output.suffix else output.with_suffix(".png")
-    if not path.parent.is_dir():
-        raise CommandError(f"--output must lie in an existing folder, got {str(output)!r}")
-    formats = Figure().canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in formats:
-        raise CommandError(f"--output must end in one of {', '.join(formats)}, got {str(output)!r}")
-    return path
-
-
 def save_picture(contests: list[Contest], problem: LogisticRegression, path: Path) -> None:
     # The contests stop at GTOL; measured from the best of them, it alone would seem exact.
     exact = fastopt.minimize(
         problem, problem.start, jac=True, method="bfgs", options={"gtol": 1e-6 * GTOL}
     )
-    try:
+    with replacing(path) as unfinished:
         fastopt.plot_convergence(
             {contest.label: contest.traced for contest in contests},
-            path,
+            unfinished,
             reference=min(result.fun for result in (exact, *(each.traced for each in contests))),
             title="Logistic regression on the Wisconsin breast-cancer table",
         )
-    except OSError as error:
-        raise CommandError(f"cannot write {str(path)!r}: {error.strerror}") from error
     print(f"Convergence plot: {path.resolve()}")
-
-
-def one_blas_thread() -> AbstractContextManager[object]:
-    """Beside other load, threads that wait for one another cost SciPy's L-BFGS-B 100 times."""
-    limits: AbstractContextManager[object] = import_module("threadpoolctl").threadpool_limits(
-        1, user_api="blas"
-    )
-    return limits
-
-
-@contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[str], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    # Drawn between solves only: a thread that refreshes it would be timed with them.
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
-        task = progress.add_task("", total=total, completed=-1, visible=False)
-
-        def begin(label: str) -> None:
-            progress.update(task, advance=1, description=label, visible=True, refresh=True)
-
-        yield begin
 
 
 def contest_table(contests: list[Contest], problem: LogisticRegression, repeats: int) -> Table:
@@ -136,7 +84,7 @@ def contest_table(contests: list[Contest], problem: LogisticRegression, repeats:
                 contest.library,
                 f"{result.nit:,}",
                 f"{result.nfev:,}",
-                f"{1e3 * median:.2f}",
+                three_digits(1e3 * median),
                 f"{result.fun:.7f}",
                 f"{np.abs(result.jac).max():.0e}",
                 "converged" if result.success else first_sentence(result.message),

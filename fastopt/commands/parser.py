@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 import fastopt
+from fastopt.commands.bench.command import run_bench
+from fastopt.commands.bench.suites import SUITES
 from fastopt.commands.demo import run_demo
 from fastopt.commands.reports import run_info, run_methods
 from fastopt.interface.methods import METHODS, find_method
@@ -48,6 +50,60 @@ def make_parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--no-plot", action="store_true", help="print the table, draw nothing")
     demo.set_defaults(command=run_demo)
+
+    bench = commands.add_parser(
+        "bench",
+        help="measure fastopt on this machine, beside SciPy and what else is installed",
+        description="Measure fastopt on this machine beside SciPy and, where they are installed, "
+        "PyTorch and NLopt. Prints a table for each suite and a summary, and saves all numbers as "
+        "JSON and the gains as a picture. Libraries take turns, on one thread; a row whose "
+        "answers differ is marked.",
+        epilog="Suites: "
+        + "; ".join(f"{suite.name}, {suite.title}" for suite in SUITES.values())
+        + ". Needs pip install 'fastopt[demo]'. Takes a minute or two; best while nothing else "
+        "runs.",
+    )
+    bench.add_argument(
+        "--suite",
+        nargs="+",
+        choices=list(SUITES),
+        default=list(SUITES),
+        metavar="NAME",
+        help="which to run: %(choices)s (default: all)",
+    )
+    bench.add_argument(
+        "--output",
+        type=Path,
+        default=Path("fastopt-bench.png"),
+        metavar="FILE",
+        help="where to save the picture; the suffix chooses the format (default: %(default)s)",
+    )
+    bench.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="where to save all numbers (default: the picture's name with .json)",
+    )
+    bench.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="FILE",
+        help="where to save the summary as a table of Markdown (default: nowhere)",
+    )
+    bench.add_argument(
+        "--repeats",
+        type=positive_integer,
+        default=7,
+        metavar="N",
+        help="rounds in which each row is measured; the median counts (default: %(default)s)",
+    )
+    bench.add_argument(
+        "--quick",
+        action="store_true",
+        help="tiny problems: seconds instead of minutes, and numbers that mean little",
+    )
+    bench.add_argument("--no-plot", action="store_true", help="draw no picture")
+    bench.set_defaults(command=run_bench)
 
     info = commands.add_parser(
         "info",

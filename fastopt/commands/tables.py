@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from textwrap import fill
 
@@ -23,10 +24,27 @@ class Table:
 
 
 def print_table(table: Table) -> None:
+    table = printable(table)
     if find_spec("rich") is None:
         print(plain_text(table))
     else:
         print_rich(table)
+
+
+def printable(table: Table) -> Table:
+    """With a question mark for each character that the output's encoding has not."""
+    encoding = sys.stdout.encoding or "utf-8"
+
+    def known(text: str) -> str:
+        return text.encode(encoding, "replace").decode(encoding)
+
+    return replace(
+        table,
+        columns=[known(name) for name in table.columns],
+        rows=[[known(cell) for cell in row] for row in table.rows],
+        title=known(table.title),
+        caption=known(table.caption),
+    )
 
 
 def plain_text(table: Table) -> str:
