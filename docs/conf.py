@@ -49,32 +49,16 @@ html_title = f"fastopt {release}"
 html_static_path = ["_static"]
 html_css_files = ["fastopt.css"]
 html_show_sourcelink = False
-# Only the reference, the rules, the networks and the decisions have pages below them to list.
-html_sidebars = {
-    page: []
-    for page in (
-        "index",
-        "install",
-        "quickstart",
-        "guides/derivatives",
-        "guides/million_fits",
-        "guides/training_loops",
-        "guides/schedules",
-        "guides/losses",
-        "theory/losses",
-        "methods",
-        "scipy",
-        "benchmarks/index",
-        "changelog",
-    )
-}
+# The first page stands for itself, and these have no pages beside them to list.
+html_sidebars = {page: [] for page in ("index", "changelog")}
 html_theme_options = {
     "logo": {"text": "fastopt"},
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
-    "header_links_before_dropdown": 5,
+    "header_links_before_dropdown": 6,
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "navbar_align": "left",
     "navbar_persistent": ["search-button"],
 }

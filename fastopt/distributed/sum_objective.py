@@ -126,7 +126,22 @@ class SumObjective:
         return value, grad
 
     def hess(self, x: Vector) -> Vector:
-        """The Hessian at x: shape (n, n).
+        """The Hessian at a point.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n,)
+            The point.
+
+        Returns
+        -------
+        ndarray, shape (n, n)
+            The sum of what ``hess`` finds for each part.
+
+        Raises
+        ------
+        TypeError
+            If no ``hess`` was given.
 
         Examples
         --------
@@ -149,7 +164,24 @@ class SumObjective:
         return total  # type: ignore[no-any-return]
 
     def hessp(self, x: Vector, p: Vector) -> Vector:
-        """The Hessian at x times p: shape (n,).
+        """The Hessian at a point, times a vector.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n,)
+            The point.
+        p : ndarray, shape (n,)
+            The vector.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            The sum of what ``hessp`` finds for each part.
+
+        Raises
+        ------
+        TypeError
+            If no ``hessp`` was given.
 
         Examples
         --------
