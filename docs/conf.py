@@ -1,5 +1,6 @@
 """Sphinx configuration. Nothing here fetches anything: the pages build without a network."""
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -62,3 +63,16 @@ html_theme_options = {
     "navbar_align": "left",
     "navbar_persistent": ["search-button"],
 }
+
+
+def own_signature(app, what, name, obj, options, signature, returns):
+    """A layer's: Sphinx looks at `__new__`, which takes anything, before it looks at `__init__`."""
+    if what == "class" and signature == "(*args, **kwargs)":
+        parameters = inspect.signature(obj).parameters.values()
+        bare = [each.replace(annotation=inspect.Parameter.empty) for each in parameters]
+        return str(inspect.Signature(bare)), returns
+    return None
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", own_signature)
