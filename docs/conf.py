@@ -1,5 +1,6 @@
 """Sphinx configuration. Nothing here fetches anything: the pages build without a network."""
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -71,32 +72,29 @@ html_title = f"fastopt {release}"
 html_static_path = ["_static"]
 html_css_files = ["fastopt.css"]
 html_show_sourcelink = False
-# Only the reference, the rules, the networks and the decisions have pages below them to list.
-html_sidebars = {
-    page: []
-    for page in (
-        "index",
-        "install",
-        "quickstart",
-        "guides/derivatives",
-        "guides/million_fits",
-        "guides/training_loops",
-        "guides/schedules",
-        "guides/losses",
-        "theory/losses",
-        "methods",
-        "scipy",
-        "benchmarks/index",
-        "changelog",
-    )
-}
+# The first page stands for itself, and these have no pages beside them to list.
+html_sidebars = {page: [] for page in ("index", "changelog")}
 html_theme_options = {
     "logo": {"text": "fastopt"},
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
-    "header_links_before_dropdown": 5,
+    "header_links_before_dropdown": 7,
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "navbar_align": "left",
     "navbar_persistent": ["search-button"],
 }
+
+
+def own_signature(app, what, name, obj, options, signature, returns):
+    """A layer's: Sphinx looks at `__new__`, which takes anything, before it looks at `__init__`."""
+    if what == "class" and signature == "(*args, **kwargs)":
+        parameters = inspect.signature(obj).parameters.values()
+        bare = [each.replace(annotation=inspect.Parameter.empty) for each in parameters]
+        return str(inspect.Signature(bare)), returns
+    return None
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", own_signature)

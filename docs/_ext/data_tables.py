@@ -13,7 +13,8 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from fastopt.core.result import ENDINGS
+from fastopt.core.abi import Status
+from fastopt.core.result import BATCH_ENDINGS, DATA_ENDINGS, ENDINGS
 from fastopt.core.validate import UNLIMITED
 from fastopt.interface.methods import METHODS, Method, Option, PerVariable
 from fastopt.nn import models
@@ -248,9 +249,27 @@ class EndingsTable(GeneratedTable):
         return list_table((f"``{first}``", "``message``"), rows, "18 82")
 
 
+class EndingFacts(GeneratedTable):
+    """``.. fastopt-ending:: NAME``: what a result says of one ending, as the code has it."""
+
+    required_arguments = 1
+
+    def text(self) -> str:
+        status = Status[self.arguments[0]]
+        ending = BATCH_ENDINGS[status]
+        holds = f", ``converged_to={ending.converged_to!r}``" if ending.converged_to else ""
+        lines = [f"``status={ending.status}``, ``success={ending.success}``{holds}", ""]
+        lines += [f"   {escaped(ending.message)}", ""]
+        of_data = DATA_ENDINGS.get(status, ending)
+        if of_data != ending:
+            lines += ["Of minibatches:", "", f"   {escaped(of_data.message)}", ""]
+        return "\n".join(lines)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("fastopt-methods", MethodsTable)
     app.add_directive("fastopt-options", OptionsTables)
+    app.add_directive("fastopt-ending", EndingFacts)
     app.add_directive("fastopt-endings", EndingsTable)
     app.add_directive("fastopt-networks", NetworksTable)
     app.add_directive("fastopt-rules", RulesTable)

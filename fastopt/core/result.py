@@ -133,8 +133,8 @@ ENDINGS: dict[Status, Ending] = {
         None,
         "The function seems unbounded below: it went to -inf, or kept falling along ever longer "
         "steps. "
-        "Check its sign; or add a penalty, a stopval to stop at, or bounds, with method='l-bfgs' "
-        "or none (SciPy then solves it).",
+        "Check its sign; or add a penalty, a stopval to stop at, or bounds, with "
+        "method='l-bfgs-b' or none.",
     ),
     Status.DOMAIN_EDGE: Ending(
         5,
@@ -142,7 +142,7 @@ ENDINGS: dict[Status, Ending] = {
         None,
         "Every step downhill leaves the region where the function is finite: x is at its edge. "
         "Transform the variables so that the edge moves to infinity; or add bounds, with "
-        "method='l-bfgs' or none (SciPy then solves it).",
+        "method='l-bfgs-b' or none.",
     ),
     Status.MAXTIME: Ending(
         6,

@@ -127,17 +127,101 @@ class SumObjective:
         return value, grad
 
     def hess(self, x: Vector) -> Vector:
-        """The Hessian at x: shape (n, n)."""
+        """The Hessian at a point.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n,)
+            The point.
+
+        Returns
+        -------
+        ndarray, shape (n, n)
+            The sum of what ``hess`` finds for each part.
+
+        Raises
+        ------
+        TypeError
+            If no ``hess`` was given.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from dask import delayed
+        >>> from distributed import Client
+        >>> from fastopt.distributed import SumObjective
+        >>> def bowl(x, scale):
+        ...     return 0.5 * scale * x @ x, scale * x
+        >>> def bowl_hess(x, scale):
+        ...     return scale * np.eye(x.size)
+        >>> with Client(n_workers=1, processes=False, dashboard_address=None):
+        ...     objective = SumObjective(bowl, [delayed(1.0), delayed(2.0)], hess=bowl_hess)
+        ...     hessian = objective.hess(np.ones(2))
+        >>> hessian
+        array([[3., 0.],
+               [0., 3.]])
+        """
         (total,) = self._sum("hess", _matrix, x)
         return total  # type: ignore[no-any-return]
 
     def hessp(self, x: Vector, p: Vector) -> Vector:
-        """The Hessian at x times p: shape (n,)."""
+        """The Hessian at a point, times a vector.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n,)
+            The point.
+        p : ndarray, shape (n,)
+            The vector.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            The sum of what ``hessp`` finds for each part.
+
+        Raises
+        ------
+        TypeError
+            If no ``hessp`` was given.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from dask import delayed
+        >>> from distributed import Client
+        >>> from fastopt.distributed import SumObjective
+        >>> def bowl(x, scale):
+        ...     return 0.5 * scale * x @ x, scale * x
+        >>> def bowl_hessp(x, p, scale):
+        ...     return scale * p
+        >>> with Client(n_workers=1, processes=False, dashboard_address=None):
+        ...     objective = SumObjective(bowl, [delayed(1.0), delayed(2.0)], hessp=bowl_hessp)
+        ...     product = objective.hessp(np.ones(2), np.array([1.0, -1.0]))
+        >>> product
+        array([ 3., -3.])
+        """
         (total,) = self._sum("hessp", _product, x, p)
         return total  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Let go of the parts; the objective cannot be evaluated any more."""
+        """Let go of the parts; the objective cannot be evaluated any more.
+
+        ``with SumObjective(...) as objective:`` does it at its end.
+
+        Examples
+        --------
+        >>> from dask import delayed
+        >>> from distributed import Client
+        >>> from fastopt.distributed import SumObjective
+        >>> def bowl(x, scale):
+        ...     return 0.5 * scale * x @ x, scale * x
+        >>> with Client(n_workers=1, processes=False, dashboard_address=None):
+        ...     objective = SumObjective(bowl, [delayed(1.0), delayed(2.0)])
+        ...     objective.close()
+        ...     left = len(objective)
+        >>> left
+        0
+        """
         self._parts, self._functions = [], {}
 
     def __enter__(self) -> SumObjective:
