@@ -26,8 +26,8 @@ else:
     COMPILE_ARGS += ["-ffp-contract=off"]
 
 # Modules of this ending are called only on processors that have the instructions, and have them in
-# their loops only (`fastopt_wide` in core/four.pxd): by a flag for the whole file the code that loads
-# the module would use them, too, and end the process on every other processor.
+# their loops only (`fastopt_wide` in core/four.pxd): by a flag for the whole file the code that
+# loads the module would use them, too, and end the process on every other processor.
 AVX2_ENDING = "_avx2"
 AVX2_MACROS = [("FASTOPT_AVX2", "1")]
 

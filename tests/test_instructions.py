@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def functions_with_avx(path):
-    """Names of the functions of a module that have an instruction of AVX, or of what followed it."""
+    """The functions of a module that have an instruction of AVX, or of what came after it."""
     command = ["objdump", "--disassemble", "--no-show-raw-insn", str(path)]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = set()
