@@ -22,7 +22,8 @@ MSVC = sys.platform == "win32"
 if MSVC:
     COMPILE_ARGS = ["/Od", "/Z7"] if DEBUG else ["/O2", "/fp:precise"]
 else:
-    COMPILE_ARGS = ["-O1", "-g"] if DEBUG else ["-O3"]
+    # Python's own flags may ask for debugging symbols, which make a wheel of 2 MB one of 9.
+    COMPILE_ARGS = ["-O1", "-g"] if DEBUG else ["-O3", "-g0"]
     COMPILE_ARGS += ["-ffp-contract=off"]
 
 # Modules of this ending are called only on processors that have the instructions, and have them in
