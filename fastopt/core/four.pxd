@@ -52,8 +52,8 @@ cdef extern from *:
     }
     #endif
     """
-    # Returned by what uses registers of four doubles where the source is compiled for processors that
-    # have them. Nothing else of such a module does, so that every processor can load it.
+    # Returned by what uses registers of four doubles where the source is compiled for processors
+    # that have them. Nothing else of such a module does, so that every processor can load it.
     ctypedef void wide "fastopt_wide void"
 
     # Returned by a loop that shall keep the registers for itself: compilers that put it into the

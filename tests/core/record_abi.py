@@ -2,7 +2,7 @@
 
     python -m tests.core.record_abi
 
-First the declarations of `fastopt/core/abi.pxd`, which other projects cimport, without the comments;
+First the declarations of `fastopt/core/abi.pxd`, which other projects cimport, without comments;
 then the C functions that extension modules hand to one another, whose types are compared when they
 are loaded: nobody else's, but a module of another version is refused for them.
 """
