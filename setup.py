@@ -4,7 +4,6 @@
 """
 
 import os
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -21,17 +20,17 @@ MSVC = sys.platform == "win32"
 # No -march=native: wheels run on other machines. No -ffast-math, and no contraction to fused
 # multiply-adds: the same input gives the same bits everywhere.
 if MSVC:
-    COMPILE_ARGS = ["/Od", "/Zi"] if DEBUG else ["/O2", "/fp:precise"]
+    COMPILE_ARGS = ["/Od", "/Z7"] if DEBUG else ["/O2", "/fp:precise"]
 else:
-    COMPILE_ARGS = ["-O1", "-g"] if DEBUG else ["-O3"]
+    # Python's own flags may ask for debugging symbols, which make a wheel of 2 MB one of 9.
+    COMPILE_ARGS = ["-O1", "-g"] if DEBUG else ["-O3", "-g0"]
     COMPILE_ARGS += ["-ffp-contract=off"]
 
-# Modules of this ending are chosen at run time, on processors that have the instructions; on
-# others they are never called, and compiled like the rest. Fused multiply-adds are not among them.
+# Modules of this ending are called only on processors that have the instructions, and have them in
+# their loops only (`fastopt_wide` in core/four.pxd): by a flag for the whole file the code that
+# loads the module would use them, too, and end the process on every other processor.
 AVX2_ENDING = "_avx2"
-AVX2_ARGS: list[str] = []
-if not MSVC and platform.machine().lower() in ("x86_64", "amd64"):
-    AVX2_ARGS = ["-Xarch_x86_64", "-mavx2"] if sys.platform == "darwin" else ["-mavx2"]
+AVX2_MACROS = [("FASTOPT_AVX2", "1")]
 
 # Loops over millions of variables are shared by threads where the compiler has OpenMP, as macOS's
 # has not. The source is the same without.
@@ -59,17 +58,20 @@ def extensions() -> list[Extension]:
             ".".join(source.with_suffix("").parts),
             [str(source)],
             include_dirs=[np.get_include()],
-            define_macros=MACROS,
+            define_macros=MACROS + (AVX2_MACROS if source.stem.endswith(AVX2_ENDING) else []),
             undef_macros=["NDEBUG"] if DEBUG else [],
-            extra_compile_args=COMPILE_ARGS
-            + (AVX2_ARGS if source.stem.endswith(AVX2_ENDING) else []),
+            extra_compile_args=list(COMPILE_ARGS),
         )
         for source in sorted(Path("fastopt").rglob("*.pyx"))
     ]
 
 
 class BuildExtensions(build_ext):
-    """Adds OpenMP to the modules that use it, if the compiler can link it."""
+    """Adds OpenMP to the modules that use it, if the compiler can link it; uses all processors."""
+
+    def initialize_options(self) -> None:
+        super().initialize_options()
+        self.parallel = os.cpu_count()
 
     def build_extensions(self) -> None:
         if self.has_openmp():

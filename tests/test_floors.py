@@ -167,10 +167,12 @@ def violations(package: Path) -> list[str]:
     return found
 
 
+@pytest.mark.checkout
 def test_package_keeps_to_its_floors():
     assert violations(PACKAGE) == []
 
 
+@pytest.mark.checkout
 def test_checker_sees_the_imports_and_cimports_of_the_package():
     sources = sources_by_module(PACKAGE)
     assert {"fastopt", "fastopt.core.abi", "fastopt.interface.minimize"} <= set(sources)

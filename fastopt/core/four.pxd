@@ -6,8 +6,13 @@ rounded as it would be alone, so the bits are the same everywhere.
 
 cdef extern from *:
     """
+    #if defined(FASTOPT_AVX2) && defined(__GNUC__) && defined(__x86_64__)
+    #define fastopt_wide __attribute__((target("avx2")))
+    #else
+    #define fastopt_wide
+    #endif
     #ifdef __GNUC__
-    #define fastopt_apart __attribute__((noinline))
+    #define fastopt_apart fastopt_wide __attribute__((noinline))
     #define fastopt_prefetch(p) __builtin_prefetch(p)
     typedef double fastopt_four __attribute__((vector_size(32)));
     typedef double fastopt_four_at_any_address
@@ -47,6 +52,10 @@ cdef extern from *:
     }
     #endif
     """
+    # Returned by what uses registers of four doubles where the source is compiled for processors
+    # that have them. Nothing else of such a module does, so that every processor can load it.
+    ctypedef void wide "fastopt_wide void"
+
     # Returned by a loop that shall keep the registers for itself: compilers that put it into the
     # loops around it run out of them, and it takes a third longer.
     ctypedef void apart "fastopt_apart void"

@@ -80,6 +80,21 @@ class BatchResult(OptimizeResult):  # type: ignore[misc]  # SciPy has no annotat
       lowest value 0 (problem 0); ... evaluations in all
     """
 
+    x: NDArray[np.float64]
+    fun: NDArray[np.float64]
+    jac: NDArray[np.float64]
+    nit: NDArray[np.int64]
+    nfev: NDArray[np.int64]
+    njev: NDArray[np.int64]
+    nhev: NDArray[np.int64]
+    status: NDArray[np.int64]
+    success: NDArray[np.bool_]
+    message: dict[int, str]
+    best: int | None
+    errors: dict[int, Exception]
+    method: str
+    library: str
+
     def __repr__(self) -> str:
         problems, n = self.x.shape
         lines = [

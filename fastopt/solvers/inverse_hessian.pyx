@@ -21,6 +21,7 @@ from libc.float cimport DBL_MIN
 from libc.math cimport INFINITY, sqrt
 from libc.string cimport memset
 
+from fastopt.core.four cimport wide
 from fastopt.core.vector cimport (
     axpy, combine, combine_onto, combine_without, copy_scaled, dot, scale_by,
 )
@@ -68,7 +69,7 @@ cdef double point_downhill(InverseHessian* memory, const double* gradient,
     return dot(gradient, direction, memory.n)
 
 
-cdef void update_matrix(InverseHessian* memory, double curvature, bint along,
+cdef wide update_matrix(InverseHessian* memory, double curvature, bint along,
                         const double* gradient, double* direction) noexcept nogil:
     """One product with H serves both u = H y and the new direction: y = g - g_prev, and
     `direction` is -H g_prev already."""
@@ -131,7 +132,7 @@ cdef void set_diagonal(double* matrix, double scale, Py_ssize_t n) noexcept nogi
         row += i + 1
 
 
-cdef void multiply(InverseHessian* memory, const double* x, double* out) noexcept nogil:
+cdef wide multiply(InverseHessian* memory, const double* x, double* out) noexcept nogil:
     """out = H x from the lower triangle: row i serves as row and, above the diagonal, as column.
 
     The update that is pending is made on the way, while a row is in cache: at large n the bound is

@@ -17,7 +17,9 @@ from libc.math cimport INFINITY, fabs
 from libc.string cimport memset
 
 from fastopt.core.check cimport check
-from fastopt.core.four cimport Four, add_up, apart, load, plus_product, prefetch, repeat, store
+from fastopt.core.four cimport (
+    Four, add_up, apart, load, plus_product, prefetch, repeat, store, wide,
+)
 from fastopt.core.threads cimport this_process, usable_threads
 from fastopt.core.vector cimport (
     Products, axpy, copy_scaled, dot, scale_by, subtract_both, swap, unshared, whole_lines,
@@ -190,7 +192,7 @@ cdef double turn(InverseHessian* memory, const double* gradient, double* directi
     return dot(gradient, direction, memory.n)
 
 
-cdef void recur(InverseHessian* memory, const double* gradient, double* direction) noexcept nogil:
+cdef wide recur(InverseHessian* memory, const double* gradient, double* direction) noexcept nogil:
     """Nocedal & Wright's algorithm 7.4, on -g; `shares` are their alpha."""
     cdef Py_ssize_t n = memory.n
     cdef Py_ssize_t stride = memory.stride
@@ -238,7 +240,7 @@ cdef int threads_for(const InverseHessian* memory) noexcept nogil:
     return usable_threads(memory.threads, count_pieces(memory), home)
 
 
-cdef void sum_piece(const InverseHessian* memory, const Point* before, const Point* after,
+cdef wide sum_piece(const InverseHessian* memory, const Point* before, const Point* after,
                     const double* gradient, Py_ssize_t piece) noexcept nogil:
     cdef Py_ssize_t first = memory.pairs if memory.empty else memory.pairs == memory.m
     cdef Py_ssize_t at = piece * PIECE
@@ -344,17 +346,17 @@ cdef double put_together(const InverseHessian* memory, const double* gradient,
     cdef Py_ssize_t piece
     if threads == 1:
         for piece in range(pieces):
-            memory.sums[piece] = put_piece_together(memory, gradient, direction, piece)
+            put_piece_together(memory, gradient, direction, piece)
     else:
         for piece in prange(pieces, schedule="static", num_threads=threads):
-            memory.sums[piece] = put_piece_together(memory, gradient, direction, piece)
+            put_piece_together(memory, gradient, direction, piece)
     for piece in range(pieces):
         slope = slope + memory.sums[piece]
     return slope
 
 
-cdef double put_piece_together(const InverseHessian* memory, const double* gradient,
-                               double* direction, Py_ssize_t piece) noexcept nogil:
+cdef wide put_piece_together(const InverseHessian* memory, const double* gradient,
+                             double* direction, Py_ssize_t piece) noexcept nogil:
     cdef Py_ssize_t last = memory.pairs - 1
     cdef Py_ssize_t at = piece * PIECE
     cdef Py_ssize_t stop = min(at + PIECE, memory.n)
@@ -373,7 +375,7 @@ cdef double put_piece_together(const InverseHessian* memory, const double* gradi
             place = following
         slope += dot(gradient + at, direction + at, size)
         at += size
-    return slope
+    memory.sums[piece] = slope
 
 
 cdef apart add_both(double alpha, const double* a, double beta, const double* b, unshared out,

@@ -26,6 +26,7 @@ def loss(w, X, y):
     return np.logaddexp(0.0, -margins).sum(), -X.T @ (y / (1.0 + np.exp(margins)))
 
 
+@pytest.mark.checkout
 @pytest.mark.parametrize("processes", [1, 3])
 def test_example_finds_the_minimum_over_all_rows(processes):
     pytest.importorskip("mpi4py")

@@ -4,7 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-import tomllib
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -64,13 +64,12 @@ def run(tmp_path):
     (tmp_path / "objective.py").write_text(OBJECTIVE.format(level=1.0))
     (tmp_path / "caller.py").write_text(CALLER)
     (tmp_path / "caller_of_caller.py").write_text(CALLER_OF_CALLER)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     installed = tmp_path / "tested-0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: tested\nVersion: 0")
     entry_points = "\n".join(
-        f"[{group}]\n" + "\n".join(f"{name} = {target}" for name, target in members.items())
-        for group, members in project["entry-points"].items()
+        f"[{point.group}]\n{point.name} = {point.value}"
+        for point in distribution("fastopt").entry_points
     )
     (installed / "entry_points.txt").write_text(entry_points)
 
