@@ -446,7 +446,7 @@ def _as_leaf(path: str, value: Any, expected: str) -> NDArray[Any] | int | float
 def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     try:
         found = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError):
         raise ValueError(f"`dtype` must be float32 or float64, got {dtype!r}") from None
     if found not in _DTYPES:
         raise ValueError(f"`dtype` must be float32 or float64, got {found}")

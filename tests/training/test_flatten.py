@@ -182,7 +182,7 @@ def test_what_is_no_real_number_is_not_converted(bad):
         fastopt.flatten([bad], dtype=float)
 
 
-@pytest.mark.parametrize("dtype", ["int64", np.float16, ">f8", "no such"])
+@pytest.mark.parametrize("dtype", ["int64", np.float16, ">f8", "no such", "2-point"])
 def test_vector_is_of_single_or_double_precision(dtype):
     with pytest.raises(ValueError, match="`dtype` must be float32 or float64, got"):
         fastopt.flatten([1.0], dtype=dtype)
