@@ -160,6 +160,10 @@ NAMED = {
     "None": ({"a": [1.0, None]}, r"`params\['a'\]\[1\]` must be an array, .* got None"),
     "a string": ({1: "x"}, r"`params\[1\]` must be .* got an object of type str"),
     "a truth value": ([True], r"`params\[0\]` must be .* got an object of type bool"),
+    "an integer beyond floats": (
+        [10**400],
+        r"`params\[0\]` must be a number that a float can hold",
+    ),
     "a set": ({1.0}, "`params` must be .* got an object of type set"),
     "another kind of dict": (defaultdict(list), "`params` must be .* type defaultdict"),
     "a masked array": ([np.ma.zeros(2)], r"`params\[0\]` must not be a masked array"),
