@@ -334,8 +334,8 @@ class Minibatches:
         Raises
         ------
         TypeError, ValueError
-            If it is none, or the state of data of another form: their length, size of batches, shuffling or
-            ``drop_last``. Nothing is changed then.
+            If it is none, or the state of data of another form: their length, size of batches,
+            shuffling or ``drop_last``. Nothing is changed then.
 
         Examples
         --------
