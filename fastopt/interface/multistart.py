@@ -199,14 +199,23 @@ def _points(
         return points
     if isinstance(starts, bool) or starts < 1:
         raise ValueError(f"`starts` must be a positive integer or an array, got {starts}")
-    try:
-        generator = np.random.default_rng(0 if rng is None else rng)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"`rng` must be a nonnegative integer or a numpy.random.Generator, got {rng!r}"
-        ) from None
-    unit = _unit_points(sampler, int(starts), n, generator)
+    unit = _unit_points(sampler, int(starts), n, _generator(rng))
     return np.clip(low * (1.0 - unit) + high * unit, low, high)  # high - low may overflow
+
+
+def _generator(rng: Any) -> np.random.Generator:
+    # NumPy tries any sequence for a seed, and does not survive a np.matrix.
+    kinds = (np.random.Generator, np.random.BitGenerator, np.random.SeedSequence, numbers.Integral)
+    if rng is not None and (isinstance(rng, bool) or not isinstance(rng, kinds)):
+        raise TypeError(
+            "`rng` must be a nonnegative integer or a numpy.random.Generator, got an object of "
+            f"type {type(rng).__name__}"
+        )
+    if isinstance(rng, numbers.Integral) and rng < 0:
+        raise ValueError(
+            f"`rng` must be a nonnegative integer or a numpy.random.Generator, got {rng}"
+        )
+    return np.random.default_rng(0 if rng is None else rng)
 
 
 def _unit_points(

@@ -238,6 +238,8 @@ REFUSED = {
     "sampler's type": ({"sampler": 3}, TypeError, "`sampler` must be a string or a QMCEngine"),
     "sampler's size": ({"sampler": qmc.Sobol(3)}, ValueError, "for 2 variables, got one for 3"),
     "rng": ({"rng": "x"}, TypeError, "`rng` must be a nonnegative integer or a numpy.random.Gen"),
+    "rng a matrix": ({"rng": np.matrix([[1, 2]])}, TypeError, "`rng` must be .* type matrix"),
+    "rng True": ({"rng": True}, TypeError, "`rng` must be .* type bool"),
     "rng below 0": ({"rng": -1}, (TypeError, ValueError), "`rng` must be a nonnegative integer"),
     "method": ({"method": "bgfs"}, ValueError, "`method`: did you mean 'bfgs'"),
     "method's type": ({"method": 3}, TypeError, "`method` must be a string"),
