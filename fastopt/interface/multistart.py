@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["multistart"]
 
 SAMPLERS = ("sobol", "halton", "lhs", "uniform")
+# As many as Sobol points have.
+MOST_STARTS = 2**30
 
 
 class _Lowest(OptimizeResult):  # type: ignore[misc]  # SciPy has no annotations
@@ -199,6 +201,8 @@ def _points(
         return points
     if isinstance(starts, bool) or starts < 1:
         raise ValueError(f"`starts` must be a positive integer or an array, got {starts}")
+    if starts > MOST_STARTS:
+        raise ValueError(f"`starts` must be at most 2**30, got {starts}")
     unit = _unit_points(sampler, int(starts), n, _generator(rng))
     return np.clip(low * (1.0 - unit) + high * unit, low, high)  # high - low may overflow
 
