@@ -50,6 +50,8 @@ def bound_arrays(bounds: Any, n: int) -> tuple[Vector, Vector]:
     if isinstance(bounds, Bounds):
         low, high = bounds.lb, bounds.ub
     else:
+        if isinstance(bounds, np.ndarray) and bounds.shape != (n, 2):
+            raise ValueError(f"{expected}, got an array of shape {bounds.shape}")
         try:
             pairs = [(low, high) for low, high in bounds]
         except (TypeError, ValueError):

@@ -162,7 +162,13 @@ def _takes_bounds(method: Any) -> bool:
 
 def _box(bounds: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The lower and the upper bounds, all finite."""
-    if not isinstance(bounds, Bounds):
+    if isinstance(bounds, np.ndarray):
+        if bounds.ndim != 2 or bounds.shape[1] != 2:
+            raise ValueError(
+                "`bounds` must be a Bounds or a sequence of pairs (low, high), got an array of "
+                f"shape {bounds.shape}"
+            )
+    elif not isinstance(bounds, Bounds):
         try:
             bounds = list(bounds)
         except TypeError:

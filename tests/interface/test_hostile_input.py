@@ -467,6 +467,12 @@ ROWS = [
         "bounds of the wrong shape", ValueError, "^`bounds` must be", bounds=Bounds([0] * 3, 1)
     ),
     refused("bounds a number", TypeError, "^`bounds` must be .* got 3", bounds=3),
+    refused(
+        "bounds a table of another length",
+        ValueError,
+        r"^`bounds` must be .* 2 pairs .* got an array of shape \(3, 2\)",
+        bounds=np.zeros((3, 2)),
+    ),
     refused("bounds not pairs", TypeError, "^`bounds` must be", bounds=[(0, 1), (0, 1, 2)]),
     refused("bounds of words", ValueError, "^`bounds` must be", bounds=[("a", "b"), (0, 1)]),
     refused("bounds of digits", ValueError, "^`bounds` must be", bounds=[("0", "1"), (0, 1)]),
