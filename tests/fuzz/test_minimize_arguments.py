@@ -201,8 +201,13 @@ def arguments_of_minimize(draw):
     if arguments["jac"] is True and draw(st.integers(0, 3)):
         arguments["fun"] = draw(odd_pairs())
     arguments.setdefault("options", {"maxiter": 30})
-    # What SciPy makes of nonsense, and a method of the user's own, is their affair.
-    method = arguments["method"] = None if callable(arguments["method"]) else arguments["method"]
+    return without_scipy(arguments)
+
+
+def without_scipy(arguments):
+    """What SciPy makes of nonsense, and a method of the user's own, is their affair."""
+    method = None if callable(arguments["method"]) else arguments["method"]
+    arguments = arguments | {"method": method}
     row = find_method(method) if isinstance(method, str) else None
     if row is not None and not row.takes_bounds and row.scipy:
         arguments.pop("bounds", None)
@@ -230,3 +235,63 @@ def test_minimize_answers_or_names_what_is_wrong(arguments):
     result = keep_promise(fastopt.minimize, arguments, warns=WARNINGS)
     if result is not None:
         check_result(result, np.size(arguments["x0"]))
+
+
+@FEW
+@given(arguments_of_minimize(), st.integers(0, 5), odd_values())
+def test_solver_answers_or_names_what_is_wrong(arguments, k, value):
+    arguments.pop("callback", None)
+    solver = keep_promise(fastopt.Solver, arguments, warns=WARNINGS)
+    if solver is None:
+        return
+    keep_promise(solver.run, {"callback": value} if not callable(value) else {"callback": 1})
+    keep_promise(lambda k: solver.advance(k % 50 if isinstance(k, int) else k), {"k": value})
+    keep_promise(solver.advance, {"k": k})
+    check_result(solver.result(), np.size(arguments["x0"]))
+
+
+@FEW
+@given(
+    arguments_of_minimize(),
+    st.data(),
+    st.sampled_from([None, 1, 2]),
+    st.sampled_from(["record", "raise"]),
+)
+def test_batch_answers_or_names_what_is_wrong(arguments, data, workers, errors):
+    x0 = arguments.pop("x0")
+    arguments.pop("callback", None)  # which gets something else here
+    arguments |= {"X0": np.array([[3.0, -2.0], [0.0, 1.0]]), "workers": workers, "errors": errors}
+    odd = {"X0": st.just(x0), "batched": odd_values(), "workers": odd_values()}
+    arguments = data.draw(replaced({name: as_is(value) for name, value in arguments.items()}, odd))
+    arguments = without_scipy(arguments)
+    result = keep_promise(fastopt.minimize_many, arguments, warns=WARNINGS)
+    if result is not None:
+        problems, n = np.shape(arguments["X0"])
+        assert result.x.shape == result.jac.shape == (problems, n)
+        assert result.fun.shape == result.success.shape == (problems,)
+        assert set(result.status.tolist()) <= BATCH_STATUSES
+        assert np.isfinite(result.x).all()
+        assert set(result.message) == set(result.status.tolist())
+        assert str(result)
+
+
+@FEW
+@given(arguments_of_minimize(), st.data())
+def test_multistart_answers_or_names_what_is_wrong(arguments, data):
+    arguments = without_scipy({name: arguments[name] for name in ("fun", "jac", "method")})
+    arguments |= {"bounds": [(-3.0, 2.0)] * 2, "starts": 3, "options": {"maxiter": 5}}
+    odd = {"sampler": st.sampled_from(["sobol", "halton", "lhs", "uniform", "grid"])}
+    odd |= {"rng": odd_values(), "args": odd_values()}
+    arguments = data.draw(replaced({name: as_is(value) for name, value in arguments.items()}, odd))
+    starts = arguments["starts"]
+    if isinstance(starts, int) and starts > 1000:
+        return
+    arguments = without_scipy(arguments)
+    result = keep_promise(fastopt.multistart, arguments, warns=WARNINGS)
+    if result is not None:
+        assert result.x.shape == result.start.shape
+        assert np.isfinite(result.fun) or result.fun == -math.inf
+
+
+def as_is(value):
+    return lambda: value
