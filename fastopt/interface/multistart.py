@@ -207,7 +207,7 @@ def _points(
         return points
     if isinstance(starts, bool) or starts < 1:
         raise ValueError(f"`starts` must be a positive integer or an array, got {starts}")
-    if starts > MOST_STARTS:
+    if int(starts) > MOST_STARTS:
         raise ValueError(f"`starts` must be at most 2**30, got {starts}")
     unit = _unit_points(sampler, int(starts), n, _generator(rng))
     return np.clip(low * (1.0 - unit) + high * unit, low, high)  # high - low may overflow
@@ -215,13 +215,13 @@ def _points(
 
 def _generator(rng: Any) -> np.random.Generator:
     # NumPy tries any sequence for a seed, and does not survive a np.matrix.
-    kinds = (np.random.Generator, np.random.BitGenerator, np.random.SeedSequence, numbers.Integral)
+    kinds = np.random.Generator | np.random.BitGenerator | np.random.SeedSequence | int | np.integer
     if rng is not None and (isinstance(rng, bool) or not isinstance(rng, kinds)):
         raise TypeError(
             "`rng` must be a nonnegative integer or a numpy.random.Generator, got an object of "
             f"type {type(rng).__name__}"
         )
-    if isinstance(rng, numbers.Integral) and rng < 0:
+    if isinstance(rng, int | np.integer) and rng < 0:
         raise ValueError(
             f"`rng` must be a nonnegative integer or a numpy.random.Generator, got {rng}"
         )
