@@ -50,6 +50,8 @@ def bound_arrays(bounds: Any, n: int) -> tuple[Vector, Vector]:
     if isinstance(bounds, Bounds):
         low, high = bounds.lb, bounds.ub
     else:
+        if isinstance(bounds, np.ndarray) and bounds.shape != (n, 2):
+            raise ValueError(f"{expected}, got an array of shape {bounds.shape}")
         try:
             pairs = [(low, high) for low, high in bounds]
         except (TypeError, ValueError):
@@ -59,12 +61,18 @@ def bound_arrays(bounds: Any, n: int) -> tuple[Vector, Vector]:
         low = [-math.inf if low is None else low for low, _ in pairs]
         high = [math.inf if high is None else high for _, high in pairs]
     try:
-        return (
-            np.broadcast_to(np.asarray(low, dtype=np.float64).ravel(), (n,)),
-            np.broadcast_to(np.asarray(high, dtype=np.float64).ravel(), (n,)),
-        )
-    except (TypeError, ValueError):
+        return _ends(low, n), _ends(high, n)
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{expected} of real numbers, got {reprlib.repr(bounds)}") from None
+
+
+def _ends(given: Any, n: int) -> Vector:
+    """Lower or upper bounds as doubles; one stands for all."""
+    array = np.asarray(given)
+    if array.dtype.kind not in "biufO":
+        raise TypeError
+    with np.errstate(over="ignore"):  # an extended float out of range is no bound
+        return np.broadcast_to(np.asarray(array, dtype=np.float64).ravel(), (n,))
 
 
 def fit_method(row: Method, box: Box | None) -> Method | None:

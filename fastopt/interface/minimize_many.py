@@ -229,7 +229,7 @@ def minimize_many(
     jac = check_jac(jac)
     starts = _check_starts(X0)
     args, batched = _check_args(args, batched, len(starts))
-    if errors not in ("record", "raise"):
+    if not isinstance(errors, str) or errors not in ("record", "raise"):
         raise ValueError(f"`errors` must be 'record' or 'raise', got {errors!r}")
     if callback is not None:
         check_callable("callback", callback)

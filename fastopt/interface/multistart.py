@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["multistart"]
 
 SAMPLERS = ("sobol", "halton", "lhs", "uniform")
+# As many as Sobol points have.
+MOST_STARTS = 2**30
 
 
 class _Lowest(OptimizeResult):  # type: ignore[misc]  # SciPy has no annotations
@@ -160,7 +162,13 @@ def _takes_bounds(method: Any) -> bool:
 
 def _box(bounds: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The lower and the upper bounds, all finite."""
-    if not isinstance(bounds, Bounds):
+    if isinstance(bounds, np.ndarray):
+        if bounds.ndim != 2 or bounds.shape[1] != 2:
+            raise ValueError(
+                "`bounds` must be a Bounds or a sequence of pairs (low, high), got an array of "
+                f"shape {bounds.shape}"
+            )
+    elif not isinstance(bounds, Bounds):
         try:
             bounds = list(bounds)
         except TypeError:
@@ -199,14 +207,25 @@ def _points(
         return points
     if isinstance(starts, bool) or starts < 1:
         raise ValueError(f"`starts` must be a positive integer or an array, got {starts}")
-    try:
-        generator = np.random.default_rng(0 if rng is None else rng)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"`rng` must be a nonnegative integer or a numpy.random.Generator, got {rng!r}"
-        ) from None
-    unit = _unit_points(sampler, int(starts), n, generator)
+    if int(starts) > MOST_STARTS:
+        raise ValueError(f"`starts` must be at most 2**30, got {starts}")
+    unit = _unit_points(sampler, int(starts), n, _generator(rng))
     return np.clip(low * (1.0 - unit) + high * unit, low, high)  # high - low may overflow
+
+
+def _generator(rng: Any) -> np.random.Generator:
+    # NumPy tries any sequence for a seed, and does not survive a np.matrix.
+    kinds = np.random.Generator | np.random.BitGenerator | np.random.SeedSequence | int | np.integer
+    if rng is not None and (isinstance(rng, bool) or not isinstance(rng, kinds)):
+        raise TypeError(
+            "`rng` must be a nonnegative integer or a numpy.random.Generator, got an object of "
+            f"type {type(rng).__name__}"
+        )
+    if isinstance(rng, int | np.integer) and rng < 0:
+        raise ValueError(
+            f"`rng` must be a nonnegative integer or a numpy.random.Generator, got {rng}"
+        )
+    return np.random.default_rng(0 if rng is None else rng)
 
 
 def _unit_points(

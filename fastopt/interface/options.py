@@ -133,10 +133,11 @@ def read_options(
         settings[name] = factor * n
     if with_data:
         settings["maxiter"] = UNLIMITED  # epochs are what is counted
-    if not options and tol is None:
+    by_name = as_mapping(options)
+    if not by_name and tol is None:
         return settings, defaults.controls
 
-    given = _check_options(row, as_mapping(options), n)
+    given = _check_options(row, by_name, n)
     for name in given:
         if name in OPTIONS_OF_DATA and not with_data:
             raise ValueError(

@@ -10,8 +10,9 @@ import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -405,6 +406,10 @@ class Solver:
             f"<Solver: {self._row.name}, {self._state.n} variables, {self.nit} iterations, "
             f"fun={self.fun:.6g}, status={self.status}>"
         )
+
+    def __copy__(self) -> Self:
+        """A deep one: two solvers of one state would drag each other along."""
+        return deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
         attributes = self.__dict__.copy()

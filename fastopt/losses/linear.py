@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
-from fastopt.core.validate import Flag, Real, real_vector
+from fastopt.core.validate import Flag, Real, real_array, real_vector
 from fastopt.losses import _compiled, _data
 
 __all__ = [
@@ -179,7 +180,8 @@ class LinearLoss:
         >>> loss.decision([1.0, 2.0, 0.5], [[1.0, 1.0], [0.0, 2.0]])
         array([3.5, 4.5])
         """
-        samples = X if hasattr(X, "tocsr") else np.asarray(X, dtype=np.float64)
+        expected = f"an array of real numbers of shape (m, {self.n_features})"
+        samples = X if scipy.sparse.issparse(X) else real_array("X", expected, X)
         if len(samples.shape) != 2 or samples.shape[1] != self.n_features:
             raise ValueError(
                 f"`X` must be of shape (m, {self.n_features}), got shape {samples.shape}"

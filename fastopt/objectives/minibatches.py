@@ -6,7 +6,7 @@ them. Knows nothing of what is done with a batch: `minibatched.pyx` has the obje
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -333,9 +333,9 @@ class Minibatches:
 
         Raises
         ------
-        ValueError
-            If the state is of data of another form: their length, size of batches, shuffling or
-            ``drop_last``. Nothing is changed then.
+        TypeError, ValueError
+            If it is none, or the state of data of another form: their length, size of batches,
+            shuffling or ``drop_last``. Nothing is changed then.
 
         Examples
         --------
@@ -350,15 +350,25 @@ class Minibatches:
         True
         """
         own = self.state_dict()
+        if not isinstance(state, Mapping):
+            raise TypeError(f"`state` must be a mapping, got {type(state).__name__}")
         if set(state) != set(own):
-            raise ValueError(f"`state` must have the keys {sorted(own)}, got {sorted(state)}")
-        given = {name: int(value) for name, value in state.items()}
+            raise ValueError(
+                f"`state` must have the keys {sorted(own)}, got {sorted(state, key=str)}"
+            )
+        given = {
+            name: value if name == "seed" else _NONNEGATIVE(f"state[{name!r}]", value, 0)
+            for name, value in state.items()
+        }
         for name in own:
             if name not in ("epoch", "batch", "seed") and given[name] != own[name]:
                 raise ValueError(
                     f"`state` must be of data with {name} = {own[name]}, got {given[name]}"
                 )
-        seed = _seed(given.get("seed", self.seed))
+        seed = given.get("seed", self.seed)
+        if isinstance(seed, np.ndarray) and seed.size == 1:  # a number that was in a file
+            seed = seed.item()
+        seed = _seed(seed)
         self.seek(given["epoch"], given["batch"])
         self.seed = seed
 

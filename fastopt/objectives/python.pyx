@@ -448,9 +448,17 @@ cdef double scalar_of(object found) except? -1.0:
     if found is None or isinstance(found, (str, bytes, complex, np.complexfloating)):
         raise TypeError(f"`fun` must return a real scalar, got {describe(found)}")
     try:
-        return float(found)
+        return as_double(found)
     except (TypeError, ValueError):
         raise TypeError(f"`fun` must return a real scalar, got {describe(found)}") from None
+
+
+cdef double as_double(object number) except? -1.0:
+    """A number of any type; integers and fractions that no double reaches are infinite."""
+    try:
+        return float(number)
+    except OverflowError:
+        return INFINITY if number > 0 else -INFINITY
 
 
 cdef double as_imaginary(object found) except? -1.0:
@@ -474,7 +482,10 @@ cpdef object as_gradient(object found, str name):
         raise TypeError(f"{name} must return an array of real numbers, got {describe(found)}")
     try:
         if array.dtype.kind == "O":      # NumPy makes NaN of None
-            return np.array([float(entry) for entry in array.flat]).reshape(array.shape)
+            return np.array([as_double(entry) for entry in array.flat]).reshape(array.shape)
+        if array.dtype == np.longdouble:
+            with np.errstate(over="ignore"):
+                return np.ascontiguousarray(array, dtype=np.float64)
         return np.ascontiguousarray(array, dtype=np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must return an array of real numbers, got "

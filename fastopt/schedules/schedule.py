@@ -137,7 +137,10 @@ class Schedule:
         >>> schedules.step(0.1, every=30)(31)
         0.1
         """
-        number = np.asarray(t)
+        try:
+            number = np.asarray(t)
+        except ValueError:  # rows of different lengths
+            raise TypeError(f"`t` must be an integer or an array of integers, got {t!r}") from None
         if number.dtype.kind not in "iu":
             raise TypeError(f"`t` must be an integer or an array of integers, got {t!r}")
         if number.size and number.min() < 1:

@@ -7,6 +7,7 @@ vector.
 from __future__ import annotations
 
 import math
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -431,6 +432,8 @@ def _as_leaf(path: str, value: Any, expected: str) -> NDArray[Any] | int | float
             raise TypeError(f"`{path}` must not be a masked array, whose mask would be lost")
         return np.asarray(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int) and abs(value) > sys.float_info.max:
+            _refuse(path, "a number that a float can hold", value)
         return value
     if not hasattr(value, "__array__"):
         _refuse(path, expected, value)
@@ -446,7 +449,7 @@ def _as_leaf(path: str, value: Any, expected: str) -> NDArray[Any] | int | float
 def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     try:
         found = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError):
         raise ValueError(f"`dtype` must be float32 or float64, got {dtype!r}") from None
     if found not in _DTYPES:
         raise ValueError(f"`dtype` must be float32 or float64, got {found}")

@@ -7,9 +7,11 @@ the next step. Know nothing of iterations and searches, which are the solvers'.
 from __future__ import annotations
 
 import math
+import reprlib
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from copy import copy
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -222,18 +224,37 @@ class _ClosureOptimizer:
         n = self._theta.size
         options = _check_options({name: given[name] for name in self._options}, n)
         deterministic = Flag()("deterministic", given["deterministic"], n)
-        header = np.asarray(given["header"], np.uint8).tobytes()
-        vectors = np.array(given["vectors"], np.float64)
+        nfev = Integer(low=0)("state['nfev']", given["nfev"], n)
+        layout = Integer()("state['layout']", given["layout"], n)
+        for name, dtype in (("header", np.uint8), ("vectors", np.float64)):
+            array = given[name]
+            if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype != dtype:
+                raise ValueError(
+                    f"`state[{name!r}]` must be a one-dimensional array of {np.dtype(dtype)}, got "
+                    f"{reprlib.repr(array)}"
+                )
+        header, vectors = given["header"].tobytes(), given["vectors"].copy()
         if _checksum(header, vectors) != given["checksum"]:
             raise ValueError("`state` is damaged: its checksum is wrong")
         settings = {**_ENDLESS, **options}
-        found = restore(self._solver, np.zeros(n), settings, header, vectors, int(given["layout"]))
+        try:
+            found = restore(self._solver, np.zeros(n), settings, header, vectors, layout)
+        except ValueError:
+            raise ValueError(
+                "`state` must be of the same version and build of fastopt, got that of another one"
+            ) from None
         if found.n != n:
             raise ValueError(f"`state` must be one of {n} parameters, got one of {found.n}")
         self._options = options
         self._deterministic = deterministic
-        self._nfev = int(given["nfev"])
+        self._nfev = nfev
         self._state = found
+
+    def __copy__(self) -> Self:
+        """Another one of the same `theta`, which has learnt the same and goes on by itself."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _state=copy(self._state))
+        return other
 
     def __repr__(self) -> str:
         return (
@@ -578,16 +599,25 @@ def _read_answer(answer: Any, n: int) -> tuple[float, NDArray[Any]]:
             f"{f'{len(answer)} items' if isinstance(answer, tuple) else type(answer).__name__}"
         )
     loss, gradient = answer
-    if np.ndim(loss) != 0:
+    if getattr(loss, "ndim", 0) != 0:
         raise ValueError(
             f"`closure` must return a scalar loss, got an array of shape {np.shape(loss)}"
         )
+    kind = type(loss).__name__
+    if isinstance(loss, str | bytes):
+        raise TypeError(f"`closure` must return a real number as loss, got {kind}")
     try:
         value = float(loss)
+    except OverflowError:  # an integer
+        value = math.inf if loss > 0 else -math.inf
     except (TypeError, ValueError):
-        kind = type(loss).__name__
         raise TypeError(f"`closure` must return a real number as loss, got {kind}") from None
-    slopes = np.asarray(gradient)
+    try:
+        slopes = np.asarray(gradient)
+    except ValueError:
+        raise ValueError(
+            f"`closure` must return an array as gradient, got {reprlib.repr(gradient)}"
+        ) from None
     if slopes.dtype.kind not in "fiu":
         raise TypeError(
             f"`closure` must return an array of real numbers as gradient, got dtype {slopes.dtype}"

@@ -157,6 +157,9 @@ def nested(x):
     return bowl(x) + inner.fun
 
 
+with np.errstate(over="ignore"):  # where it is no more than a double
+    BEYOND_DOUBLES = np.longdouble(1e308) * np.longdouble(1e308)
+
 READ_ONLY = np.array([3.0, -2.0])
 READ_ONLY.flags.writeable = False
 
@@ -247,6 +250,10 @@ ROWS = [
     ends("fun constant, gradient not", 2, fun=lambda x: 7.0, methods=SMOOTH),
     ends("fun constant, gradient not, unnoticed", 0, fun=lambda x: 7.0, methods=FIRST_ORDER),
     ends("fun NaN at x0", 3, fun=lambda x: math.nan),
+    ends("fun beyond all floats at x0", 3, fun=lambda x: 10**400),
+    ends("fun below all floats at x0", 4, fun=lambda x: Fraction(-(10**400))),
+    ends("jac beyond all floats at x0", 3, jac=lambda x: [10**400, -(10**400)]),
+    ends("jac beyond all doubles", 3, jac=lambda x: np.full(2, BEYOND_DOUBLES)),
     ends("fun +inf at x0", 3, fun=lambda x: math.inf),
     ends("fun -inf at x0", 4, fun=lambda x: -math.inf),
     ends("fun NaN from call 2 on", 5, fun=After(2, lambda x: math.nan), methods=SMOOTH),
@@ -460,8 +467,18 @@ ROWS = [
         "bounds of the wrong shape", ValueError, "^`bounds` must be", bounds=Bounds([0] * 3, 1)
     ),
     refused("bounds a number", TypeError, "^`bounds` must be .* got 3", bounds=3),
+    refused(
+        "bounds a table of another length",
+        ValueError,
+        r"^`bounds` must be .* 2 pairs .* got an array of shape \(3, 2\)",
+        bounds=np.zeros((3, 2)),
+    ),
     refused("bounds not pairs", TypeError, "^`bounds` must be", bounds=[(0, 1), (0, 1, 2)]),
     refused("bounds of words", ValueError, "^`bounds` must be", bounds=[("a", "b"), (0, 1)]),
+    refused("bounds of digits", ValueError, "^`bounds` must be", bounds=[("0", "1"), (0, 1)]),
+    refused("bounds complex", ValueError, "^`bounds` must be", bounds=[(0, 1j), (0, 1)]),
+    refused("bounds of huge ints", ValueError, "^`bounds` must be", bounds=[(0, 10**400)] * 2),
+    ends("bounds beyond doubles", 0, bounds=[(-BEYOND_DOUBLES, BEYOND_DOUBLES)] * 2),
     ends("bounds infinite", 0, bounds=[(-math.inf, None), (None, math.inf)]),
     refused("constraints a number", TypeError, "^`constraints` must be .* type int", constraints=3),
     refused("constraints of words", TypeError, "^`constraints` must be", constraints=["x > 0"]),
@@ -480,6 +497,8 @@ ROWS = [
     ),
     # --- options ---
     refused("options a list", TypeError, "^`options` must be a dict, got list", options=["gtol"]),
+    refused("options an empty list", TypeError, "^`options` must be a dict", options=[]),
+    refused("options an array", TypeError, "^`options` must be a dict", options=np.zeros(3)),
     refused("options a string", TypeError, "^`options` must be a dict, got str", options="gtol"),
     ends("options with an unknown name", 0, options={"gtoll": 1}, warns=OptimizeWarning),
     ends("options with a number for a name", 0, options={3: 1}, warns=OptimizeWarning),

@@ -1245,6 +1245,7 @@ REFUSED = {
     "workers are True": ({"workers": True}, TypeError, "`workers` must be a positive integer"),
     "workers are a map": ({"workers": map}, TypeError, "`workers` must be a positive integer"),
     "errors": ({"errors": "ignore"}, ValueError, "`errors` must be 'record' or 'raise', got 'ig"),
+    "errors are an array": ({"errors": np.zeros(3)}, ValueError, "`errors` must be 'record'"),
     "errors are a list": ({"errors": []}, ValueError, "`errors` must be 'record' or 'raise'"),
 }  # fmt: skip
 

@@ -238,6 +238,18 @@ REFUSED = {
     "sampler's type": ({"sampler": 3}, TypeError, "`sampler` must be a string or a QMCEngine"),
     "sampler's size": ({"sampler": qmc.Sobol(3)}, ValueError, "for 2 variables, got one for 3"),
     "rng": ({"rng": "x"}, TypeError, "`rng` must be a nonnegative integer or a numpy.random.Gen"),
+    "bounds a long vector": (
+        {"bounds": np.broadcast_to(1.0, (2**40,))},
+        ValueError,
+        "`bounds` must be a Bounds or a sequence of pairs .* got an array of shape",
+    ),
+    "rng a matrix": (
+        {"rng": np.ones((1, 2)).view(np.matrix)},
+        TypeError,
+        "`rng` must be .* type matrix",
+    ),
+    "starts without end": ({"starts": 2**64 - 1}, ValueError, r"`starts` must be at most 2\*\*30"),
+    "rng True": ({"rng": True}, TypeError, "`rng` must be .* type bool"),
     "rng below 0": ({"rng": -1}, (TypeError, ValueError), "`rng` must be a nonnegative integer"),
     "method": ({"method": "bgfs"}, ValueError, "`method`: did you mean 'bfgs'"),
     "method's type": ({"method": 3}, TypeError, "`method` must be a string"),

@@ -66,6 +66,8 @@ def test_pickled_solver_goes_on_with_the_same_bits(method, nit):
     solver.advance(nit)
     assert_same_bits(pickle.loads(pickle.dumps(solver)).run(), whole)
     assert_same_bits(copy.deepcopy(solver).run(), whole)
+    assert_same_bits(copy.copy(solver).run(), whole)
+    assert solver.nit == min(nit, whole.nit)
     assert_same_bits(solver.run(), whole)
 
 

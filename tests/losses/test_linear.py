@@ -401,6 +401,13 @@ def test_parameters_are_read_back():
     np.testing.assert_array_equal(plain.decision([1.0, 2.0], np.eye(2)), [1, 2])
 
 
+@pytest.mark.parametrize("samples", [None, ..., "x", [["1", "2"]], [[1.0, 2.0], [1.0]], [[1j, 2]]])
+def test_samples_that_are_no_numbers_are_named(samples):
+    loss = losses.squared(np.eye(2), [0, 2])
+    with pytest.raises((TypeError, ValueError), match="`X` must be"):
+        loss.decision(loss.x0, samples)
+
+
 def test_decision_agrees_with_the_loss(problem):
     loss = problem.make(intercept=True)
     theta = problem.theta(loss)

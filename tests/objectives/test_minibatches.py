@@ -799,17 +799,26 @@ def test_bad_batches_of_a_stream_are_named(case, fun):
         ({"n_samples": 22}, "n_samples = 23"),
         ({"shuffle": 0}, "shuffle = 1"),
         ({"batch": 5}, "`batch` must be less than 5"),
-        ({"epoch": -1}, "`epoch` must be a nonnegative integer"),
+        ({"epoch": -1}, r"`state\['epoch'\]` must be a nonnegative integer"),
         ({"other": 1}, "must have the keys"),
+        ({3: 1}, "must have the keys"),
+        ({"batch_size": "5"}, r"`state\['batch_size'\]` must be a nonnegative integer, got '5'"),
+        ({"seed": 2**64}, "`seed` must be an integer from 0"),
     ],
 )
 def test_state_of_other_data_is_refused(change, message):
     data = fastopt.Minibatches(X, Y, batch_size=5, seed=4)
     next(iter(data))
     before = data.state_dict()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         data.load_state_dict({**before, "seed": 9, **change})
     assert data.state_dict() == before
+
+
+@pytest.mark.parametrize("state", [None, 3, "state", ["epoch"]])
+def test_what_is_no_state_is_refused(state):
+    with pytest.raises(TypeError, match="`state` must be a mapping, got"):
+        fastopt.Minibatches(X).load_state_dict(state)
 
 
 def test_c_functions_take_no_batches():

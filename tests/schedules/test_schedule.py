@@ -342,7 +342,7 @@ def test_steps_may_be_any_integers_in_any_shape():
     assert schedule(np.array([], dtype=int)).shape == (0,)
 
 
-@pytest.mark.parametrize("t", [1.0, True, "1", None, [1.5], [[True]], 1j])
+@pytest.mark.parametrize("t", [1.0, True, "1", None, [1.5], [[True]], 1j, [[1], []]])
 def test_step_that_is_no_integer_is_refused(t):
     with pytest.raises(TypeError, match=r"^`t` must be an integer or an array of integers, got"):
         schedules.linear(4)(t)

@@ -160,6 +160,10 @@ NAMED = {
     "None": ({"a": [1.0, None]}, r"`params\['a'\]\[1\]` must be an array, .* got None"),
     "a string": ({1: "x"}, r"`params\[1\]` must be .* got an object of type str"),
     "a truth value": ([True], r"`params\[0\]` must be .* got an object of type bool"),
+    "an integer beyond floats": (
+        [10**400],
+        r"`params\[0\]` must be a number that a float can hold",
+    ),
     "a set": ({1.0}, "`params` must be .* got an object of type set"),
     "another kind of dict": (defaultdict(list), "`params` must be .* type defaultdict"),
     "a masked array": ([np.ma.zeros(2)], r"`params\[0\]` must not be a masked array"),
@@ -182,7 +186,7 @@ def test_what_is_no_real_number_is_not_converted(bad):
         fastopt.flatten([bad], dtype=float)
 
 
-@pytest.mark.parametrize("dtype", ["int64", np.float16, ">f8", "no such"])
+@pytest.mark.parametrize("dtype", ["int64", np.float16, ">f8", "no such", "2-point"])
 def test_vector_is_of_single_or_double_precision(dtype):
     with pytest.raises(ValueError, match="`dtype` must be float32 or float64, got"):
         fastopt.flatten([1.0], dtype=dtype)

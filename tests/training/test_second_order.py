@@ -1,5 +1,6 @@
 """Steps by closures: the solvers of `minimize`, on a vector in place, for functions that change."""
 
+import copy
 import inspect
 import io
 import pickle
@@ -314,6 +315,13 @@ ANSWERS = {
         ValueError,
         r"`closure` must return a gradient of shape \(5,\), got one of shape \(5, 1\)",
     ),
+    "a number in words": (("1.0", np.zeros(5)), TypeError, "as loss, got str"),
+    "ragged losses": (([[1.0], []], np.zeros(5)), TypeError, "as loss, got list"),
+    "ragged slopes": (
+        (1.0, [[1.0], []]),
+        ValueError,
+        r"`closure` must return an array as gradient, got \[\[1.0\], \[\]\]",
+    ),
     "complex slopes": (
         (1.0, np.zeros(5, complex)),
         TypeError,
@@ -445,7 +453,10 @@ def test_states_of_others_are_refused(make, method):
         ({**good, "more": 1}, "one that differs in 'more'"),
         ({**good, "vectors": damaged}, "damaged"),
         ({**good, "c1": 0.95}, "`c1` must be less than `c2`"),
-        ({**good, "layout": -1}, "another version"),
+        ({**good, "layout": -1}, "`state` must be of the same version and build"),
+        ({**good, "nfev": -1}, r"`state\['nfev'\]` must be a nonnegative integer, got -1"),
+        ({**good, "header": -1}, r"`state\['header'\]` must be .* array of uint8, got -1"),
+        ({**good, "vectors": -1}, r"`state\['vectors'\]` must be .* array of float64, got -1"),
         ({**good, "solver": "bfgs"}, f"must be one of '{method}', got 'bfgs'"),
         (make(np.zeros(4)).state_dict(), "must be one of 5 parameters, got one of 4"),
         (peer.state_dict(), "differs in 'damping', 'maxcor', 'threads'"),
@@ -461,9 +472,28 @@ def test_an_optimizer_pickles_with_its_vector(make):
     theta = START.copy()
     optimizer = make(theta)
     optimizer.step(Rosenbrock(theta), 3)
-    copy = pickle.loads(pickle.dumps(optimizer))
-    assert copy.theta is not theta
-    assert copy.step(Rosenbrock(copy.theta)) == optimizer.step(Rosenbrock(theta))
+    other = pickle.loads(pickle.dumps(optimizer))
+    assert other.theta is not theta
+    assert other.step(Rosenbrock(other.theta)) == optimizer.step(Rosenbrock(theta))
+
+
+def test_a_shallow_copy_shares_the_vector_and_goes_on_by_itself(make):
+    theta = START.copy()
+    optimizer = make(theta)
+    optimizer.step(Rosenbrock(theta), 3)
+    before = optimizer.state_dict()
+    other = copy.copy(optimizer)
+    assert other.theta is theta
+    other.step(Rosenbrock(theta), 3)
+    assert (optimizer.nit, other.nit) == (3, 6)
+    assert optimizer.state_dict()["checksum"] == before["checksum"]
+
+
+def test_a_loss_that_is_an_integer_beyond_all_numbers_is_infinite(make):
+    theta = START.copy()
+    optimizer = make(theta)
+    optimizer.step(lambda: (10**400, np.ones(5)))
+    assert optimizer.status == 3
 
 
 # --- arguments -------------------------------------------------------------------------------
