@@ -306,26 +306,42 @@ def accuracy(point: Any, width: int) -> float:
 # --- asv -------------------------------------------------------------------------------------
 
 
-class Training(OnOneThread):
-    """A whole training."""
+class Training:
+    """A whole training, and how many of the test's pictures it gets right."""
 
     params = (list(ROWS), list(MODELS))
     param_names = ("library", "model")
     timeout = 300
 
-    def setup(self, library: str, model: str) -> None:
-        self.limit_threads()
-        try:
-            self.fit = ROWS[library](model, 0)
-        except NotImplementedError:
-            self.teardown()
-            raise
+    def setup_cache(self) -> dict[tuple[str, str], tuple[float, float]]:
+        """Seconds, after a training that compiles, and the share of the test data."""
+        found = {}
+        limits = OnOneThread()
+        limits.limit_threads()
+        for library, train in ROWS.items():
+            for model, width in MODELS.items():
+                try:
+                    fits = [train(model, 0) for _ in range(2)]
+                except NotImplementedError:
+                    continue
+                best = min(float(fit.times[-1]) for fit in fits)
+                found[library, model] = best, accuracy(fits[0].points[-1], width)
+        limits.teardown()
+        return found
 
-    def time_training(self, library: str, model: str) -> None:
-        ROWS[library](model, 0)
+    setup_cache.timeout = 600
 
-    def track_accuracy(self, library: str, model: str) -> float:
-        return accuracy(self.fit.points[-1], MODELS[model])
+    def setup(self, found: dict[tuple[str, str], Any], library: str, model: str) -> None:
+        if (library, model) not in found:
+            raise NotImplementedError("not installed, or for the other model")
+
+    def track_seconds(self, found: dict[tuple[str, str], Any], library: str, model: str) -> float:
+        return round(found[library, model][0], 4)
+
+    track_seconds.unit = "s"
+
+    def track_accuracy(self, found: dict[tuple[str, str], Any], library: str, model: str) -> float:
+        return found[library, model][1]
 
     track_accuracy.unit = "share of the test data"
 
