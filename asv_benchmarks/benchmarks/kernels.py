@@ -438,7 +438,7 @@ def print_side_by_side(pythons: dict[str, str], threads: int, only: str, rounds:
     print(f"\n{threads} thread{'s' * (threads > 1)}, milliseconds\n")
     for name in times["fastopt"]:
         ours, theirs = (times[library].get(name) for library in LIBRARIES)
-        shown = f"{name:50}{statistics.median(ours):9.3f}"
+        shown = f"{name:60}{statistics.median(ours):9.3f}"
         if theirs:
             ratio = statistics.median(ours) / statistics.median(theirs)
             shown += f"{statistics.median(theirs):9.3f}, ratio {ratio:.2f}"

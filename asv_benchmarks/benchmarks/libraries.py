@@ -86,17 +86,17 @@ def nlopt_minimize(
     """NLopt has no test of the gradient: the evaluation that passes it ends the solve."""
     nlopt = installed.find("nlopt")
     given = {"gtol": GTOL} | (options or {})
-    last = x0
+    passed: np.ndarray | None = None
     nfev = 0
 
     def evaluate(x: np.ndarray, gradient: np.ndarray) -> float:
-        nonlocal last, nfev
+        nonlocal passed, nfev
         nfev += 1
         value, slope = fun(x)
         if gradient.size:
             gradient[:] = slope
         if np.abs(slope).max() <= given["gtol"]:
-            last = x.copy()
+            passed = x.copy()
             raise nlopt.ForcedStop
         return float(value)
 
@@ -109,12 +109,17 @@ def nlopt_minimize(
         solver.set_upper_bounds(bounds.ub)
     try:
         x = solver.optimize(x0)
-    except nlopt.ForcedStop:
-        x = last
+    except Exception:  # its L-BFGS takes a forced stop for a failure of its own
+        if passed is None:
+            raise
+        x = passed
     code = solver.last_optimize_result()
-    stopped = code == nlopt.FORCED_STOP
     return OptimizeResult(
-        x=x, nfev=nfev, nit=nfev, success=stopped or code > 0, message=f"code {code}"
+        x=x,
+        nfev=nfev,
+        nit=nfev,
+        success=passed is not None or code > 0,
+        message=f"code {code}",
     )
 
 

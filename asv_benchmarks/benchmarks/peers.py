@@ -16,6 +16,7 @@ __all__ = [
     "EVERYONE",
     "FIT_ITERATIONS",
     "LIBRARIES",
+    "Solutions",
     "has_converged",
     "least_squares_fits",
     "poisson_fits",

@@ -91,7 +91,7 @@ class WithSparseHessian:
     def setup(self, method: str, grid: str) -> None:
         library, name = method.split()
         if grid == "line":
-            side, n = 20_000, 20_000
+            side, n = 2_000, 2_000
             matrix = laplacian(side)
         else:
             side, n = 200, 200**2
