@@ -92,7 +92,7 @@ class CompileAWrapper:
     """What ``compile=True`` adds to the first call of a new function, in a process that has
     compiled one before."""
 
-    params = (("joint", "separate", "inplace", "2-point", "cs"),)
+    params = (("joint", "inplace", "2-point"),)
     param_names = ("form",)
     number = 1
 
