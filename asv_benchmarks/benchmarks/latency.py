@@ -55,13 +55,15 @@ class MinimizeCompiled:
         x0 = rosenbrock_start(n)
         if library in JAX:
             jax = installed.jax()
-            solve = jax.jit(jax_minimizer(library, method, jax_rosenbrock, gtol=1e-5, maxiter=500))
+            solve = jax.jit(
+                jax_minimizer(library, method, jax_rosenbrock, gtol=1e-5, maxiter=5_000)
+            )
             start = jax.numpy.asarray(x0)
             self.solve = lambda: jax.block_until_ready(solve(start))
             if np.abs(rosenbrock(np.asarray(self.solve()[0]))[1]).max() > 1e-3:
                 raise NotImplementedError(f"{library} ends elsewhere")
         else:
-            options = {"maxiter": 500} | ({"compile": True} if library == "fastopt" else {})
+            options = {"maxiter": 5_000} | ({"compile": True} if library == "fastopt" else {})
             solve = minimizer(library, method)
             self.solve = partial(solve, rosenbrock_pair, x0, jac=True, options=options)
         self.solve()

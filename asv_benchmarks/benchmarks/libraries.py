@@ -86,18 +86,25 @@ def nlopt_minimize(
     """NLopt has no test of the gradient: the evaluation that passes it ends the solve."""
     nlopt = installed.find("nlopt")
     given = {"gtol": GTOL} | (options or {})
-    passed: np.ndarray | None = None
+    best, best_x, passed = np.inf, x0, False
     nfev = 0
+    raised: BaseException | None = None
 
     def evaluate(x: np.ndarray, gradient: np.ndarray) -> float:
-        nonlocal passed, nfev
+        nonlocal best, best_x, passed, nfev, raised
         nfev += 1
-        value, slope = fun(x)
+        try:
+            value, slope = fun(x)
+        except BaseException as error:
+            raised = error
+            raise
         if gradient.size:
             gradient[:] = slope
-        if np.abs(slope).max() <= given["gtol"]:
-            passed = x.copy()
-            raise nlopt.ForcedStop
+        passed = bool(np.abs(slope).max() <= given["gtol"])
+        if value < best or passed:
+            best, best_x = value, x.copy()
+        if passed:
+            solver.force_stop()
         return float(value)
 
     solver = nlopt.opt(getattr(nlopt, method), x0.size)
@@ -109,17 +116,13 @@ def nlopt_minimize(
         solver.set_upper_bounds(bounds.ub)
     try:
         x = solver.optimize(x0)
-    except Exception:  # its L-BFGS takes a forced stop for a failure of its own
-        if passed is None:
-            raise
-        x = passed
+    except Exception:  # a stop, by itself or by `evaluate`, which its L-BFGS takes for a failure
+        if raised is not None:
+            raise raised from None
+        x = best_x
     code = solver.last_optimize_result()
     return OptimizeResult(
-        x=x,
-        nfev=nfev,
-        nit=nfev,
-        success=passed is not None or code > 0,
-        message=f"code {code}",
+        x=x, nfev=nfev, nit=nfev, success=passed or code > 0, message=f"code {code}"
     )
 
 

@@ -1,6 +1,6 @@
 """Whatever the tables list is measured: a new row has a benchmark from the start.
 
-The modules of asv_benchmarks are imported, without asv, and their parameters read; nothing is timed.
+The modules of asv_benchmarks are imported, without asv, and their parameters read; nothing is run.
 """
 
 import importlib
