@@ -1,82 +1,182 @@
-"""Instructions that a solver executes: a number that load and clock rates leave alone.
+"""Instructions that the core loops execute: a number that load and clock rates leave alone.
 
-Counted by valgrind's callgrind, in a process of its own; skipped where there is no valgrind.
+Counted by valgrind's callgrind, in one process for all, with a dump after each loop; skipped where
+there is no valgrind. Loops run once before they count, so that compiling is no part of it.
+``python -m benchmarks.instructions``, from the folder above, prints them.
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import fastopt
 from fastopt.interface.methods import METHODS
 
-from . import latency  # asv takes a class that is imported by name for one more benchmark
-from .libraries import LIBRARIES, minimizer
+# asv takes a class that is imported by name for one more benchmark.
+from . import latency, peers, steps
 
-N = 10
 SOLVES = 20
+BATCH = 200
+
+# A loop, and how many times it does what is counted.
+Loop = tuple[Callable[[], Any], int]
+
+
+def an_evaluation(library: str, method: str) -> Loop:
+    """Of a solver, with a recording in place of the function: see OwnTime."""
+    own = latency.OwnTime()
+    own.setup(library, method)
+
+    def solves() -> None:
+        for _ in range(SOLVES):
+            own.solve(own.replay())
+
+    return solves, SOLVES * own.nfev
+
+
+def compiled_iteration(method: str, **options: Any) -> Loop:
+    """Of a solve without the interpreter, the Rosenbrock function included."""
+    made = peers.rosenbrock_problems(10, BATCH)
+    solve = partial(
+        fastopt.minimize_many,
+        made.fun,
+        made.starts,
+        method=method,
+        jac="inplace",
+        workers=1,
+        options={"compile": True, **options},
+    )
+    return solve, int(solve().nit.sum())
+
+
+def call_inside_njit(method: str) -> Loop:
+    inside = latency.InsideNjit()
+    inside.setup(method)
+    return inside.solve, 1_000
+
+
+def step(rule: str) -> Loop:
+    """Of a thousand parameters."""
+    take = steps.make("fastopt", rule, 1_000, "float32")
+
+    def take_steps() -> None:
+        for _ in range(BATCH):
+            take()
+
+    return take_steps, BATCH
+
+
+LOOPS: dict[str, Callable[[], Loop]] = {
+    **{
+        f"fastopt {method}, an evaluation": partial(an_evaluation, "fastopt", method)
+        for method in METHODS
+    },
+    **{
+        f"scipy {method}, an evaluation": partial(an_evaluation, "scipy", method)
+        for method in ("bfgs", "l-bfgs", "cg")
+    },
+    **{
+        f"{method}, an iteration": partial(compiled_iteration, method)
+        for method in ("bfgs", "l-bfgs", "cg", "newton-cg")
+    },
+    "adam, an iteration": partial(compiled_iteration, "adam", lr=1e-2, maxiter=100),
+    # Its default is in the iterations above.
+    "more-thuente in bfgs, an iteration": partial(
+        compiled_iteration, "bfgs", line_search="more-thuente"
+    ),
+    "minimize inside njit, a call": partial(call_inside_njit, "bfgs"),
+    **{f"{rule}, a step": partial(step, rule) for rule in ("gd", "momentum", "adam", "adamw")},
+}
 
 
 class Instructions:
-    """Of a solver, for each evaluation, with a recording in place of the function: see OwnTime."""
+    """Of each loop."""
 
-    params = (LIBRARIES, list(METHODS))
-    param_names = ("library", "method")
+    params = (list(LOOPS),)
+    param_names = ("loop",)
     unit = "instructions"
-    timeout = 600
+    timeout = 900
 
-    def setup(self, library: str, method: str) -> None:
-        find_valgrind()
-        minimizer(library, method)
+    def setup_cache(self) -> dict[str, float]:
+        return counted(list(LOOPS)) if has_valgrind() else {}
 
-    def track_instructions(self, library: str, method: str) -> float:
-        instructions, nfev = counted("benchmarks.instructions", library, method)
-        return round(instructions / (SOLVES * nfev))
+    setup_cache.timeout = 900
 
+    def setup(self, found: dict[str, float], loop: str) -> None:
+        if loop not in found:
+            raise NotImplementedError("there is no valgrind")
 
-def find_valgrind() -> None:
-    if not (shutil.which("valgrind") and shutil.which("callgrind_control")):
-        raise NotImplementedError("valgrind is not installed")
-
-
-def counted(module: str, *arguments: str) -> tuple[int, int]:
-    """Instructions that a module executes while it has `count` switched on, and what it prints."""
-    command = ["valgrind", "--tool=callgrind", "--instr-atstart=no"]
-    command += ["--callgrind-out-file=/dev/null"]
-    command += [sys.executable, "-m", module, *arguments]
-    # Hashes and BLAS threads vary from run to run.
-    fixed = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
-    ended = subprocess.run(
-        command,
-        cwd=Path(__file__).parents[1],
-        env=os.environ | fixed,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    collected = re.search(r"Collected : (\d+)", ended.stderr)
-    assert collected is not None, ended.stderr
-    return int(collected[1]), int(ended.stdout)
+    def track_instructions(self, found: dict[str, float], loop: str) -> float:
+        return found[loop]
 
 
-def solve_while_counted(library: str, method: str) -> None:
-    """Run under callgrind, which counts the solves alone; print the evaluations of one."""
-    own = latency.OwnTime()
-    own.setup(library, method, N, "alone")
-    own.solve(own.replay())
-    count("on")
-    for _ in range(SOLVES):
-        own.solve(own.replay())
-    count("off")
-    print(own.nfev)
+def has_valgrind() -> bool:
+    return bool(shutil.which("valgrind") and shutil.which("vgdb"))
 
 
-def count(switch: str) -> None:
-    command = ["callgrind_control", "-i", switch, str(os.getpid())]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+def counted(loops: list[str]) -> dict[str, float]:
+    """Instructions of each, run in a process under callgrind."""
+    with tempfile.TemporaryDirectory() as folder:
+        dumps = Path(folder) / "callgrind.out"
+        command = ["valgrind", "--tool=callgrind", "--instr-atstart=no"]
+        command += [f"--callgrind-out-file={dumps}", f"--vgdb-prefix={folder}/vgdb"]
+        command += [sys.executable, "-m", "benchmarks.instructions", folder, *loops]
+        # Hashes and BLAS threads vary from run to run.
+        fixed = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
+        ended = subprocess.run(
+            command,
+            cwd=Path(__file__).parents[1],
+            env=os.environ | fixed,
+            capture_output=True,
+            text=True,
+        )
+        if ended.returncode:
+            raise RuntimeError(ended.stderr)
+        times = json.loads(ended.stdout.splitlines()[-1])
+        return {
+            loop: round(instructions_in(Path(f"{dumps}.{number}")) / count)
+            for number, (loop, count) in enumerate(times.items(), start=1)
+        }
+
+
+def instructions_in(dump: Path) -> int:
+    total = re.search(r"^totals: (\d+)$", dump.read_text(), re.MULTILINE)
+    assert total is not None, dump
+    return int(total[1])
+
+
+def run_while_counted(folder: str, loops: list[str]) -> dict[str, int]:
+    """Under callgrind, which dumps what each loop took; returns how many times each did it."""
+    times = {}
+    for name in loops:
+        loop, times[name] = LOOPS[name]()
+        loop()
+        tell_callgrind(folder, "instrumentation on")
+        loop()
+        tell_callgrind(folder, "instrumentation off", "dump")
+    return times
+
+
+def tell_callgrind(folder: str, *commands: str) -> None:
+    words = ["vgdb", f"--pid={os.getpid()}", f"--vgdb-prefix={folder}/vgdb"]
+    for command in commands:
+        words += ["-c", *command.split()]
+    subprocess.run(words, check=True, capture_output=True)
 
 
 if __name__ == "__main__":
-    solve_while_counted(*sys.argv[1:])
+    if len(sys.argv) > 1:
+        print(json.dumps(run_while_counted(sys.argv[1], sys.argv[2:])))
+    elif has_valgrind():
+        for loop, instructions in counted(list(LOOPS)).items():
+            print(f"{loop:40}{instructions:12.0f}")
+    else:
+        print("valgrind is not installed")

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -28,7 +27,8 @@ from numba import njit
 
 import fastopt
 
-from . import instructions
+from . import installed
+from .libraries import jax_rosenbrock
 
 STEPS = 10_000
 # torch takes as long for so many.
@@ -208,24 +208,14 @@ def descend_logistic(x0, steps, lr, beta1, beta2, eps, X, y, l2):
 
 
 def by_optax(problem: Problem) -> Run:
-    try:
-        import jax
-        import optax
-    except ImportError:
-        raise NotImplementedError("optax is not installed") from None
-    jax.config.update("jax_enable_x64", True)
-    # Its own thread would take turns with this one.
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    jax, optax = installed.jax(), installed.find("optax")
     jnp = jax.numpy
-
-    def rosenbrock_value(x: Any) -> Any:
-        return jnp.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
 
     def logistic_value(x: Any, X: Any, y: Any, l2: float) -> Any:
         z = X @ x
         return jnp.mean(jnp.logaddexp(0.0, z) - y * z) + 0.5 * l2 * x @ x
 
-    fun = logistic_value if problem.args else rosenbrock_value
+    fun = logistic_value if problem.args else jax_rosenbrock
     args = tuple(jnp.asarray(each) for each in problem.args)
     optimizer = optax.adam(LR, BETA1, BETA2, EPS)
     value_and_grad = jax.value_and_grad(fun)
@@ -246,11 +236,7 @@ def by_optax(problem: Problem) -> Run:
 
 
 def by_torch(problem: Problem) -> Run:
-    try:
-        import torch
-    except ImportError:
-        raise NotImplementedError("torch is not installed") from None
-    torch.set_num_threads(1)
+    torch = installed.torch()
     X, y, l2 = (torch.as_tensor(each) for each in problem.args or (0.0, 0.0, 0.0))
 
     def rosenbrock_value(x: Any) -> Any:
@@ -328,43 +314,14 @@ class Iterations:
         self.run = make(library, problem)
 
     def track_nanoseconds(self, library: str, problem: str) -> float:
-        return round(statistics.median(nanoseconds(library, self.run) for _ in range(15)), 1)
-
-
-class Executed:
-    """Instructions of an iteration."""
-
-    params = (("by hand", "fastopt, inplace", "fastopt, jac=True"), list(PROBLEMS))
-    param_names = ("library", "problem")
-    unit = "instructions"
-    timeout = 600
-
-    def setup(self, library: str, problem: str) -> None:
-        instructions.find_valgrind()
-
-    def track_instructions(self, library: str, problem: str) -> float:
-        executed, steps = instructions.counted("benchmarks.iterations", "--count", library, problem)
-        return round(executed / steps)
-
-
-def run_while_counted(library: str, problem: str) -> None:
-    run = make(library, problem)
-    instructions.count("on")
-    run()
-    instructions.count("off")
-    print(STEPS)
+        return round(statistics.median(nanoseconds(library, self.run) for _ in range(9)), 1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Iterations of Adam")
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--count", nargs=2, metavar=("LIBRARY", "PROBLEM"))
     arguments = parser.parse_args()
-    if arguments.count:
-        run_while_counted(*arguments.count)
-        return
-    if hasattr(os, "sched_setaffinity"):  # before a library counts the processors
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    installed.bind_to_one_processor()
     for problem in PROBLEMS:
         print_table(problem, arguments.rounds)
 

@@ -35,9 +35,10 @@ from scipy import LowLevelCallable
 
 import fastopt
 
-from . import peers  # noqa: F401  (finds the folder of `native`)
+from . import installed, peers  # noqa: F401  (peers finds the folder of `native`)
+from .libraries import torch_minimize
 
-from native.library import BARE_LOOP, LIBRARIES, Timed, Unavailable  # isort: skip
+from native.library import BARE_LOOP, LIBRARIES, Timed  # isort: skip
 from native.objectives import Problems, quartic, quartic_function  # isort: skip
 from native.objectives import rosenbrock, rosenbrock_function  # isort: skip
 
@@ -122,35 +123,17 @@ def by_scipy(problem: Problem, maxiter: int) -> Count:
 
 
 def by_torch(problem: Problem, maxiter: int) -> Count:
-    import torch
-
-    torch.set_num_threads(1)
-    x = torch.tensor(problem.x0, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [x],
-        lr=1.0,
-        max_iter=maxiter,
-        max_eval=10**6,
-        tolerance_grad=0.0,
-        tolerance_change=0.0,
-        history_size=PAIRS,
-        line_search_fn="strong_wolfe",
-    )
-
-    def closure() -> Any:
-        value, gradient = problem.value_and_gradient(x.detach().numpy())
-        x.grad = torch.from_numpy(gradient)
-        return torch.tensor(value)
-
     begun = time.perf_counter()
-    optimizer.step(closure)
-    return Count(time.perf_counter() - begun, optimizer.state[x]["n_iter"])
+    result = torch_minimize(
+        problem.value_and_gradient, problem.x0, options={"gtol": 0.0, "maxiter": maxiter}
+    )
+    return Count(time.perf_counter() - begun, result.nit)
 
 
 def by_native(name: str) -> Solve:
     library = LIBRARIES[name]
     if "l-bfgs" not in library.methods:
-        raise Unavailable(f"{name} has no L-BFGS")
+        raise NotImplementedError(f"{name} has no L-BFGS")
 
     def solve(problem: Problem, maxiter: int) -> Count:
         contexts = np.array([ctypes.addressof(problem.timed)], dtype=np.intp)
@@ -171,14 +154,13 @@ def everyone() -> Iterator[tuple[str, Solve]]:
     for name in ("LBFGSpp", "liblbfgs", "NLopt"):
         try:
             yield name, by_native(name)
-        except Unavailable as missing:
+        except NotImplementedError as missing:
             print(f"without {name}: {missing}")
     try:
-        import torch  # noqa: F401
-    except ImportError:
-        print("without torch: it is not installed")
-    else:
+        installed.torch()
         yield "torch LBFGS", by_torch
+    except NotImplementedError as missing:
+        print(f"without torch: {missing}")
 
 
 @dataclass
@@ -263,25 +245,25 @@ def main() -> None:
 
 
 class Large:
-    """A solve of fifty iterations, the objective included."""
+    """A solve of twenty iterations, the objective included."""
 
-    params = (("fastopt", "LBFGSpp", "liblbfgs", "SciPy L-BFGS-B"), (10_000, 100_000))
+    params = (
+        ("fastopt", "fastopt, two threads", "SciPy L-BFGS-B", "LBFGSpp", "liblbfgs", "torch LBFGS"),
+        (10_000, 1_000_000),
+    )
     param_names = ("library", "n")
     timeout = 300
 
     def setup(self, library: str, n: int) -> None:
-        try:
-            self.solve = dict(everyone())[library]
-        except (KeyError, Unavailable) as missing:
-            raise NotImplementedError(str(missing)) from None
+        found = dict(everyone())
+        if library not in found:
+            raise NotImplementedError(f"without {library}")
+        self.solve = found[library]
         self.problem = problem("chained Rosenbrock", n)
         self.solve(self.problem, 1)
 
     def time_minimize(self, library: str, n: int) -> None:
-        self.solve(self.problem, 50)
-
-    def peakmem_minimize(self, library: str, n: int) -> None:
-        self.solve(self.problem, 50)
+        self.solve(self.problem, 20)
 
 
 if __name__ == "__main__":

