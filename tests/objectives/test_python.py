@@ -136,7 +136,7 @@ def test_integers_and_booleans_are_numbers(value):
         ([], ValueError, r"`fun` must return a scalar"),
         ([[1.0], [2.0, 3.0]], TypeError, r"`fun` must return a real scalar"),
         ((1.0, np.ones(1)), TypeError, r"`fun` must return a real scalar, got a tuple of length 2"),
-        (object(), TypeError, r"`fun` must return a real scalar"),
+        (..., TypeError, r"`fun` must return a real scalar"),
         ({}, TypeError, r"`fun` must return a real scalar"),
     ],
     ids=repr,
