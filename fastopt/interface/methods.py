@@ -560,7 +560,7 @@ _CLIP_VALUE = Option(
 )
 _WEIGHT_DECAY = Option(
     0.0,
-    _NONNEGATIVE,
+    Real(low=0.0, open_high=True),
     "Times x, this is added to the gradient after clipping; with flavor='keras' x loses lr times "
     "as much of itself before the step.",
 )

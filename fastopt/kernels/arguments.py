@@ -54,6 +54,8 @@ _HALF = np.dtype(np.float16)
 _PRODUCTS = ("ieee", "3xtf32", "tf32")
 # Kernels of a GPU count in int32, with room for a block more.
 MOST_ON_GPU = 2**31 - 2**20
+# More than any memory has, and so few that no number of bytes overflows.
+MOST_ON_CPU = 2**50
 _POSITIVE = Integer(low=1)
 _NONNEGATIVE = Integer(low=0)
 _PADDING_1D = "a nonnegative integer, (before, after), 'same' or 'valid'"
@@ -215,8 +217,11 @@ def output(
     (2, 3)
     """
     if value is None:
+        size = math.prod(shape)
         if isinstance(like, DeviceArray):
-            _check_size(name, math.prod(shape))
+            _check_size(name, size)
+        elif size > MOST_ON_CPU:
+            raise ValueError(f"`{name}` must have at most {MOST_ON_CPU} elements, got {size}")
         return empty(shape, like, dtype)
     array(name, value, shape, like.dtype if dtype is None else dtype)
     check_written(name, value, apart)

@@ -26,7 +26,7 @@ from fastopt.training.stepper import Stepper
 __all__ = ["Group", "Number", "Optimizer", "Settings", "documented"]
 
 _CLIP = Real(low=0.0, open_low=True)
-_WEIGHT_DECAY = Real(low=0.0)
+_WEIGHT_DECAY = Real(low=0.0, open_high=True)
 _COUNT = Integer(low=0)
 _NONFINITE = Choice(("propagate", "skip", "raise"))
 

@@ -174,8 +174,8 @@ def replaced(draw, valid, odd=None):
     return arguments
 
 
-# An argument, or a layer of a network.
-NAMED = re.compile(r"`\w+|^layer '")
+# An argument, or a layer or the loss of a network.
+NAMED = re.compile(r"`\w+|^layer '|^the loss ")
 
 
 def keep_promise(function, arguments, written=(), warns=(), own=()):

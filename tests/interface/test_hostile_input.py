@@ -557,6 +557,7 @@ ROWS = [
     ),
     option("lr", -1.0, ValueError, "got -1.0", FIRST_ORDER),
     option("lr", math.inf, ValueError, "got inf", FIRST_ORDER),
+    option("weight_decay", math.inf, ValueError, "got inf", FIRST_ORDER),
     option("lr", "auto", TypeError, "got 'auto'", FIRST_ORDER),
     option("beta1", 1.0, ValueError, "got 1.0", ("adam",)),
     option("beta2", -0.1, ValueError, "got -0.1", ("adam",)),

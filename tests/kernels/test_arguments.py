@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastopt.device.arrays import DeviceArray
-from fastopt.kernels import arguments
+from fastopt.kernels import arguments, conv2d
 from fastopt.kernels.arguments import (
     array,
     output,
@@ -200,6 +200,13 @@ def test_a_result_that_kernels_of_a_gpu_cannot_count_is_refused():
     x = DeviceArray(None, 4096, (3,), np.dtype(np.float32))
     with pytest.raises(ValueError, match="`out` must have at most 2146435072 elements on a GPU"):
         output("out", None, (2**16, 2**15), x)
+
+
+@pytest.mark.parametrize("padding", [2**40, 2**62, 2**63 - 1])
+def test_a_result_that_no_memory_holds_is_refused(padding):
+    x = np.zeros((1, 1, 4, 4), np.float32)
+    with pytest.raises(ValueError, match=r"`out` must have at most 1125899906842624 elements"):
+        conv2d(x, x, padding=padding)
 
 
 def test_float16_is_allowed_on_a_gpu_alone_where_it_is_asked_for():

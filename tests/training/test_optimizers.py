@@ -298,6 +298,7 @@ READ_ONLY.flags.writeable = False
         ({"beta2": np.nan}, ValueError, "`beta2` must be"),
         ({"eps": 0.0}, ValueError, "`eps` must be"),
         ({"weight_decay": -1.0}, ValueError, "`weight_decay` must be"),
+        ({"weight_decay": np.inf}, ValueError, "`weight_decay` must be a finite nonneg"),
         ({"clip_norm": 0.0}, ValueError, "`clip_norm` must be"),
         ({"clip_value": -1.0}, ValueError, "`clip_value` must be"),
         ({"flavor": "jax"}, ValueError, "`flavor` must be one of .*'optax', .*, got 'jax'"),
