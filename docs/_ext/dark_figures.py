@@ -41,7 +41,11 @@ def show_twins(app: Sphinx, doctree: nodes.document) -> None:
             other["uri"] = twin(Path(image["uri"])).as_posix()
             image["classes"].append("only-light")
             other["classes"].append("only-dark")
-            image.parent.insert(image.parent.index(image) + 1, other)
+            # Together in one element: whatever stands beside a hidden image, as the figure's
+            # caption does, the theme takes for its caption, and hides it as well.
+            both = nodes.container("", classes=["light-or-dark"])
+            image.replace_self(both)
+            both += [image, other]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

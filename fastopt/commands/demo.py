@@ -1,4 +1,4 @@
-"""`demo`: every method on a real problem beside SciPy's, as a table and a picture.
+"""`demo`: many methods on a real problem beside SciPy's, as a table and a picture.
 
 What only this needs is imported where it is used, so that the other commands run on a bare
 installation.

@@ -28,10 +28,10 @@ def make_parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser(
         "demo",
-        help="minimise a real problem by every method, beside SciPy",
+        help="minimise a real problem by many methods, beside SciPy",
         description="Fit a logistic regression with an L2 penalty to the Wisconsin breast-cancer "
-        "table (569 samples, 30 features) by every method of fastopt and, where SciPy has the "
-        "same one, by SciPy's. Prints a table and saves a picture of how each converges.",
+        "table (569 samples, 30 features) by the second-order methods of fastopt, some first-order "
+        "ones and, where SciPy has the same, by SciPy's. Prints a table and saves a picture of how each converges.",
         epilog="Needs pip install 'fastopt[demo]'. Takes some seconds.",
     )
     demo.add_argument(

@@ -59,7 +59,7 @@ class BatchResult(OptimizeResult):  # type: ignore[misc]  # SciPy has no annotat
     success : ndarray of bool, shape (B,)
         Whether it ended at a minimum or where it was asked to.
     message : dict of int to str
-        For each status that occurs, what it means and what to try.
+        For each status that occurs, what it means and what to try; a line for each test that held.
     best : int or None
         The problem with the lowest value; None if no problem has one.
     errors : dict of int to Exception
@@ -103,7 +103,8 @@ class BatchResult(OptimizeResult):  # type: ignore[misc]  # SciPy has no annotat
         ]
         for status, message in self.message.items():
             count = int((self.status == status).sum())
-            lines.append(f"  {count} x status {status}: {message}")
+            lead = f"  {count} x status {status}: "
+            lines.append(lead + message.replace("\n", "\n" + " " * len(lead)))
         if self.best is not None:
             lines.append(
                 f"  lowest value {self.fun[self.best]:.6g} (problem {self.best}); "
@@ -527,7 +528,7 @@ def _result(batch: Batch) -> BatchResult:
         nhev=answers.nhev,
         status=status,
         success=success,
-        message={number: " ".join(messages[number]) for number in sorted(messages)},
+        message={number: "\n".join(messages[number]) for number in sorted(messages)},
         best=int(valued[answers.fun[valued].argmin()]) if len(valued) else None,
         errors=dict(sorted(answers.errors.items())),
         method=batch.problems.name.lower() if row is None else row.name,

@@ -94,14 +94,15 @@ def slow(x):
 
 
 class Unsendable(Exception):
-    """An exception that does not survive pickling."""
+    """An exception that holds what cannot be pickled."""
 
-    def __init__(self, one, two):
-        super().__init__(one)
+    def __init__(self, message):
+        super().__init__(message)
+        self.held = threading.Lock()
 
 
 def raising_unsendable(x):
-    raise Unsendable("mine", 2)
+    raise Unsendable("mine")
 
 
 def deadly(x, folder, times):

@@ -1087,6 +1087,9 @@ def test_messages_of_one_status_are_all_told():
     batch = minimize_many(rosen_pair, starts, jac=True, options=options)
     assert "at most gtol" in batch.message[0]
     assert "at most stopval" in batch.message[0]
+    first, second = batch.message[0].splitlines()
+    assert repr(batch).splitlines()[2] == " " * len("  3 x status 0: ") + second
+    assert f"  3 x status 0: {first}\n" in repr(batch)
 
 
 def test_best_leaves_out_what_is_not_a_number():

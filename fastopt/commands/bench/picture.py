@@ -83,7 +83,7 @@ def draw_row(axes: Axes, height: int, row: Row) -> None:
         draw_peer(axes, height, peer)
         colour, _ = LOOKS[peer.library]
         axes.annotate(
-            times(peer.gain.median),
+            times(peer.gain),
             (1.0, height),
             xycoords=("axes fraction", "data"),
             xytext=(42 + 42 * place, 0),
@@ -97,12 +97,12 @@ def draw_row(axes: Axes, height: int, row: Row) -> None:
 
 def draw_peer(axes: Axes, height: int, peer: Peer) -> None:
     colour, marker = LOOKS[peer.library]
-    low, high = peer.gain.quartiles
-    middle = peer.gain.median
+    low, high = peer.gains.quartiles
     axes.errorbar(
-        middle,
+        peer.gain,
         height,
-        xerr=[[middle - low], [high - middle]],
+        # The quotient of medians need not lie among the quotients.
+        xerr=[[max(0.0, peer.gain - low)], [max(0.0, high - peer.gain)]],
         color=colour,
         marker=marker,
         markersize=6.5,

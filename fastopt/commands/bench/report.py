@@ -5,7 +5,6 @@ Owns words and units. Knows neither files nor pictures.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -83,8 +82,11 @@ def suite_table(suite: Suite, rows: Sequence[Row]) -> Table:
         for peer in row.peers:
             lines.append([*ours, *peer_cells(peer)])
             ours = [""] * len(ours)
-    caption = f"{suite.caption} ±: how near to the median half of the rounds are."
-    if not all(peer.answers.agree for row in rows for peer in row.peers):
+    compared = [peer for row in rows for peer in row.peers]
+    caption = f"{suite.caption if compared else suite.remark} ±: how near to the median half of the rounds are."
+    if any(not row.peers for row in rows):
+        caption += "\n-: nothing to compare with is installed."
+    if not all(peer.answers.agree for peer in compared):
         caption += "\n!: the answers differ, so the times are not of the same work."
     numbers = {"fastopt", "rate", "takes", "gain", "±"}
     return Table(
@@ -105,7 +107,7 @@ def rate_text(row: Row) -> str:
 def peer_cells(peer: Peer) -> list[str]:
     answers = peer.answers.text if peer.answers.agree else f"{peer.answers.text} !"
     seconds = duration(peer.seconds.median)
-    return [peer.library, seconds, times(peer.gain.median), spread(peer.gain), answers]
+    return [peer.library, seconds, times(peer.gain), spread(peer.gains), answers]
 
 
 def summary_table(report: Report, *, titles: bool = False) -> Table:
@@ -119,7 +121,7 @@ def summary_table(report: Report, *, titles: bool = False) -> Table:
         for library in dict.fromkeys(peer.library for row in found for peer in row.peers):
             ranked = sorted(
                 (
-                    (peer.gain.median, row, peer)
+                    (peer.gain, row, peer)
                     for row in found
                     for peer in row.peers
                     if peer.library == library and peer.answers.agree
@@ -129,13 +131,13 @@ def summary_table(report: Report, *, titles: bool = False) -> Table:
             if not ranked:
                 continue
             gains = [gain for gain, _, _ in ranked]
-            _, row, peer = ranked[(len(ranked) - 1) // 2]
+            middle, row, peer = ranked[(len(ranked) - 1) // 2]
             rows.append(
                 (
                     f"{suite.name}: {suite.title}" if titles else suite.name,
                     library,
                     str(len(gains)),
-                    times(statistics.median(gains)),
+                    times(middle),
                     f"{times(gains[0])} to {times(gains[-1])}",
                     as_sentence(row, peer),
                 )
@@ -148,7 +150,7 @@ def summary_table(report: Report, *, titles: bool = False) -> Table:
         numbers=frozenset({2, 3}),
         caption=f"{report.circumstances}. Medians of {report.repeats} round{plural} in which "
         "libraries take turns, on one thread. gain: the other's time over fastopt's; here, of the "
-        "rows whose answers agree, the median.",
+        "rows whose answers agree, that of the middle one.",
     )
 
 
@@ -181,7 +183,13 @@ def as_json(report: Report) -> dict[str, Any]:
         "machine": report.machine,
         "repeats": report.repeats,
         "quick": report.quick,
-        "units": {"seconds": "s", "gain": "the peer's seconds over fastopt's"},
+        "units": {
+            "seconds": "s",
+            "gain": "the peer's median of seconds over fastopt's",
+            "gains": "the same round by round",
+            "answers": "decimal digits that are right, by library; or, as `apart`, the largest "
+            "difference relative to the largest entry",
+        },
         "rows": [row_as_json(row) for row in report.rows],
     }
 
@@ -199,7 +207,8 @@ def row_as_json(row: Row) -> dict[str, Any]:
             {
                 "library": peer.library,
                 "seconds": timing_as_json(peer.seconds),
-                "gain": timing_as_json(peer.gain),
+                "gain": peer.gain,
+                "gains": timing_as_json(peer.gains),
                 "answers": dict(peer.answers.numbers),
                 "agree": peer.answers.agree,
             }

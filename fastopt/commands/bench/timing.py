@@ -40,11 +40,16 @@ class Timing:
 
 @dataclass(frozen=True)
 class Peer:
-    """What another library took. `gain` is its time over fastopt's, round by round."""
+    """What another library took.
+
+    `gain` is its time over fastopt's, of the two medians; `gains`, round by round, tell how far
+    that can be trusted.
+    """
 
     library: str
     seconds: Timing
-    gain: Timing
+    gain: float
+    gains: Timing
     answers: Answers
 
 
@@ -82,22 +87,24 @@ def measure(suite: str, case: Case, repeats: int, begin: Callable[[str], None]) 
             begin(label)
             for library, call in calls.items():
                 seconds[library].append(time_once(call, counts[library]))
-    ours = seconds.pop("fastopt")
+    took = {library: Timing(tuple(rounds)) for library, rounds in seconds.items()}
+    ours = took.pop("fastopt")
     peers = tuple(
         Peer(
             library,
-            Timing(tuple(theirs)),
-            Timing(tuple(each / own for each, own in zip(theirs, ours, strict=True))),
+            theirs,
+            theirs.median / ours.median,
+            Timing(tuple(each / own for each, own in zip(theirs.rounds, ours.rounds, strict=True))),
             answers[library],
         )
-        for library, theirs in seconds.items()
+        for library, theirs in took.items()
     )
     return Row(
         suite=suite,
         name=case.name,
         work=case.work,
         threads=case.threads,
-        seconds=Timing(tuple(ours)),
+        seconds=ours,
         answers=answers["fastopt"],
         peers=peers,
     )

@@ -15,7 +15,8 @@ ALONE = Answers("9", agree=True, numbers={"fastopt": 9.5})
 
 def peer(library, ours, *rounds, answers=RIGHT):
     gains = Timing(tuple(each / own for each, own in zip(rounds, ours.rounds, strict=True)))
-    return Peer(library, Timing(rounds), gains, answers)
+    seconds = Timing(rounds)
+    return Peer(library, seconds, seconds.median / ours.median, gains, answers)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def test_table_of_a_suite_has_a_line_for_each_peer_and_marks_answers_that_differ
     table = suite_table(SUITES["latency"], rows[:2])
     assert table.columns[-1] == "digits"
     assert table.rows == [
-        ["bfgs", "100 µs", "SciPy", "2.00 ms", "15.0x", "17%", "9 | 10"],
+        ["bfgs", "100 µs", "SciPy", "2.00 ms", "20.0x", "17%", "9 | 10"],
         ["l-bfgs", "100 µs", "SciPy", "400 µs", "4.00x", "12%", "9 | 10"],
         ["", "", "NLopt", "10.0 µs", "0.10x", "0%", "9 | 1 !"],
     ]
@@ -34,13 +34,15 @@ def test_table_of_a_suite_that_has_work_shows_the_rate_and_a_row_alone(rows):
     assert table.rows == [
         ["conv2d forward", "100 µs", "5,000 GFLOP/s", "-", "", "", "25%", ""],
     ]
+    assert "nothing to compare with" in table.caption
+    assert "how far results differ" not in table.caption
 
 
 def test_summary_leaves_out_rows_whose_answers_differ(report):
     table = summary_table(report)
-    assert [(row[:4]) for row in table.rows] == [("latency", "SciPy", "2", "9.50x")]
+    assert [(row[:4]) for row in table.rows] == [("latency", "SciPy", "2", "4.00x")]
     assert table.rows[0][4:] == (
-        "4.00x to 15.0x",
+        "4.00x to 20.0x",
         "l-bfgs: 100 µs, SciPy 400 µs, digits 9 | 10",
     )
     assert "Abacus Mark I, 2 cores, 2026-11-26" in table.caption
@@ -65,7 +67,8 @@ def test_json_has_all_rounds_with_units_and_survives_a_round_trip(report):
     assert found["machine"]["Machine"]["CPU"] == "Abacus Mark I"
     first, second, third = found["rows"]
     assert first["seconds"]["rounds"] == [1e-4, 2e-4, 1e-4]
-    assert first["peers"][0]["gain"]["median"] == pytest.approx(15.0)
+    assert first["peers"][0]["gain"] == pytest.approx(20.0)
+    assert first["peers"][0]["gains"]["rounds"] == pytest.approx([10.0, 15.0, 20.0])
     assert [peer["agree"] for peer in second["peers"]] == [True, False]
     assert second["peers"][1]["answers"] == {"fastopt": 9.5, "peer": 1.2}
     assert third["work"] == {"amount": 0.5, "unit": "GFLOP/s"}
