@@ -31,7 +31,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="minimise a real problem by many methods, beside SciPy",
         description="Fit a logistic regression with an L2 penalty to the Wisconsin breast-cancer "
         "table (569 samples, 30 features) by the second-order methods of fastopt, some first-order "
-        "ones and, where SciPy has the same, by SciPy's. Prints a table and saves a picture of how each converges.",
+        "ones and, where SciPy has the same, by SciPy's. Prints a table and saves a picture of how "
+        "each converges.",
         epilog="Needs pip install 'fastopt[demo]'. Takes some seconds.",
     )
     demo.add_argument(

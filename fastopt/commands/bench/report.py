@@ -83,7 +83,8 @@ def suite_table(suite: Suite, rows: Sequence[Row]) -> Table:
             lines.append([*ours, *peer_cells(peer)])
             ours = [""] * len(ours)
     compared = [peer for row in rows for peer in row.peers]
-    caption = f"{suite.caption if compared else suite.remark} ±: how near to the median half of the rounds are."
+    caption = suite.caption if compared else suite.remark
+    caption = f"{caption} ±: how near to the median half of the rounds are.".lstrip()
     if any(not row.peers for row in rows):
         caption += "\n-: nothing to compare with is installed."
     if not all(peer.answers.agree for peer in compared):
