@@ -154,7 +154,7 @@ class SumObjective:
         ...     return 0.5 * scale * x @ x, scale * x
         >>> def bowl_hess(x, scale):
         ...     return scale * np.eye(x.size)
-        >>> with Client(n_workers=1, processes=False, dashboard_address=None):
+        >>> with Client(n_workers=1, processes=False, dashboard_address=":0"):
         ...     objective = SumObjective(bowl, [delayed(1.0), delayed(2.0)], hess=bowl_hess)
         ...     hessian = objective.hess(np.ones(2))
         >>> hessian
@@ -194,7 +194,7 @@ class SumObjective:
         ...     return 0.5 * scale * x @ x, scale * x
         >>> def bowl_hessp(x, p, scale):
         ...     return scale * p
-        >>> with Client(n_workers=1, processes=False, dashboard_address=None):
+        >>> with Client(n_workers=1, processes=False, dashboard_address=":0"):
         ...     objective = SumObjective(bowl, [delayed(1.0), delayed(2.0)], hessp=bowl_hessp)
         ...     product = objective.hessp(np.ones(2), np.array([1.0, -1.0]))
         >>> product
@@ -215,7 +215,7 @@ class SumObjective:
         >>> from fastopt.distributed import SumObjective
         >>> def bowl(x, scale):
         ...     return 0.5 * scale * x @ x, scale * x
-        >>> with Client(n_workers=1, processes=False, dashboard_address=None):
+        >>> with Client(n_workers=1, processes=False, dashboard_address=":0"):
         ...     objective = SumObjective(bowl, [delayed(1.0), delayed(2.0)])
         ...     objective.close()
         ...     left = len(objective)
