@@ -55,7 +55,7 @@ class Logistic:
         else:
             dask, distributed = installed.find("dask"), installed.find("distributed")
             cluster = distributed.LocalCluster(
-                n_workers=2, threads_per_worker=1, dashboard_address=None
+                n_workers=2, threads_per_worker=1, dashboard_address=":0"
             )
             client = distributed.Client(cluster)
             lazy = dask.delayed(part)
