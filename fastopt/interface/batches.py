@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.core.abi import Status
+from fastopt.core.result import Ending
 from fastopt.core.validate import UNLIMITED
 from fastopt.interface.errand import Errand
 from fastopt.interface.methods import Method
@@ -88,8 +89,8 @@ class Batch:
 
     `compiling` says whether they are solved without the interpreter; None leaves that to what the
     first of them take. No problem goes on after `deadline`, which is put off while functions are
-    compiled. `endings` has the status, success and message of what SciPy solved; `ended` is set if
-    not all problems were solved.
+    compiled. `endings` says of each problem that SciPy solved how it ended; `ended` is set if not all
+    problems were solved.
     """
 
     problems: Problems
@@ -99,7 +100,7 @@ class Batch:
     compiling: bool | None
     deadline: float = math.inf
     answers: Answers = field(init=False)
-    endings: dict[int, tuple[int, bool, str]] = field(init=False, default_factory=dict)
+    endings: dict[int, Ending] = field(init=False, default_factory=dict)
     ended: Status | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -404,7 +405,9 @@ class _Interpreted:
             answers.jac[i] = slopes
         for name in ("nit", "nfev", "njev", "nhev"):
             getattr(answers, name)[i] = found.get(name, 0)
-        batch.endings[i] = (int(found.status), bool(found.success), str(found.message))
+        batch.endings[i] = Ending(
+            int(found.status), bool(found.success), None, str(found.message)
+        )
 
 
 class _Ended(Exception):

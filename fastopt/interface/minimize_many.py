@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numbers
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from time import perf_counter
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, OptimizeResult
 
 from fastopt.core.abi import Status
-from fastopt.core.result import BATCH_ENDINGS
+from fastopt.core.result import BATCH_ENDINGS, Ending
 from fastopt.core.validate import check_callable, real_array
 from fastopt.interface.batches import Batch, Problems, is_of_numba
 from fastopt.interface.bounds import fit_method, read_bounds, refuse_bounds
@@ -58,8 +59,10 @@ class BatchResult(OptimizeResult):  # type: ignore[misc]  # SciPy has no annotat
         How each problem ended; see `minimize_many`.
     success : ndarray of bool, shape (B,)
         Whether it ended at a minimum or where it was asked to.
-    message : dict of int to str
-        For each status that occurs, what it means and what to try; a line for each test that held.
+    message : ndarray of str, shape (B,)
+        What that means and what to try.
+    converged_to : ndarray of str or None, shape (B,)
+        The test that holds at ``x``, as in `minimize`; None if none does, or where SciPy solved.
     best : int or None
         The problem with the lowest value; None if no problem has one.
     errors : dict of int to Exception
@@ -89,7 +92,8 @@ class BatchResult(OptimizeResult):  # type: ignore[misc]  # SciPy has no annotat
     nhev: NDArray[np.int64]
     status: NDArray[np.int64]
     success: NDArray[np.bool_]
-    message: dict[int, str]
+    message: NDArray[np.object_]
+    converged_to: NDArray[np.object_]
     best: int | None
     errors: dict[int, Exception]
     method: str
@@ -101,10 +105,9 @@ class BatchResult(OptimizeResult):  # type: ignore[misc]  # SciPy has no annotat
             f"{problems} problems of {n} variables by {self.method} ({self.library}): "
             f"{int(self.success.sum())} succeeded"
         ]
-        for status, message in self.message.items():
-            count = int((self.status == status).sum())
-            lead = f"  {count} x status {status}: "
-            lines.append(lead + message.replace("\n", "\n" + " " * len(lead)))
+        endings = Counter(zip(self.status.tolist(), self.message.tolist(), strict=True))
+        for (status, message), count in sorted(endings.items()):
+            lines.append(f"  {count} x status {status}: {message}")
         if self.best is not None:
             lines.append(
                 f"  lowest value {self.fun[self.best]:.6g} (problem {self.best}); "
@@ -453,7 +456,7 @@ class _Progress:
             found = {name: getattr(batch.answers, name)[chunk].copy() for name in ("x", "fun")}
             success = _SUCCESSFUL[batch.answers.status[chunk]]
             for i in batch.endings.keys() & range(first, last):
-                success[i - first] = batch.endings[i][1]
+                success[i - first] = batch.endings[i].success
             self._callback(
                 OptimizeResult(
                     done=self._done,
@@ -494,28 +497,18 @@ def _first_error(batch: Batch) -> Exception:
     return error
 
 
-def _ending(batch: Batch, i: int) -> tuple[int, bool, str]:
-    """Status, success and message of problem i."""
-    if i in batch.endings:
-        return batch.endings[i]
-    code = Status(int(batch.answers.status[i]))
-    if code == Status.RUNNING and batch.ended is not None:
-        code = batch.ended
-    ending = BATCH_ENDINGS[code]
-    return ending.status, ending.success, ending.message
-
-
 def _result(batch: Batch) -> BatchResult:
     answers = batch.answers
     problems = len(batch)
     status = np.zeros(problems, dtype=np.int64)
     success = np.zeros(problems, dtype=bool)
-    messages: dict[int, dict[str, None]] = {}
-    for members in _groups(batch):
-        number, good, message = _ending(batch, int(members[0]))
-        status[members] = number
-        success[members] = good
-        messages.setdefault(number, {})[message] = None
+    message = np.empty(problems, dtype=object)
+    converged_to = np.empty(problems, dtype=object)
+    for members, ending in _endings(batch):
+        status[members] = ending.status
+        success[members] = ending.success
+        message[members] = ending.message
+        converged_to[members] = ending.converged_to
     valued = np.flatnonzero(~np.isnan(answers.fun))
     row = batch.problems.method
     return BatchResult(
@@ -528,7 +521,8 @@ def _result(batch: Batch) -> BatchResult:
         nhev=answers.nhev,
         status=status,
         success=success,
-        message={number: "\n".join(messages[number]) for number in sorted(messages)},
+        message=message,
+        converged_to=converged_to,
         best=int(valued[answers.fun[valued].argmin()]) if len(valued) else None,
         errors=dict(sorted(answers.errors.items())),
         method=batch.problems.name.lower() if row is None else row.name,
@@ -536,17 +530,10 @@ def _result(batch: Batch) -> BatchResult:
     )
 
 
-def _groups(batch: Batch) -> list[NDArray[np.intp]]:
-    """The problems, put together where they ended in the same way."""
+def _endings(batch: Batch) -> Iterator[tuple[Any, Ending]]:
+    """Problems that ended in the same way, by their numbers, and how; later ones override."""
     codes = batch.answers.status
-    handed = list(batch.endings)
-    if handed:
-        codes = codes.copy()
-        codes[handed] = _HANDED_OVER
-    present = np.flatnonzero(np.bincount(codes))
-    groups = [np.flatnonzero(codes == code) for code in present if code != _HANDED_OVER]
-    return groups + [np.array([i]) for i in handed]
-
-
-# Stands for problems that SciPy has ended, each in its own way.
-_HANDED_OVER = max(Status) + 1
+    for code in np.flatnonzero(np.bincount(codes)):
+        left = code == Status.RUNNING and batch.ended is not None
+        yield codes == code, BATCH_ENDINGS[batch.ended if left else Status(int(code))]
+    yield from batch.endings.items()

@@ -83,8 +83,8 @@ def multistart(
     -------
     OptimizeResult
         Of the search that ended lowest, with ``x``, ``fun``, ``jac``, ``nit``, ``status``,
-        ``success``, ``message``, ``method`` and ``library`` as in `minimize`; ``nfev``, ``njev``
-        and ``nhev`` count all searches. ``start`` is where it began, ``index`` its number, and
+        ``success``, ``message``, ``converged_to``, ``method`` and ``library`` as in `minimize`;
+        ``nfev``, ``njev`` and ``nhev`` count all searches. ``start`` is where it began, ``index`` its number, and
         ``batch`` the BatchResult of all.
 
     Raises
@@ -143,7 +143,8 @@ def multistart(
         nhev=int(batch.nhev.sum()),
         status=int(batch.status[best]),
         success=bool(batch.success[best]),
-        message=batch.message[int(batch.status[best])],
+        message=batch.message[best],
+        converged_to=batch.converged_to[best],
         method=batch.method,
         library=batch.library,
         start=points[best].copy(),

@@ -9,6 +9,7 @@ import fastopt
 from fastopt.interface.methods import METHODS
 from tests.step_lengths import step_length
 
+ENDING = ("status", "success", "message", "converged_to")
 DTYPES = ("f8", "f4", "f2", "i4", "u1", ">f8", "?")
 
 
@@ -104,6 +105,5 @@ def test_batch_has_the_bits_of_a_loop(data, function, method, workers):
             assert found.x[i].tobytes() == alone.x.tobytes()
             assert found.jac[i].tobytes() == alone.jac.tobytes()
             np.testing.assert_equal(found.fun[i], alone.fun)
-            for name in ("nit", "nfev", "njev", "nhev", "status", "success"):
+            for name in ("nit", "nfev", "njev", "nhev", *ENDING):
                 assert found[name][i] == alone[name]
-            assert alone.message in found.message[alone.status]

@@ -271,7 +271,7 @@ def test_batch_answers_or_names_what_is_wrong(arguments, data, workers, errors):
         assert result.fun.shape == result.success.shape == (problems,)
         assert set(result.status.tolist()) <= BATCH_STATUSES
         assert np.isfinite(result.x).all()
-        assert set(result.message) == set(result.status.tolist())
+        assert all(isinstance(message, str) for message in result.message)
         assert str(result)
 
 

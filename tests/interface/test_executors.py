@@ -30,13 +30,12 @@ from fastopt.interface import executors
 from fastopt.interface.executors import workers_of
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ("x", "fun", "jac", "nit", "nfev", "njev", "status", "success")
+SHARED = ("x", "fun", "jac", "nit", "nfev", "njev", "status", "success", "message")
 
 
 def assert_same(first, second):
     for name in SHARED:
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
-    assert first.message == second.message
     assert list(first.errors) == list(second.errors)
 
 
@@ -326,7 +325,7 @@ def test_finished_parts_are_kept_when_a_worker_dies(tmp_path):
     assert "BrokenProcessPool" in str(result.errors[50])
     assert type(result.errors[50].__cause__).__name__ == "BrokenProcessPool"
     assert len({str(error) for error in result.errors.values()}) == (64 - lost[0]) / 8
-    assert "was lost" in result.message[10]
+    assert "was lost" in result.message[50]
 
 
 class Failing(Here):

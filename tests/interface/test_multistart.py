@@ -65,7 +65,8 @@ def test_it_finds_the_lowest_minimum(sampler):
 def test_the_result_is_that_of_the_best_search():
     result = free(rastrigin, starts=50)
     alone = fastopt.minimize(rastrigin, result.start, method="bfgs", jac=True)
-    for name in ("x", "fun", "jac", "nit", "status", "success", "message", "method", "library"):
+    ending = ("status", "success", "message", "converged_to", "method", "library")
+    for name in ("x", "fun", "jac", "nit", *ending):
         np.testing.assert_array_equal(result[name], alone[name], err_msg=name)
     assert result.index == result.batch.best
     assert result.nfev == result.batch.nfev.sum()
