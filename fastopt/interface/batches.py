@@ -89,7 +89,7 @@ class Batch:
 
     `compiling` says whether they are solved without the interpreter; None leaves that to what the
     first of them take. No problem goes on after `deadline`, which is put off while functions are
-    compiled. `endings` says of each problem that SciPy solved how it ended; `ended` is set if not all
+    compiled. `endings` has how each problem ended that SciPy solved; `ended` is set if not all
     problems were solved.
     """
 
@@ -405,9 +405,7 @@ class _Interpreted:
             answers.jac[i] = slopes
         for name in ("nit", "nfev", "njev", "nhev"):
             getattr(answers, name)[i] = found.get(name, 0)
-        batch.endings[i] = Ending(
-            int(found.status), bool(found.success), None, str(found.message)
-        )
+        batch.endings[i] = Ending(int(found.status), bool(found.success), None, str(found.message))
 
 
 class _Ended(Exception):

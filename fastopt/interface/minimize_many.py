@@ -534,6 +534,6 @@ def _endings(batch: Batch) -> Iterator[tuple[Any, Ending]]:
     """Problems that ended in the same way, by their numbers, and how; later ones override."""
     codes = batch.answers.status
     for code in np.flatnonzero(np.bincount(codes)):
-        left = code == Status.RUNNING and batch.ended is not None
-        yield codes == code, BATCH_ENDINGS[batch.ended if left else Status(int(code))]
+        ended = batch.ended if code == Status.RUNNING else None
+        yield codes == code, BATCH_ENDINGS[Status(int(code)) if ended is None else ended]
     yield from batch.endings.items()

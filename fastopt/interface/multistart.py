@@ -84,8 +84,8 @@ def multistart(
     OptimizeResult
         Of the search that ended lowest, with ``x``, ``fun``, ``jac``, ``nit``, ``status``,
         ``success``, ``message``, ``converged_to``, ``method`` and ``library`` as in `minimize`;
-        ``nfev``, ``njev`` and ``nhev`` count all searches. ``start`` is where it began, ``index`` its number, and
-        ``batch`` the BatchResult of all.
+        ``nfev``, ``njev`` and ``nhev`` count all searches. ``start`` is where it began, ``index``
+        its number, and ``batch`` the BatchResult of all.
 
     Raises
     ------

@@ -437,6 +437,11 @@ cdef double as_value(object found) except? -1.0:
 
 
 cdef double scalar_of(object found) except? -1.0:
+    if isinstance(found, tuple) and len(found) == 2:
+        raise TypeError(
+            f"`fun` must return a real scalar, got {describe(found)}; if that is the value and the "
+            "gradient, pass jac=True"
+        )
     if isinstance(found, (list, tuple, np.ndarray)):
         try:
             array = np.asarray(found)

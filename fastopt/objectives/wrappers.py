@@ -347,7 +347,9 @@ def _check_results(fun: Any, jac: Any, form: str, arguments: tuple[Any, ...]) ->
     elif form == "separate":
         _check_gradient("`jac`", _returned(jac, (VECTOR,), arguments))
     if not _is_number(found, _REAL):
-        raise TypeError(f"`fun` must return a real scalar, got {found}")
+        pair = isinstance(found, types.BaseTuple) and len(found) == 2
+        hint = "; if that is the value and the gradient, pass jac=True" if pair else ""
+        raise TypeError(f"`fun` must return a real scalar, got {found}{hint}")
     if form == "cs":
         _check_complex(fun, arguments)
 

@@ -62,9 +62,13 @@ def documented(optimizer: _Optimizer) -> _Optimizer:
     own = signature(optimizer)
     parameters = [each for each in own.parameters.values() if each.kind is not each.VAR_KEYWORD]
     parameters += [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=_DEFAULTS.get(name),
+            annotation=annotation.__forward_arg__,
+        )
         for name, annotation in Settings.__annotations__.items()
-        for default in [_DEFAULTS.get(name)]
     ]
     optimizer.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     flavors = ", ".join(f'"{flavor}"' for flavor in FLAVORS[optimizer.rule])

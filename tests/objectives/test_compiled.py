@@ -513,9 +513,10 @@ def test_a_solver_goes_on_after_an_exception():
         (njit(lambda x: np.zeros(2)), "`fun` must return a scalar, got an array of 2 numbers"),
         (njit(lambda x: 1j * x[0]), "`fun` must return a real scalar, got complex128"),
         (njit(lambda x: None), "`fun` must return a real scalar, got none"),
+        (njit(lambda x: (1.0, 2 * x)), "value and the gradient, pass jac=True"),
         (njit(lambda x: "a"), "`fun` must return a real scalar, got Literal"),
     ],
-    ids=["vector", "complex", "none", "string"],
+    ids=["vector", "complex", "none", "pair", "string"],
 )
 def test_a_value_that_is_none_is_refused(returned, message):
     with pytest.raises((TypeError, ValueError), match=message):

@@ -127,6 +127,7 @@ def test_integers_and_booleans_are_numbers(value):
     ("value", "error", "message"),
     [
         (None, TypeError, r"`fun` must return a real scalar, got None"),
+        ((1.0, np.ones(2)), TypeError, r"got .*; if that is the value .* gradient, pass jac=True"),
         ("3.5", TypeError, r"`fun` must return a real scalar, got '3.5' \(str\)"),
         (b"3", TypeError, r"`fun` must return a real scalar"),
         (1 + 2j, TypeError, r"`fun` must return a real scalar, got \(1\+2j\)"),

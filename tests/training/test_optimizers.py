@@ -63,6 +63,7 @@ def test_arguments_are_the_hyperparameters_of_all_flavors(optimizer):
         each.name for rule in FLAVORS[optimizer.rule].values() for each in rule.hyperparameters
     }
     assert {*parameters} == hyperparameters | extra
+    assert all(isinstance(each.annotation, str) for each in parameters.values())
     # What may be given by its place is the textbook's, in the table's order.
     by_place = [
         name for name, each in parameters.items() if each.kind is each.POSITIONAL_OR_KEYWORD
