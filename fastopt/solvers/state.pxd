@@ -21,6 +21,7 @@ cdef class SolverState:
     cdef object lock
     cdef readonly str solver
 
+    cdef object room(self)
     cdef void lay_out(self)
     cdef int set_curvature(self, InverseHessian* memory, given) except -1
     cdef int set_bounds(self, const double[:, ::1] bounds) except -1

@@ -106,7 +106,7 @@ cdef class SolverState:
                               f"{settings['maxcor']}")
         elif self.kind == NEWTON and settings.get("may_be_sparse"):
             (<Newton*>self.iteration).place = NOT_KNOWN
-        self.vectors = allocate(self.method.count_doubles(self.iteration))
+        self.vectors = self.room()
         self.lay_out()
         memcpy(self.iteration.current.x, &x0[0], n * sizeof(double))
         if self.kind == LBFGSB:
@@ -122,6 +122,17 @@ cdef class SolverState:
 
     def __dealloc__(self):
         free(self.iteration)
+
+    cdef object room(self):
+        """Zeros, as many as the method keeps; or what is said if there is no memory for them."""
+        cdef Py_ssize_t n = self.iteration.n
+        cdef Py_ssize_t count = self.method.count_doubles(self.iteration)
+        try:
+            return allocate(count)
+        except MemoryError:
+            advice = "; l-bfgs, cg and newton-cg keep no matrix" if count / n >= n / 2 else ""
+            raise MemoryError(f"method {self.solver} needs {count * sizeof(double) / 2**30:,.1f} GiB "
+                              f"for {n} variables{advice}") from None
 
     cdef void lay_out(self):
         self.method.lay_out(self.iteration, <double*>cnp.PyArray_DATA(<cnp.ndarray>self.vectors))
@@ -271,7 +282,7 @@ cdef class SolverState:
         block = self.gather()
         state.place = IN_STATE
         try:
-            self.vectors = allocate(self.method.count_doubles(state))
+            self.vectors = self.room()
         except MemoryError:
             state.place = NOT_KNOWN
             raise

@@ -327,6 +327,13 @@ def test_a_memory_too_large_is_refused(make_state):
         make_state("l-bfgs", np.zeros(3), maxcor=2**62)
 
 
+def test_a_matrix_too_large_is_told_from_other_memory(make_state):
+    n = 10_000_000
+    message = f"method bfgs needs 372,529... GiB for {n} variables; l-bfgs.* keep no matrix"
+    with pytest.raises(MemoryError, match=message):
+        make_state("bfgs", np.zeros(n))
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("n", [15, 16, 17, 18, 19, 50, 101])
 def test_wide_registers_change_no_bit(make_state, method, n, without_wide_registers):
