@@ -131,8 +131,8 @@ cdef class SolverState:
             return allocate(count)
         except MemoryError:
             advice = "; l-bfgs, cg and newton-cg keep no matrix" if count / n >= n / 2 else ""
-            raise MemoryError(f"method {self.solver} needs {count * sizeof(double) / 2**30:,.1f} GiB "
-                              f"for {n} variables{advice}") from None
+            raise MemoryError(f"method {self.solver} needs {count * 8 / 2**30:,.1f} GiB for {n} "
+                              f"variables{advice}") from None
 
     cdef void lay_out(self):
         self.method.lay_out(self.iteration, <double*>cnp.PyArray_DATA(<cnp.ndarray>self.vectors))
