@@ -41,9 +41,8 @@ client = Client(n_workers=2, threads_per_worker=1, processes=False, dashboard_ad
 
 POLICIES, CHUNK = 400_000, 25_000
 names = ["age", "power", "city", "distance", "car's age", "bonus", "colour"]
-truth = np.array(
-    [-2.0, -0.3, 0.1, 0.25, 0.2, 0.15, -0.2, 0.0]
-)  # the first of all, then of features
+intercept, effects = -2.0, [-0.3, 0.1, 0.25, 0.2, 0.15, -0.2, 0.0]
+truth = np.array([intercept, *effects])
 
 rng = da.random.default_rng(6)
 features = rng.standard_normal((POLICIES, len(names)), chunks=(CHUNK, -1))

@@ -176,8 +176,7 @@ print(f"rms of what is left: {left.std():.4f}, noise {noise}")
 print(f"rms of the map's error: {error.std():.3f}, of the map: {truth[clear].std():.3f}")
 
 # %%
-# SciPy's L-BFGS-B, with the same function and the same test of when to end. Much of the time is the
-# function's, which is compiled for both.
+# SciPy's L-BFGS-B, with the same function, compiled for both, and the same test of when to end.
 
 begun = perf_counter()
 end = scipy.optimize.minimize(

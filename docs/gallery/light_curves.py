@@ -6,8 +6,8 @@ When a planet passes in front of its star, the star looks a little fainter for s
 watches thousands of stars, and wants to know of each such *transit* how deep it is (the size of the
 planet), when its middle was, and how long it took.
 
-No two of these light curves have the same length: telescopes look when the sky is clear. This
-example fits all of them by one call of :func:`fastopt.minimize_many`, and compares the errors with
+The light curves differ in length: telescopes look when the sky is clear. This example fits all of
+them by one call of :func:`fastopt.minimize_many`, and compares the errors with
 what statistics expects of such noise.
 """
 

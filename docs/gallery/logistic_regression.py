@@ -37,7 +37,7 @@ fit = fastopt.minimize(
     loss.fun, loss.x0, loss.args, "newton", loss.jac, hess=loss.hess, options={"gtol": 1e-10}
 )
 coefficients = loss.coef(fit.x)
-print(f"{fit.nit} iterations of Newton's method, cross-entropy {fit.fun:.6f}")
+print(f"{fit.nit} iterations of Newton's method, cross-entropy and penalty {fit.fun:.6f}")
 
 reference = LogisticRegression(C=1 / (l2 * len(y)), tol=1e-10, max_iter=10_000).fit(X, y)
 difference = np.abs(coefficients - reference.coef_[0]).max()

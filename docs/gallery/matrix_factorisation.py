@@ -83,8 +83,9 @@ for l2 in penalties:
         errors[l2, rank] = np.sqrt(np.mean((image + mean - truth)[~known] ** 2))
 l2, rank = min(errors, key=errors.get)
 fit, image = factorise(rows, columns, truth[known] - mean, rank, l2)
+error = np.sqrt(np.mean((image + mean - truth)[~known] ** 2))
 print(f"best: rank {rank}, l2 = {l2:g}, {fit.x.size} unknowns, {fit.nit} iterations")
-print(f"error of a lost pixel: {errors[l2, rank]:.3f}, where white is 1")
+print(f"error of a lost pixel: {error:.3f}, where white is 1")
 print(f"             the mean: {truth[~known].std():.3f}")
 
 # %%

@@ -3,7 +3,7 @@ A curve through measured points
 ===============================
 
 Someone has measured how much light an interference filter lets through, at 35 wavelengths, and
-wants the area, the width and the centre of the peak, each with its uncertainty. The data are
+wants the strength, the width and the centre of the peak, each with its uncertainty. The data are
 Eckerle's (1979), from the `Statistical Reference Datasets
 <https://www.itl.nist.gov/div898/strd/nls/data/eckerle4.shtml>`__ of NIST, which has certified
 the answer to eleven digits. The picture shows the fit, and how far the points are from it.
@@ -37,11 +37,13 @@ transmittance = np.fromstring(
 @njit
 def residuals(p, x, y):
     """Model minus measurement, and the derivatives by the three parameters."""
-    area, width, centre = p
+    strength, width, centre = p
     u = (x - centre) / width
     peak = np.exp(-(u**2) / 2) / width
-    jacobian = np.column_stack((peak, area * peak * (u**2 - 1) / width, area * peak * u / width))
-    return area * peak - y, jacobian
+    jacobian = np.column_stack(
+        (np.ones_like(u), strength * (u**2 - 1) / width, strength * u / width)
+    )
+    return strength * peak - y, jacobian * peak[:, None]
 
 
 @njit
@@ -68,7 +70,7 @@ deviations = np.sqrt(variance * np.diag(np.linalg.inv(jacobian.T @ jacobian)))
 
 certified = np.array([1.5543827178, 4.0888321754, 451.54121844])
 certified_deviations = np.array([0.015408051163, 0.046803020753, 0.046800518816])
-names = "area", "width", "centre"
+names = "strength", "width", "centre"
 print("        fitted         certified      uncertainty   certified")
 for row in zip(names, fit.x, certified, deviations, certified_deviations, strict=True):
     print("{:6}  {:<13.11g}  {:<13.11g}  {:<12.8g}  {:<12.8g}".format(*row))

@@ -77,8 +77,8 @@ assert abs(counted - predicted) < 10
 # %%
 # The others divide by the size of the gradients that they have seen, for each parameter by
 # itself. What is small counts as much as what is large, so for them there is hardly a saddle
-# here. (It takes a start of y = 0 exactly, or gradients with noise, to tell that they do not
-# *see* it: :doc:`/rules/choosing` has these.)
+# here. (It takes a start of y = 0 exactly, or gradients with noise, to tell that they do
+# not notice it at all: :doc:`/rules/choosing` has these.)
 
 valley = LinearSegmentedColormap.from_list("valley", ["#fbfdff", "#e3edf5", "#c4d7e6"])
 x, y = np.meshgrid(np.linspace(-0.75, 0.75, 300), np.linspace(-0.5, 1.4, 300))

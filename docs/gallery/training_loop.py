@@ -103,6 +103,6 @@ right.set(xlabel="epoch", ylabel="misread (%)", ylim=(0, 50), title="400 images 
 right.set_xticks(range(0, EPOCHS + 1, 5))
 
 # %%
-# With the long fixed step length the loss soon stays above its own noise, and what the network
-# makes of an image changes from epoch to epoch. With the schedule the same step length is long
-# only where that helps.
+# With the long fixed step length the loss soon falls no further than its own noise, and what the
+# network makes of an image changes from epoch to epoch. With the schedule the same step length is
+# long only where that helps.

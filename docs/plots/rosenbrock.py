@@ -10,7 +10,7 @@ def solve(method):
 
 
 def fastest(method):
-    """Of several solves, the one that the machine was least busy with something else in."""
+    """The fastest of several solves: something else may run while this is drawn."""
     return min((solve(method) for _ in range(5)), key=lambda result: result.trace["time"][-1])
 
 

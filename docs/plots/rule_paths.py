@@ -83,11 +83,12 @@ def walk(problem, rule, lr, steps=STEPS):
 def tuned(problem, rule):
     """Of a grid 1, 2, 5, 10, ... the step length with which f falls to 0.01 soonest, and for good;
     or ends lowest, if it never does. Those that lead out of the picture are left out."""
-    left, right, bottom, top = problem.view
+    low, high = np.reshape(problem.view, (2, 2)).T
+    edge = 0.03 * (high - low)
 
     def cost(lr):
         path, heights = walk(problem, rule, lr)
-        inside = np.all((path > (left, bottom)) & (path < (right, top)))
+        inside = np.all((path > low + edge) & (path < high - edge))
         far = np.flatnonzero(heights > 0.01)
         last = far[-1] if inside else np.inf
         return last, heights[-1]

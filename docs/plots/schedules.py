@@ -31,5 +31,5 @@ for axis, (title, texts) in zip(axes, panels.items(), strict=True):
     for text in texts:
         axis.plot(t, eval(text, dict(vars(schedules)))(t), label=text)
     axis.set(title=title, xlabel="step t", ylim=(-0.02, 1.05))
-    axis.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 axes[0].set_ylabel("multiplier of the step length")

@@ -399,7 +399,8 @@ def minimize(
        Comput. 4 (1983) 553-572.
     .. [5] C.-J. Lin and J. J. Moré, "Newton's method for large bound-constrained optimization
        problems", SIAM J. Optim. 9 (1999) 1100-1127.
-    .. [6] D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    .. [6] D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization",
+       ICLR 2015.
     .. [7] R. H. Byrd, P. Lu, J. Nocedal and C. Zhu, "A limited memory algorithm for bound
        constrained optimization", SIAM J. Sci. Comput. 16 (1995) 1190-1208.
     .. [8] J. L. Morales and J. Nocedal, "Remark on Algorithm 778", ACM Trans. Math. Softw. 38

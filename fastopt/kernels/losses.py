@@ -188,7 +188,8 @@ def smooth_l1_loss(
     ----------
     .. [1] P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical
            Statistics 35, 1964, equation (1.9).
-    .. [2] R. Girshick, "Fast R-CNN", ICCV 2015, equation (3): with beta = 1.
+    .. [2] R. Girshick, "Fast R-CNN",
+           ICCV 2015, equation (3): with beta = 1.
 
     Examples
     --------

@@ -323,7 +323,8 @@ def global_avg_pool2d(x: Array, *, out: Array | None = None, stream: Any = None)
 
     References
     ----------
-    .. [1] M. Lin, Q. Chen & S. Yan, "Network in network", ICLR 2014, section 3.2.
+    .. [1] M. Lin, Q. Chen & S. Yan, "Network in network",
+           ICLR 2014, section 3.2.
 
     Examples
     --------

@@ -236,7 +236,8 @@ class Model:
            2015, eq. 10.
         .. [2] X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward
            neural networks", AISTATS 2010, eq. 16.
-        .. [3] Y. LeCun, L. Bottou, G. B. Orr and K.-R. Müller, "Efficient BackProp", 1998, eq. 16.
+        .. [3] Y. LeCun, L. Bottou, G. B. Orr and K.-R. Müller, "Efficient BackProp",
+           1998, eq. 16.
 
         Examples
         --------
