@@ -239,7 +239,7 @@ def main() -> None:
     for name in OBJECTIVES:
         for n in arguments.sizes:
             print_table(name, n, solves, arguments.rounds)
-    print("\nPeak memory of fastopt, in vectors (27 of the solver, and x and gradient of the result)")
+    print("\nPeak memory of fastopt, in vectors (27 of the solver, 2 of the result)")
     for n in arguments.sizes:
         print(f"n = {n:8}: {peak_memory(n):.2f}")
 
