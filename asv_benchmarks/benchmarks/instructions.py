@@ -108,6 +108,7 @@ class Instructions:
     params = (list(LOOPS),)
     param_names = ("loop",)
     unit = "instructions"
+    version = "2"  # batches in one part
     timeout = 900
 
     def setup_cache(self) -> dict[str, float]:
