@@ -36,7 +36,7 @@ assert_type(many, fastopt.BatchResult)
 assert_type(many.x, Vector)
 assert_type(many.success, NDArray[np.bool_])
 assert_type(many.best, int | None)
-assert_type(many.message, dict[int, str])
+assert_type(many.message, NDArray[np.object_])
 
 solver = fastopt.Solver(bowl, [3.0, 4.0], jac=slopes)
 assert_type(solver.advance(5), bool)
