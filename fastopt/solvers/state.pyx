@@ -131,7 +131,7 @@ cdef class SolverState:
             return allocate(count)
         except MemoryError:
             advice = "; l-bfgs, cg and newton-cg keep no matrix" if count / n >= n / 2 else ""
-            raise MemoryError(f"method {self.solver} needs {count * 8 / 2**30:,.1f} GiB for {n} "
+            raise MemoryError(f"the {self.solver} solver keeps {count / 2**27:,.1f} GiB for {n} "
                               f"variables{advice}") from None
 
     cdef void lay_out(self):

@@ -329,7 +329,7 @@ def test_a_memory_too_large_is_refused(make_state):
 
 def test_a_matrix_too_large_is_told_from_other_memory(make_state):
     n = 10_000_000
-    message = f"method bfgs needs 372,529.. GiB for {n} variables; l-bfgs.* keep no matrix"
+    message = f"the bfgs solver keeps 372,529.. GiB for {n} variables; l-bfgs.* keep no matrix"
     with pytest.raises(MemoryError, match=message):
         make_state("bfgs", np.zeros(n))
 
