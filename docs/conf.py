@@ -96,5 +96,11 @@ def own_signature(app, what, name, obj, options, signature, returns):
     return None
 
 
+def skipped_member(app, what, name, obj, skip, options):
+    """A named tuple's fields say of themselves no more than "Alias for field number 0"."""
+    return True if (inspect.getdoc(obj) or "").startswith("Alias for field number") else None
+
+
 def setup(app):
     app.connect("autodoc-process-signature", own_signature)
+    app.connect("autodoc-skip-member", skipped_member)

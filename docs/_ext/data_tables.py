@@ -56,17 +56,20 @@ class MethodsTable(GeneratedTable):
 
 
 class OptionsTables(SphinxDirective):
-    """The options that all methods share, then a section for each method with its own."""
+    """The options that all methods share, those of first-order ones, then of each its own."""
 
     def run(self) -> list[nodes.Node]:
-        shared = shared_options()
+        methods = METHODS.values()
+        everyones = shared_options(methods)
+        of_first_order = without(shared_options(filter(is_first_order, methods)), everyones)
         text = "\n".join(
             [
-                "Every method",
-                "------------",
-                "",
-                options_table(shared),
-                *(section(method, shared) for method in METHODS.values()),
+                *("Every method", "------------", ""),
+                options_table(everyones),
+                *(".. _first-order-options:", ""),
+                *("Every first-order method", "------------------------", ""),
+                options_table(of_first_order),
+                *(section(method, everyones, of_first_order) for method in methods),
             ]
         )
         return self.parse_text_to_nodes(text, allow_section_headings=True)
@@ -78,7 +81,7 @@ class RulesTable(GeneratedTable):
     def text(self) -> str:
         rows = [
             (
-                f"``{rule.name}_step``",
+                f"``{rule.identifier}_step``",
                 ", ".join(f"``{each.name}`` {each.default:g}" for each in rule.hyperparameters),
                 quoted(rule.slot_names) or "\u2013",
                 escaped(rule.reference),
@@ -164,8 +167,12 @@ def difference(form: Rule | None, textbook: Rule) -> str:
     return escaped(form.differs) or ("\u2013" if form.defaults == textbook.defaults else "defaults")
 
 
-def shared_options() -> dict[str, Option]:
-    first, *others = METHODS.values()
+def is_first_order(method: Method) -> bool:
+    return method.family == "first-order"
+
+
+def shared_options(methods: Iterable[Method]) -> dict[str, Option]:
+    first, *others = methods
     return {
         name: option
         for name, option in first.options.items()
@@ -173,13 +180,24 @@ def shared_options() -> dict[str, Option]:
     }
 
 
-def section(method: Method, shared: Mapping[str, Option]) -> str:
+def without(options: Mapping[str, Option], others: Mapping[str, Option]) -> dict[str, Option]:
+    return {name: option for name, option in options.items() if name not in others}
+
+
+def section(
+    method: Method, everyones: Mapping[str, Option], of_first_order: Mapping[str, Option]
+) -> str:
     title = f"``{method.name}``: {method.title}"
     lines = [f".. _method-{method.name}:", "", title, "-" * len(title), "", method.reference, ""]
     if method.aliases:
         lines += [f"Also called {quoted(method.aliases)}.", ""]
     lines += [f"The argument ``tol`` sets {quoted(method.tol_options)}.", ""]
-    own = {name: option for name, option in method.options.items() if name not in shared}
+    own = without(method.options, everyones)
+    if method.rule is not None:
+        lines += [f":ref:`The rule's page <rule-{method.rule}>` says how it works.", ""]
+    if is_first_order(method):
+        own = without(own, of_first_order)
+        lines += ["Beside those of :ref:`every first-order method <first-order-options>`:", ""]
     lines.append(options_table(own))
     synonyms = [f"``{alias}`` for ``{name}``" for alias, name in method.option_aliases.items()]
     if synonyms:
@@ -211,8 +229,11 @@ def quoted(names: Iterable[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Plain text as reStructuredText: ``|f|`` is a magnitude there, not a substitution."""
-    return re.sub(r"([\\*`|_])", r"\\\1", text)
+    """Text as reStructuredText: ``|f|`` is a magnitude, and a name in `backticks` is code."""
+    return "".join(
+        f"``{part}``" if place % 2 else re.sub(r"([\\*|_])", r"\\\1", part)
+        for place, part in enumerate(text.split("`"))
+    )
 
 
 class NetworksTable(GeneratedTable):

@@ -52,8 +52,8 @@ def from_jax(fun: Callable[..., Any], params: Any = None) -> JaxObjective:
     See Also
     --------
     from_torch : The same for PyTorch.
-    minimize : What takes the function.
-    LBFGS : What steps a vector in a training loop.
+    fastopt.minimize : What takes the function.
+    fastopt.LBFGS : What steps a vector in a training loop.
 
     Notes
     -----

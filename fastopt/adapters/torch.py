@@ -56,8 +56,8 @@ def from_torch(module: torch.nn.Module, loss: Callable[..., torch.Tensor]) -> To
     See Also
     --------
     from_jax : The same for JAX.
-    minimize : What takes the function.
-    LBFGS : What steps a vector in a training loop.
+    fastopt.minimize : What takes the function.
+    fastopt.LBFGS : What steps a vector in a training loop.
 
     Notes
     -----

@@ -33,13 +33,13 @@ def dropout(
     out: Array | None = None,
     stream: Any = None,
 ) -> Array:
-    """Each element of x over ``1 - p``, or 0 with probability p [1]_.
+    """Each element of x over ``1 - p``, or 0 with probability p.
 
-    Which elements are dropped depends on `seed`, `counter` and their place in the array, nothing
-    else: not on their values, dtype, the number of threads, or whether they are on a GPU. So the
-    derivative by x of a loss whose derivative by the output is ``grad`` is ``dropout(grad, p, seed,
-    counter)``, and nothing has to be kept for it. In inference, leave the function out: the mean is
-    that of x.
+    Which elements of x dropout [1]_ sets to zero depends on `seed`, `counter` and their place in
+    the array, nothing else: not on their values, dtype, the number of threads, or whether they are
+    on a GPU. So the derivative by x of a loss whose derivative by the output is ``grad`` is
+    ``dropout(grad, p, seed, counter)``, and nothing has to be kept for it. In inference, leave the
+    function out: the mean is that of x.
 
     The random numbers are those of SplitMix64 [2]_, 53 bits of each, which begin at a place in its
     sequence that is scrambled from `seed` and `counter`.

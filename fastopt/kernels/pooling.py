@@ -297,7 +297,9 @@ def avg_pool2d_backward(
 
 @anywhere
 def global_avg_pool2d(x: Array, *, out: Array | None = None, stream: Any = None) -> Array:
-    """The mean of each image: one number a channel [1]_.
+    """The mean of each image: one number a channel.
+
+    In a classifier it takes the place of fully connected layers [1]_.
 
     Parameters
     ----------

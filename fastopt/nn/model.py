@@ -78,6 +78,7 @@ class Model:
     n : int
     layers : tuple of Layer
     input_shape, output_shape : tuple of int
+        The shape of one sample, and of what the network makes of it.
     loss : Loss
     dtype : dtype
     buffers : dict of ndarray
@@ -138,7 +139,8 @@ class Model:
     >>> loss, grad = model.value_and_grad(theta, x, y)
     >>> grad.shape == theta.shape == (model.n,)
     True
-    >>> res = fastopt.minimize(model.value_and_grad, theta, args=(x, y), jac=True, method="l-bfgs")
+    >>> loss_of = model.value_and_grad
+    >>> res = fastopt.minimize(loss_of, theta, args=(x, y), jac=True, method="l-bfgs")
     >>> float((model.predict(res.x, x).argmax(axis=1) == y).mean()) > 0.95
     True
     """

@@ -134,11 +134,11 @@ class Identity(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Dropout(Layer):
-    """In training, each element is 0 with probability `p`, and otherwise divided by 1 - p [1]_.
+    """In training, each element is 0 with probability `p`, and otherwise divided by 1 - p.
 
-    In inference it does nothing. What is dropped depends on `seed`, the layer's name and a counter
-    alone; the counter is a buffer of the model, and moves on with each training evaluation, as
-    running statistics do.
+    In inference dropout [1]_ does nothing. What is dropped depends on `seed`, the layer's name and
+    a counter alone; the counter is a buffer of the model, and moves on with each training
+    evaluation, as running statistics do.
 
     Parameters
     ----------

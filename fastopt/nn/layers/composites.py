@@ -79,7 +79,9 @@ class Sequential(Composite):
 
 @dataclass(frozen=True, repr=False, init=False)
 class Residual(Composite):
-    """Layers one after the other, plus a shortcut around them: ``f(x) + shortcut(x)`` [1]_.
+    """Layers one after the other, plus a shortcut around them: ``f(x) + shortcut(x)``.
+
+    Residual networks [1]_ are made of these.
 
     Parameters
     ----------

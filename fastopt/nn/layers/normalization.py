@@ -51,11 +51,11 @@ class _BatchNorm(Layer):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalization [1]_ of images: each channel to mean 0, variance 1, then scaled, shifted.
+    """Batch normalization of images: each channel to mean 0, variance 1, then scaled, shifted.
 
-    In training with the mean and variance of the batch; in inference with running averages of
-    them. Parameters: ``weight``, ``bias``; buffers: ``running_mean``, ``running_var``, all of shape
-    (channels,).
+    As published [1]_: in training with the mean and variance of the batch; in inference with
+    running averages of them. Parameters: ``weight``, ``bias``; buffers: ``running_mean``,
+    ``running_var``, all of shape (channels,).
 
     Parameters
     ----------

@@ -295,7 +295,7 @@ class Problem:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LeastSquaresProblem(Problem):
-    """A test problem that is a sum of squares, f(x) = r_1(x)^2 + ... + r_m(x)^2.
+    """A test problem whose function is the sum of the squares of its residuals, f(x) = |r(x)|^2.
 
     Everything that `Problem` has, and the residuals with their Jacobian.
 
