@@ -1,6 +1,15 @@
-# Shared by .ci/run and .ci/nightly: which Python, and steps that are timed and summed up.
+# Shared by .ci/run and .ci/nightly: which Python, which tests of GPUs, and steps that are timed and
+# summed up.
 
 SUPPORTED_PYTHONS="python3.13 python3.12 python3.11 python3"
+
+# What needs numba-cuda, or has more to test with it.
+CUDA_TESTS=(
+    tests/core/test_cuda.py tests/device tests/interface/test_device.py tests/kernels/cuda
+    tests/nn/test_device.py tests/rules/test_device_gradients.py tests/rules/test_device_steps.py
+    tests/rules/test_textbook.py tests/solvers/test_device_first_order.py tests/testing/test_cuda.py
+    tests/training/test_device.py
+)
 
 # find_python CANDIDATE...: prints the first that runs and is new enough.
 find_python() {

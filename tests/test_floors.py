@@ -217,7 +217,7 @@ ALLOWED = {
         "interface/minimize.py": "",
         "plotting.py": "",
     },
-    "floor 7 comes in through the front door": {"__main__.py": "from fastopt import minimize"},
+    "the top floor uses the front door": {"__main__.py": "from fastopt import minimize"},
     "the version": {"_version.py": "", "core/abi.py": "from fastopt._version import __version__"},
     "other packages, and names that only begin alike": {
         "core/abi.py": "import numpy, fastoptimiser\nfrom scipy import optimize",

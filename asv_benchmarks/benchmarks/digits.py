@@ -32,11 +32,6 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-try:
-    from threadpoolctl import threadpool_limits
-except ImportError:
-    threadpool_limits = None
-
 import fastopt
 
 from . import installed
@@ -389,8 +384,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS)
     given = parser.parse_args()
     installed.bind_to_one_processor()
-    if threadpool_limits is not None:
-        threadpool_limits(1)
+    installed.limit_threads()
     try:
         digits()
     except NotImplementedError as missing:

@@ -40,3 +40,11 @@ def bind_to_one_processor() -> None:
     """Where the system can; before a library counts the processors."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def limit_threads(of: str | None = None) -> Any:
+    """BLAS, or all, to one thread from here on: the limits; None without threadpoolctl."""
+    try:
+        return find("threadpoolctl").threadpool_limits(1, user_api=of)
+    except NotImplementedError:
+        return None

@@ -435,13 +435,14 @@ def print_side_by_side(pythons: dict[str, str], threads: int, only: str, rounds:
                 continue
             for name, taken in json.loads(ran.stdout).items():
                 times[library].setdefault(name, []).append(taken)
-    print(f"\n{threads} thread{'s' * (threads > 1)}, milliseconds\n")
+    title = f"milliseconds, {threads} thread{'s' * (threads > 1)}"
+    print(f"\n{title:55}{'fastopt':>9}{'PyTorch':>9}{'ratio':>7}\n")
     for name in times["fastopt"]:
         ours, theirs = (times[library].get(name) for library in LIBRARIES)
-        shown = f"{name:60}{statistics.median(ours):9.3f}"
+        shown = f"{name:55}{statistics.median(ours):9.3f}"
         if theirs:
             ratio = statistics.median(ours) / statistics.median(theirs)
-            shown += f"{statistics.median(theirs):9.3f}, ratio {ratio:.2f}"
+            shown += f"{statistics.median(theirs):9.3f}{ratio:7.2f}"
         print(shown)
 
 

@@ -27,11 +27,6 @@ from typing import Any
 
 import numpy as np
 
-try:
-    from threadpoolctl import threadpool_limits
-except ImportError:
-    threadpool_limits = None
-
 import fastopt
 
 from . import installed
@@ -205,8 +200,7 @@ def print_table(name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="*", choices=[*DATA, []], help="all, if none is named")
-    if threadpool_limits is not None:
-        threadpool_limits(1)
+    installed.limit_threads()
     for name in parser.parse_args().data or DATA:
         print_table(name)
 

@@ -35,11 +35,6 @@ import scipy.optimize
 import scipy.sparse
 import scipy.special
 
-try:
-    from threadpoolctl import threadpool_limits
-except ImportError:
-    threadpool_limits = None
-
 import fastopt
 
 from . import installed
@@ -396,8 +391,7 @@ def main() -> None:
     parser.add_argument("--libraries", nargs="+", choices=everyone, default=everyone)
     given = parser.parse_args()
     installed.bind_to_one_processor()
-    if threadpool_limits is not None:
-        threadpool_limits(1)
+    installed.limit_threads()
     for name in given.data or makers:
         try:
             print_table(makers[name](), given.libraries)

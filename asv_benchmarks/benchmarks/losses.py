@@ -15,11 +15,6 @@ import scipy.optimize
 import scipy.sparse
 import scipy.special
 
-try:
-    from threadpoolctl import threadpool_limits
-except ImportError:
-    threadpool_limits = None
-
 import fastopt
 
 from . import installed
@@ -97,7 +92,7 @@ class OnOneThread:
     """Fastopt's loops run on one thread, so NumPy's products do, set up as they are."""
 
     def limit_threads(self) -> None:
-        self.limits = threadpool_limits(1, user_api="blas") if threadpool_limits else None
+        self.limits = installed.limit_threads("blas")
 
     def teardown(self, *params: str) -> None:
         if self.limits is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.lenet import BATCH, EPOCHS, LR, digits
+from benchmarks.lenet import BATCH, EPOCHS, LR, digits, torch_lenet5
 
 import fastopt
 from fastopt import nn
@@ -75,14 +75,8 @@ class Fastopt(Training):
 
 class PyTorch(Training):
     def __init__(self, seed: int, capturable: bool = False) -> None:
-        from torch.nn import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
-
         super().__init__(seed)
-        self.net = Sequential(
-            Conv2d(1, 6, 5, padding=2), ReLU(), MaxPool2d(2),
-            Conv2d(6, 16, 5), ReLU(), MaxPool2d(2),
-            Flatten(), Linear(400, 120), ReLU(), Linear(120, 84), ReLU(), Linear(84, 10),
-        ).cuda()  # fmt: skip
+        self.net = torch_lenet5().cuda()
         theta = torch.from_numpy(nn.models.lenet5().init(seed)).cuda()
         torch.nn.utils.vector_to_parameters(theta, self.net.parameters())
         self.loss = torch.nn.CrossEntropyLoss()

@@ -43,7 +43,7 @@ def show_twins(app: Sphinx, doctree: nodes.document) -> None:
             other["classes"].append("only-dark")
             # Together in one element: whatever stands beside a hidden image, as the figure's
             # caption does, the theme takes for its caption, and hides it as well.
-            both = nodes.container("", classes=["light-or-dark"])
+            both = nodes.container()
             image.parent.replace(image, both)
             both += [image, other]
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import platform
 import statistics
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
@@ -23,12 +21,9 @@ from scipy.optimize import rosen, rosen_der
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-try:
-    from threadpoolctl import threadpool_limits
-except ImportError:
-    threadpool_limits = None
-
 import fastopt
+from fastopt.commands.threads import one_blas_thread
+from fastopt.core.system import describe_system
 from fastopt.interface.methods import METHODS
 
 
@@ -66,11 +61,6 @@ def measure(minimize: Callable, method: str, n: int, repeats: int) -> Measuremen
     )
 
 
-def one_blas_thread() -> AbstractContextManager:
-    """Beside other load, threads that wait for one another cost SciPy's solvers 100 times."""
-    return threadpool_limits(1, user_api="blas") if threadpool_limits else nullcontext()
-
-
 class MeasuredOverhead(SphinxDirective):
     """``.. measured-overhead:: METHOD ...``: fastopt beside SciPy, on this machine."""
 
@@ -100,26 +90,16 @@ class MeasuredOverhead(SphinxDirective):
                         f"**{m.own_microseconds:.1f} \u00b5s**",
                     )
                 )
+        processor = describe_system()["Machine"]["CPU"]
         header = ("", "Evaluations", "Whole solve", "Own time per evaluation")
         text = list_table(header, rows, "34 18 20 28")
-        threads = "BLAS on one thread, " if threadpool_limits else ""
         note = (
             f"\nChained Rosenbrock function, n = {n}, gradient given; medians of {repeats} solves, "
-            f"{threads}measured while this page was built ({processor()}, Python "
+            f"BLAS on one thread, measured while this page was built ({processor}, Python "
             f"{platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}). "
             "*Own time* is what the library spends outside your function.\n"
         )
         return self.parse_text_to_nodes(text + note)
-
-
-def processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

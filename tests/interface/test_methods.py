@@ -39,7 +39,6 @@ OTHER_DEFAULTS = {
     "newton-cg": {"xtol"},
     **{key: {"initial_trust_radius", "max_trust_radius", "eta"} for key in TRUST_REGION},
 }
-SCIPY_VERSION = tuple(map(int, scipy.__version__.split(".")[:2]))
 
 # Arguments of SciPy's solvers that reach them by other ways than `options`.
 NOT_OPTIONS = {
@@ -171,8 +170,6 @@ def test_names_of_both_libraries_do_not_collide():
 
 @pytest.mark.parametrize("name", SCIPY_METHODS)
 def test_scipy_methods_are_known_to_scipy(name):
-    if name == "cobyqa" and SCIPY_VERSION < (1, 14):
-        pytest.skip("SciPy has COBYQA since 1.14")
     scipy.optimize.show_options("minimize", name, disp=False)
 
 

@@ -57,7 +57,7 @@ def gaussian_line(line, t, y):
 
 @njit
 def smoothing(x, y, weight, softness):
-    """Half the squared distance from `y`, and what each jump costs: |jump|, smooth below 1e-1."""
+    """Half the squared distance from `y`, and the jumps: |jump|, smooth below `softness`."""
     grad = x - y
     value = 0.5 * np.dot(grad, grad)
     for i in range(x.size - 1):
