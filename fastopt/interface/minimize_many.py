@@ -309,6 +309,8 @@ def _rows(k: int, arg: Any, problems: int) -> Any:
     """A batched argument, checked to have a row for each problem."""
     if isinstance(arg, list | tuple):
         arg = _stacked(arg)
+    elif hasattr(arg, "iloc"):  # pandas, which looks for the label i where arg[i] is asked for
+        arg = np.asarray(arg)
     elif isinstance(arg, np.ndarray) and not arg.dtype.isnative:
         arg = arg.astype(arg.dtype.newbyteorder("="))  # compiled code reads rows as they are
     try:
@@ -509,7 +511,7 @@ def _result(batch: Batch) -> BatchResult:
         success[members] = ending.success
         message[members] = ending.message
         converged_to[members] = ending.converged_to
-    valued = np.flatnonzero(~np.isnan(answers.fun))
+    valued = np.flatnonzero(answers.fun < np.inf)
     row = batch.problems.method
     return BatchResult(
         x=answers.x,

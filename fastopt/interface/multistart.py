@@ -14,6 +14,7 @@ from scipy.optimize import Bounds, OptimizeResult
 
 from fastopt.core.validate import real_array
 from fastopt.interface.bounds import bound_arrays
+from fastopt.interface.methods import find_method
 from fastopt.interface.minimize_many import minimize_many
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def multistart(
     Raises
     ------
     ValueError, TypeError
-        If an argument is wrong; nothing has been evaluated then. Also if `fun` is finite at none of
-        the starts.
+        If an argument is wrong; nothing has been evaluated then. Also if `fun` is NaN or inf at all
+        of the starts.
 
     See Also
     --------
@@ -132,7 +133,10 @@ def multistart(
     if best is None:
         if batch.errors:
             raise next(iter(batch.errors.values()))
-        raise ValueError(f"`fun` must be finite at one of the {len(points)} starts, got none")
+        unseen = np.flatnonzero(batch.nfev == 0)  # the time was over before
+        if not len(unseen):
+            raise ValueError(f"`fun` must be finite at one of the {len(points)} starts, got none")
+        best = int(unseen[0])
     return _Lowest(
         x=batch.x[best].copy(),
         fun=float(batch.fun[best]),
@@ -153,12 +157,15 @@ def multistart(
     )
 
 
-# SciPy's, and the one that fastopt has as well.
-_BOUNDED = ("l-bfgs-b", "tnc", "slsqp", "powell", "nelder-mead", "trust-constr", "cobyla", "cobyqa")
+# Of SciPy's methods.
+_BOUNDED = ("tnc", "slsqp", "powell", "nelder-mead", "trust-constr", "cobyla", "cobyqa")
 
 
 def _takes_bounds(method: Any) -> bool:
-    return isinstance(method, str) and method.lower() in _BOUNDED
+    if not isinstance(method, str):
+        return False
+    row = find_method(method)
+    return method.lower() in _BOUNDED if row is None else row.takes_bounds
 
 
 def _box(bounds: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

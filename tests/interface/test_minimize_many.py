@@ -649,6 +649,22 @@ def test_rows_that_numba_does_not_know_end_the_batch():
 
 
 @pytest.mark.parametrize("compile", [True, False, "auto"])
+def test_rows_of_pandas_are_those_in_their_places(compile):
+    pandas = pytest.importorskip("pandas")
+
+    @njit
+    def fun(x, centre):
+        return ((x - centre) ** 2).sum()
+
+    table = pandas.DataFrame({"a": [1.0, 5.0, 3.0], "b": [2.0, 0.0, 9.0]}).sort_values("a")
+    options = {"compile": compile}
+    for rows in (table["a"], table["a"][table["a"] > 2], table):
+        starts = np.zeros((len(rows), np.ndim(rows)))
+        batch = minimize_many(fun, starts, rows, True, options=options)
+        assert_same(batch, minimize_many(fun, starts, rows.to_numpy(), True, options=options))
+
+
+@pytest.mark.parametrize("compile", [True, False, "auto"])
 def test_masked_rows_are_refused_and_not_read_without_their_mask(compile):
     @njit
     def fun(x, centre):

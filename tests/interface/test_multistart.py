@@ -142,14 +142,14 @@ def test_the_default_method_keeps_the_bounds(bounds):
     assert (result.method, result.library) == ("l-bfgs-b", "fastopt")
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "Nelder-Mead", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "l-bfgs", "Nelder-Mead", "SLSQP"])
 def test_methods_that_take_bounds_get_them(method):
     result = multistart(lambda x: -x.sum(), BOX, starts=2, method=method)
     np.testing.assert_allclose(result.x, HIGH, atol=1e-6)
     assert (result.batch.x <= HIGH).all()
 
 
-@pytest.mark.parametrize("method", ["bfgs", "l-bfgs", "gd", "CG"])
+@pytest.mark.parametrize("method", ["bfgs", "sr1", "gd", "CG"])
 def test_methods_that_take_none_may_leave_the_box(method):
     far = np.array([5.0, 5.0])
     options = {"lr": 0.1} if method == "gd" else None
@@ -204,8 +204,17 @@ def test_the_result_pickles_and_copies():
 def test_where_every_search_fails_it_says_why():
     with pytest.raises(ValueError, match="`fun` must be finite at one of the 4 starts, got none"):
         free(never, starts=4)
+    with pytest.raises(ValueError, match="`fun` must be finite at one of the 2 starts, got none"):
+        multistart(lambda x: np.inf, BOX, starts=2)
     with pytest.raises(ValueError, match="refused"):
         free(refusing, starts=4)
+
+
+def test_no_time_at_all_is_a_result():
+    result = free(rastrigin, starts=4, options={"maxtime": 0.0})
+    assert (result.status, result.success, result.nfev) == (6, False, 0)
+    assert "maxtime" in result.message
+    np.testing.assert_array_equal(result.x, result.start)
 
 
 REFUSED = {
