@@ -336,7 +336,7 @@ def _kind_of(arg: Any) -> str:
 
 def _check_results(fun: Any, jac: Any, form: str, arguments: tuple[Any, ...]) -> None:
     """Compile the user's functions, and see that they return what their form asks for."""
-    found = _returned(fun, (VECTOR, VECTOR) if form == "inplace" else (VECTOR,), arguments)
+    found = _returned("fun", fun, (VECTOR, VECTOR) if form == "inplace" else (VECTOR,), arguments)
     if form == "joint":
         if not isinstance(found, types.BaseTuple) or len(found) != 2:
             raise TypeError(
@@ -345,7 +345,7 @@ def _check_results(fun: Any, jac: Any, form: str, arguments: tuple[Any, ...]) ->
         found, gradient = found
         _check_gradient("`fun` (jac=True)", gradient)
     elif form == "separate":
-        _check_gradient("`jac`", _returned(jac, (VECTOR,), arguments))
+        _check_gradient("`jac`", _returned("jac", jac, (VECTOR,), arguments))
     if not _is_number(found, _REAL):
         pair = isinstance(found, types.BaseTuple) and len(found) == 2
         hint = "; if that is the value and the gradient, pass jac=True" if pair else ""
@@ -357,24 +357,32 @@ def _check_results(fun: Any, jac: Any, form: str, arguments: tuple[Any, ...]) ->
 def _check_second(hess: Any, hessp: Any, arguments: tuple[Any, ...]) -> None:
     """The same for the Hessian and its product."""
     if hess is not None:
-        found = _returned(hess, (VECTOR,), arguments)
+        found = _returned("hess", hess, (VECTOR,), arguments)
         if not (isinstance(found, types.Array) and found.ndim == 2 and _is_number(found, _REAL)):
             raise TypeError(f"`hess` must return an array of shape (n, n), got {found}")
     if hessp is not None:
-        _check_gradient("`hessp`", _returned(hessp, (VECTOR, VECTOR), arguments))
+        _check_gradient("`hessp`", _returned("hessp", hessp, (VECTOR, VECTOR), arguments))
 
 
-def _returned(function: Any, leading: tuple[Any, ...], arguments: tuple[Any, ...]) -> Any:
+def _returned(
+    name: str, function: Any, leading: tuple[Any, ...], arguments: tuple[Any, ...]
+) -> Any:
     """The type of what a function returns for arguments of these types."""
     typing = function.typingctx
-    called = typing.resolve_function_type(numba.typeof(function), (*leading, *arguments), {})
+    given = (*leading, *arguments)
+    called = typing.resolve_function_type(numba.typeof(function), given, {})
+    if called is None:  # Numba's word for object mode, and for signatures that do not fit
+        raise TypeError(
+            f"`{name}` must compile for arguments of the types ({', '.join(map(str, given))}), and "
+            f"does not: {function.__name__} is in object mode, or its signatures are for others"
+        )
     return called.return_type
 
 
 def returns_pair(fun: Any, arguments: Any) -> bool:
     """Whether a function returns a value and its gradient, for arguments of a Numba tuple type."""
     with own_flags():
-        return isinstance(_returned(fun, (VECTOR,), tuple(arguments)), types.BaseTuple)
+        return isinstance(_returned("fun", fun, (VECTOR,), tuple(arguments)), types.BaseTuple)
 
 
 _REAL = types.Integer | types.Float | types.Boolean
@@ -393,7 +401,7 @@ def _check_gradient(name: str, found: Any) -> None:
 def _check_complex(fun: Any, arguments: tuple[Any, ...]) -> None:
     instead = "use jac='3-point' or an exact gradient"
     try:
-        found = _returned(fun, (COMPLEX_VECTOR,), arguments)
+        found = _returned("fun", fun, (COMPLEX_VECTOR,), arguments)
     except (numba.errors.NumbaError, NotImplementedError) as error:
         raise TypeError(
             f"`fun` must compile for a complex x when jac='cs', and does not; {instead}"

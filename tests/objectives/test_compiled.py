@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 import pytest
-from numba import carray, njit, types
+from numba import carray, jit, njit, types
 from numba.core import types as core_types
 from numba.core.errors import TypingError
 from numba.experimental import jitclass
@@ -526,6 +526,21 @@ def test_a_value_that_is_none_is_refused(returned, message):
 @njit
 def gradient_of_two(x):
     return 2.0 * x
+
+
+@pytest.mark.parametrize("jit", [jit(forceobj=True), njit("float64(float32[:])")])
+def test_what_has_no_compiled_version_is_refused_or_interpreted(jit, monkeypatch):
+    fun = jit(lambda x: np.float64(x[0] * x[0]))
+    with pytest.raises(TypeError, match=r"`fun` must compile for .* \(array\(float64, 1d, C\)"):
+        fastopt.minimize(fun, [1.0], options={"compile": True})
+    monkeypatch.setattr("fastopt.objectives.source.PAYS_AFTER", 0)
+    monkeypatch.setattr("fastopt.interface.batches.PAYS_AFTER", 0)
+    if fun.nopython_signatures:  # then calling it raises as well
+        with pytest.raises(TypeError, match="No matching definition"):
+            fastopt.minimize(fun, [1.0])
+    else:
+        assert fastopt.minimize(fun, [1.0]).success
+        assert fastopt.minimize_many(fun, np.ones((3, 1))).success.all()
 
 
 def test_an_array_of_one_number_is_a_value():
