@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from time import perf_counter
 from typing import Any, Self
@@ -35,7 +34,7 @@ from fastopt.objectives.objective import BoundObjective
 from fastopt.objectives.python import PythonObjective
 from fastopt.objectives.source import ObjectiveSource, is_c_function
 from fastopt.objectives.sparse import SPARSE_FROM
-from fastopt.objectives.stateful import owner_of
+from fastopt.objectives.stateful import held_by, owner_of
 from fastopt.solvers.state import SolverState
 
 __all__ = ["DIFFERENCES", "Solver", "check_jac", "check_second"]
@@ -250,7 +249,7 @@ class Solver:
         ticket = object()
         try:
             self._enter(ticket)
-            with self._held():
+            with held_by(self._owner):
                 if self._epochs is not None:
                     return self._advance_by_epochs(k, None, None)
                 if self._history is None:
@@ -295,7 +294,7 @@ class Solver:
             self._enter(ticket)
             if controls.progress:
                 bar = ProgressBar(self._row.name, self._state.nit, self._maxiter)
-            with self._held():
+            with held_by(self._owner):
                 if self._epochs is not None:
                     self._advance_by_epochs(UNLIMITED, observe, bar)
                 elif observe is None and self._history is None:
@@ -356,7 +355,7 @@ class Solver:
         if self._history is not None:
             self._history.add_to(result)
         if self._epochs is not None:
-            with self._source.turn, self._held():
+            with self._source.turn, held_by(self._owner):
                 self._epochs.add_to(result, state, self._served)
         return result
 
@@ -447,10 +446,6 @@ class Solver:
         self._elapsed = self._time()
         self._span_start = None
         del self._running["ticket"]
-
-    def _held(self) -> AbstractContextManager[Any]:
-        """What evaluations happen in."""
-        return nullcontext() if self._owner is None else self._owner.held()
 
     def _time(self) -> float:
         """Seconds that the solve has been running, pauses left out."""

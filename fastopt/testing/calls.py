@@ -5,12 +5,14 @@ Owns their forms and the count of their calls. What they return is read as `mini
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.core.validate import check_callable
+from fastopt.objectives.stateful import held_by, owner_of
 
 __all__ = ["Code", "read_hessian", "read_product"]
 
@@ -45,6 +47,7 @@ class Code:
             check_callable("fun", fun)
         self.fun, self.jac = fun, jac
         self.args = args if isinstance(args, tuple) else (args,)
+        self._owner = owner_of(fun)
         self.nfev = self.njev = 0
         source = ObjectiveSource(fun, jac or "2-point", self.args, n, compile=False)
         self.turn, self._objective = source.turn, source.objective
@@ -56,6 +59,10 @@ class Code:
         self.njev += gradient
         # C functions of users' own are asked for both, as `minimize` does: some fill both blindly.
         return self._objective.evaluate(x, value or self._is_c, gradient or self._is_c)
+
+    def held(self) -> AbstractContextManager[Any]:
+        """What all evaluations happen in: they leave no trace in what owns the function."""
+        return held_by(self._owner)
 
     def value(self, x: Vector) -> Vector:
         """In an array of shape (1,)."""

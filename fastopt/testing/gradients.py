@@ -20,7 +20,7 @@ STATE = 1e-3
 
 
 def check_gradient(code: Code, x: Vector, settings: Settings) -> DerivativeCheck:
-    with code.turn:
+    with code.turn, code.held():
         value, gradient = code.evaluate(x)
         broken = not_finite("gradient", code, ("fun", np.array([value])), ("gradient", gradient))
         if broken is not None:

@@ -37,7 +37,7 @@ def check_hessian(
     kind, name, limit = HessianCheck, "gradient", COORDINATES
     if code.jac is None:
         kind, name, limit = HessianOfValuesCheck, "fun", PAIRS
-    with code.turn:
+    with code.turn, code.held():
         centre = code.value(x) if code.jac is None else code.gradient(x)
         broken = not_finite(what, code, (name, centre))
         if broken is not None:

@@ -952,3 +952,18 @@ def test_full_arrays_are_there_where_every_component_was_looked_at():
 def test_same_functions_in_both_places():
     for name in ("check_grad", "check_hess", "check_hessp"):
         assert getattr(fastopt, name) is getattr(fastopt.testing, name)
+
+
+def test_a_network_keeps_its_statistics_and_drops_the_same_elements_in_every_evaluation():
+    nn = fastopt.nn
+    layers = nn.Linear(4), nn.BatchNorm1d(name="norm"), nn.Tanh(), nn.Dropout(0.2), nn.Linear(2)
+    model = nn.Model(*layers, input_shape=(3,), dtype="float64")
+    rng = np.random.default_rng(0)
+    images, labels = rng.standard_normal((40, 3)), rng.integers(0, 2, 40)
+    before = model.buffers
+    check = check_grad(model.value_and_grad, model.init(0), (images, labels))
+    assert check.ok, check.message
+    after = model.buffers
+    assert {name: value.tolist() for name, value in after.items()} == {
+        name: value.tolist() for name, value in before.items()
+    }
