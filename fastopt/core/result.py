@@ -99,9 +99,9 @@ ENDINGS: dict[Status, Ending] = {
         False,
         None,
         "The function does not decrease along a direction that its gradient calls downhill: "
-        "the two are inconsistent at x. "
-        "Check the gradient against differences; with jac='cs', check that the function is "
-        "analytic.",
+        "the two seem inconsistent at x. "
+        "Check the gradient with check_grad; if it is right, scale the variables, and raise maxls "
+        "if that was lowered; with jac='cs', check that the function is analytic.",
     ),
     Status.NOISY_DIFFERENCES: Ending(
         2,

@@ -213,7 +213,8 @@ def minimize(
 
     **A C function** may be `fun`, with ``jac=True``: a Numba cfunc or a `scipy.LowLevelCallable` of
     the type ``int (double *x, double *value, double *grad, Py_ssize_t n, void *user_data)``, which
-    fills ``value`` and ``grad`` and returns 0. :doc:`/how_it_works` has an example.
+    fills ``value`` and ``grad`` and returns 0, or 2 to end the solve; anything else is an error.
+    :doc:`/how_it_works` has an example.
 
     **A method of an object** that has two more, ``held()`` and ``commit()``, may be `fun`: its
     evaluations leave a trace, as those of a network with running statistics do. :class:`Solver`

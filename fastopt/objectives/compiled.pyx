@@ -13,7 +13,9 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from fastopt.core.abi cimport hess_fn, hessp_fn, value_grad_fn
+from fastopt.core.abi cimport (
+    REPLY_DONE, REPLY_RAISED, REPLY_STOP, hess_fn, hessp_fn, value_grad_fn,
+)
 from fastopt.objectives.complex_step cimport is_short
 from fastopt.objectives.context cimport (
     ARGUMENTS, NO_MEMORY, NOT_A_GRADIENT, NOT_A_HESSIAN, NOT_A_PRODUCT, NOT_A_SCALAR, Context, Slot,
@@ -233,6 +235,13 @@ cdef int set_slot(Slot* slot, char* start, leaf, value) except -1:
     return 0
 
 
+# A C function of the user's own, what it gets as its last argument, and its last answer that is none.
+cdef struct Called:
+    value_grad_fn function
+    void* context
+    int answer
+
+
 cdef class CFunctionObjective(BoundObjective):
     """A C function of the user's own, of type `value_grad_fn`.
 
@@ -245,12 +254,15 @@ cdef class CFunctionObjective(BoundObjective):
     """
 
     cdef object owner
+    cdef Called called
 
     def __init__(self, capsule, owner, preconditioner=None, bounds=None):
         cdef const char* name = PyCapsule_GetName(capsule)
         self.owner = owner
-        self.objective.value_grad = <value_grad_fn>PyCapsule_GetPointer(capsule, name)
-        self.objective.context = PyCapsule_GetContext(capsule)
+        self.called.function = <value_grad_fn>PyCapsule_GetPointer(capsule, name)
+        self.called.context = PyCapsule_GetContext(capsule)
+        self.objective.value_grad = call
+        self.objective.context = &self.called
         self.objective.joint = True
         self.set_preconditioner(preconditioner)
         self.set_bounds(bounds)
@@ -260,4 +272,16 @@ cdef class CFunctionObjective(BoundObjective):
             BoundObjective.raise_error(self)
         if PyErr_Occurred() != NULL:
             return -1
-        raise RuntimeError("the C function that is `fun` answered 1: its code has failed")
+        raise RuntimeError(f"the C function that is `fun` answered {self.called.answer}: its code "
+                           "has failed")
+
+
+cdef int call(const double* x, double* value, double* grad, Py_ssize_t n,
+              void* context) noexcept nogil:
+    """Answers that are no `Reply` are failures, too."""
+    cdef Called* called = <Called*>context
+    cdef int answer = called.function(x, value, grad, n, called.context)
+    if answer == REPLY_DONE or answer == REPLY_STOP:
+        return answer
+    called.answer = answer
+    return REPLY_RAISED

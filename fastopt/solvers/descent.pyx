@@ -269,4 +269,6 @@ cdef int evaluate_along(double step, Sample* sample, void* context) noexcept nog
     if fabs(trial.value) < INFINITY:
         sample.slope = dot(trial.gradient, state.direction, n)
         sample.finite = fabs(sample.slope) < INFINITY
+        if not sample.finite:
+            iteration.cut_short = True
     return REPLY_DONE

@@ -44,6 +44,7 @@ cdef struct Iteration:
     double decrease           # f(previous) - f(current)
     double previous_value
     double step               # length of the last step
+    bint cut_short            # and whether f was not finite at a point that it was tried with
     Limits limits
     const double* low         # bounds of the variables; NULL: there are none
     const double* high
@@ -102,6 +103,8 @@ cdef inline int evaluate_value(Iteration* state, const Objective* objective,
         return reply
     state.nfev += 1
     state.njev += objective.joint
+    if not isfinite(point.value):
+        state.cut_short = True
     return reply
 
 

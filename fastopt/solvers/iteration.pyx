@@ -51,6 +51,7 @@ cdef StatusCode advance(const Method* method, void* address, const Objective* ob
             status = NOISY_DIFFERENCES
         if status != RUNNING or k == 0:
             break
+        state.cut_short = False
         status = method.iterate(address, objective)
         k -= 1
     state.status = status
@@ -142,7 +143,8 @@ cdef bint is_same(const Point* one, const Point* other, Py_ssize_t n) noexcept n
 cdef StatusCode test_termination(const Iteration* state) noexcept nogil:
     """Which test, if any, the current point passes.
 
-    The tests of values and steps are SciPy's: L-BFGS-B's `ftol` and BFGS' `xrtol`.
+    The tests of values and steps are SciPy's: L-BFGS-B's `ftol` and BFGS' `xrtol`. They say nothing
+    where a step is small because f is not finite further on.
     """
     cdef const Limits* limits = &state.limits
     cdef double scale
@@ -150,7 +152,7 @@ cdef StatusCode test_termination(const Iteration* state) noexcept nogil:
         return STOPVAL
     if is_stationary(state):
         return GTOL
-    if state.nit > 0:
+    if state.nit > 0 and not state.cut_short:
         if limits.ftol > 0:
             scale = max(1.0, max(fabs(state.current.value), fabs(state.previous_value)))
             if fabs(state.decrease) <= limits.ftol * scale:

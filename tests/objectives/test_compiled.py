@@ -646,6 +646,10 @@ def bowl_with_data(x, value, grad, n, context):
     return 0
 
 
+def answering(answer):
+    return numba.cfunc(SIGNATURE)(lambda x, value, grad, n, context: answer)
+
+
 @numba.cfunc(SIGNATURE)
 def failing(x, value, grad, n, context):
     value[0] = -x[0]
@@ -676,6 +680,9 @@ def test_a_low_level_callable_brings_its_data():
 def test_a_c_function_that_fails_is_an_error_and_one_that_stops_an_ending():
     with pytest.raises(RuntimeError, match="answered 1"):
         fastopt.minimize(failing, 0.0, jac=True)
+    for answer in (-1, 3, 255):
+        with pytest.raises(RuntimeError, match=f"answered {answer}: its code has failed"):
+            fastopt.minimize(answering(answer), 0.0, jac=True)
     result = fastopt.minimize(stopping, 0.0, jac=True)
     assert (result.status, result.success) == (8, False)
     assert 0.0 < result.x[0] <= 10.0

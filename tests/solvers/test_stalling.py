@@ -125,6 +125,21 @@ def test_the_edge_of_the_domain_is_told_from_a_minimum(make_state, method):
     assert 0.999 < state.x[0] <= 1
 
 
+@pytest.mark.parametrize("method", WITH_SEARCH)
+@pytest.mark.parametrize("test", ["ftol", "xtol"])
+@pytest.mark.parametrize("beyond", [np.nan, -1.5])  # with an infinite slope, as of a root at 0
+def test_steps_that_the_edge_cuts_short_pass_no_test(make_state, method, test, beyond):
+    """However small they are: the minimum is elsewhere."""
+
+    def fun(x):
+        return (-x[0], np.array([-1.0])) if x[0] <= 1 else (beyond, np.array([np.inf]))
+
+    state = make_state(method, [0.0], **{test: 1e-3})
+    state.advance(PythonObjective(fun, True, (), 1), UNLIMITED)
+    assert state.status == Status.DOMAIN_EDGE
+    assert 0.999 < state.x[0] <= 1
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("fun", [lambda x: (-x.sum(), -np.ones(2)), lambda x: (-x @ x, -2 * x)])
 def test_a_function_without_a_bottom_is_called_unbounded(make_state, method, fun):
