@@ -369,7 +369,10 @@ def _value_and_grad(part: Any, function: Any, vectors: tuple[Vector, ...]) -> tu
         raise TypeError(
             f"`fun` must return a value and a gradient, got {type(found).__name__}"
         ) from None
-    return float(value), _checked("the gradient of `fun`", grad, x.shape)
+    number = np.asarray(value, dtype=np.float64)
+    if number.size != 1:
+        raise ValueError(f"the value of `fun` must be a scalar, got shape {number.shape}")
+    return number.item(), _checked("the gradient of `fun`", grad, x.shape)
 
 
 def _matrix(part: Any, function: Any, vectors: tuple[Vector, ...]) -> tuple[Any, ...]:

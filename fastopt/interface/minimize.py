@@ -25,7 +25,7 @@ from fastopt.core.validate import check_callable, real_vector
 from fastopt.device.arrays import is_device_array
 from fastopt.interface.bounds import fit_method, read_bounds
 from fastopt.interface.methods import METHODS, SCIPY_METHODS, Method, find_method, unknown_method
-from fastopt.interface.options import check_tol, scipy_options
+from fastopt.interface.options import as_mapping, check_tol, scipy_options
 from fastopt.interface.solver import DIFFERENCES, Solver, check_jac
 from fastopt.interface.tuples import Options
 from fastopt.objectives.minibatches import Minibatches
@@ -474,8 +474,9 @@ def minimize(
         if data is not None:
             raise ValueError("`data` must be None where `method` is a callable")
         fun, jac = _scipy_form(fun, jac)
+        named = dict(as_mapping(options))
         return scipy.optimize.minimize(
-            fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options
+            fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, named
         )
     constrained = _is_constrained(constraints)
     if bounds is not None and isinstance(bounds, Iterator):

@@ -341,12 +341,22 @@ def test_no_client_is_said():
             ValueError,
             r"the gradient of `fun` must have shape \(2,\), got \(3,\)",
         ),
+        (
+            (np.zeros(2), np.zeros(2)),
+            ValueError,
+            r"the value of `fun` must be a scalar, got shape \(2,\)",
+        ),
     ],
 )
 def test_wrong_answers_of_a_part_are_said(client, returned, error, message):
     objective = SumObjective(lambda x, part: returned, [dask.delayed(1)])
     with pytest.raises(error, match=message):
         objective(np.zeros(2))
+
+
+def test_a_value_may_be_an_array_of_one(client):
+    objective = SumObjective(lambda x, part: (np.array([part]), x), [dask.delayed(1.5)] * 2)
+    assert objective(np.ones(2))[0] == 3.0
 
 
 def test_a_derivative_that_was_not_given_is_said(client):

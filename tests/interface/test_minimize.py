@@ -188,6 +188,8 @@ def test_callable_method_is_called_as_scipy_calls_it():
     theirs = scipy.optimize.minimize(quadratic, [1], method=method, **arguments)
     assert seen[0] == seen[1]
     assert ours == theirs == {"x": np.array([1.0]), "fun": 1.0}
+    fastopt.minimize(quadratic, [1], (2.0,), method, options=fastopt.Options(maxiter=3))
+    assert seen[2][1]["maxiter"] == 3
 
 
 @pytest.mark.parametrize(
