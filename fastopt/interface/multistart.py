@@ -255,17 +255,7 @@ def _unit_points(
         return generator.random((count, n))
     if sampler == "sobol":
         # Whole powers of two are balanced; the rest is left out.
-        engine = qmc.Sobol(n, **_seeded(generator))
+        engine = qmc.Sobol(n, rng=generator)
         return np.asarray(engine.random_base2(math.ceil(math.log2(count)))[:count])
     kind = qmc.Halton if sampler == "halton" else qmc.LatinHypercube
-    return np.asarray(kind(n, **_seeded(generator)).random(count))
-
-
-def _seeded(generator: np.random.Generator) -> dict[str, Any]:
-    """The generator under the name that this SciPy has for it: `seed` before 1.15."""
-    import inspect
-
-    from scipy.stats import qmc
-
-    known = inspect.signature(qmc.Sobol).parameters
-    return {"rng" if "rng" in known else "seed": generator}
+    return np.asarray(kind(n, rng=generator).random(count))
