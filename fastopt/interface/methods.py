@@ -157,7 +157,8 @@ def _stopping(
         "maxfev": Option(
             maxfev,
             _LIMIT,
-            "Stop after so many evaluations of f, those for differences included; inf is off.",
+            "Stop after so many evaluations of f, those for differences included, and no gradient "
+            "half done; inf is off.",
         ),
         "maxtime": Option(
             math.inf, _NONNEGATIVE, "Stop after so many seconds of running; inf is off."

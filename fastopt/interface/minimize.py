@@ -249,7 +249,8 @@ def minimize(
         ``"nesterov-restart"``, ``"fista"`` and the rules from ``"gd"`` to ``"adan"``, no limit for
         the latter with `data`.) Stop after so many iterations.
     maxfev : int or inf, default inf; 15000 for ``"l-bfgs"`` and ``"l-bfgs-b"``
-        Stop after so many evaluations of the function, those for differences included. Also
+        Stop after so many evaluations of the function, those for differences included. (A gradient
+        of differences is completed, by which ``nfev`` may exceed it.) Also
         called ``maxfun``.
     maxtime : float, default inf
         Stop after so many seconds.
