@@ -250,8 +250,7 @@ def minimize(
         the latter with `data`.) Stop after so many iterations.
     maxfev : int or inf, default inf; 15000 for ``"l-bfgs"`` and ``"l-bfgs-b"``
         Stop after so many evaluations of the function, those for differences included. (A gradient
-        of differences is completed, by which ``nfev`` may exceed it.) Also
-        called ``maxfun``.
+        of differences is completed, by which ``nfev`` may exceed it.) Also called ``maxfun``.
     maxtime : float, default inf
         Stop after so many seconds.
     finite_diff_rel_step : float or array of shape (n,), optional
