@@ -295,7 +295,7 @@ class Problem:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LeastSquaresProblem(Problem):
-    """A test problem whose function is the sum of the squares of its residuals, f(x) = |r(x)|^2.
+    """A test problem whose function is the sum of the squares of its residuals.
 
     Everything that `Problem` has, and the residuals with their Jacobian.
 
