@@ -235,7 +235,7 @@ cdef int set_slot(Slot* slot, char* start, leaf, value) except -1:
     return 0
 
 
-# A C function of the user's own, what it gets as its last argument, and its last answer that is none.
+# A C function of the user's own, its last argument, and its last answer that is none.
 cdef struct Called:
     value_grad_fn function
     void* context
