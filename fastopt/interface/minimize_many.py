@@ -151,8 +151,8 @@ def minimize_many(
         further argument.
     batched : bool or sequence of bool, optional
         Which of `args` are arrays with a row for each problem: ``fun`` gets ``arg[i]`` in problem
-        ``i``, without a copy. One bool stands for all. By default none are, and all problems share
-        what they get.
+        ``i``, without a copy; of pandas the row in that place, as an array. One bool stands for
+        all. By default none are, and all problems share what they get.
     method : str, optional
         As in `minimize`: by default ``"bfgs"``, or ``"l-bfgs-b"`` if `bounds` are given. A method
         that only SciPy has solves the problems one by one.

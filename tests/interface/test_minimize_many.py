@@ -648,6 +648,33 @@ def test_rows_that_numba_does_not_know_end_the_batch():
         minimize_many(fun, np.zeros((4, 2)), np.ones((4, 2), dtype=np.float16), True)
 
 
+class Labelled:
+    """As pandas has it: `rows[i]` is the row whose label is i, wherever that stands."""
+
+    def __init__(self, rows):
+        self.iloc = rows
+
+    def __len__(self):
+        return len(self.iloc)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.iloc, dtype)
+
+    def __getitem__(self, label):
+        return self.iloc[::-1][label]
+
+
+@pytest.mark.parametrize("compile", [True, False, "auto"])
+def test_rows_with_labels_are_those_in_their_places(compile):
+    @njit
+    def fun(x, centre):
+        return ((x - centre) ** 2).sum()
+
+    rows, options = np.arange(8.0).reshape(4, 2), {"compile": compile}
+    batch = minimize_many(fun, np.zeros((4, 2)), Labelled(rows), True, options=options)
+    assert_same(batch, minimize_many(fun, np.zeros((4, 2)), rows, True, options=options))
+
+
 @pytest.mark.parametrize("compile", [True, False, "auto"])
 def test_rows_of_pandas_are_those_in_their_places(compile):
     pandas = pytest.importorskip("pandas")
