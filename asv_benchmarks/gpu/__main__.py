@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import signal
 import subprocess
@@ -47,7 +48,7 @@ def run_tests(folder: Path, seconds: float) -> str:
     command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-m", "gpu"]
     command += ["-p", "no:cacheprovider", "-p", "no:benchmark", "-W", "default"]
     if find_spec("xdist") is not None:
-        command += ["-n", "8"]
+        command += ["-n", str(os.cpu_count())]
     log = folder / "tests.log"
     with log.open("w") as to:
         tests = subprocess.Popen(command, cwd=_ROOT, stdout=to, stderr=subprocess.STDOUT)

@@ -99,8 +99,11 @@ def test_stream_is_that_of_the_interface(stream, handle):
     assert describe(Foreign(stream=stream)).stream == handle
 
 
-def test_an_array_of_pytorch_is_made_on_its_current_stream():
+def test_an_array_of_pytorch_is_made_on_its_current_stream(monkeypatch):
     assert describe(Tensor()).stream == 123
+    handles = SimpleNamespace(_cuda_getCurrentRawStream={1: 456}.__getitem__)
+    monkeypatch.setattr(sys.modules["torch"], "_C", handles, raising=False)
+    assert describe(Tensor()).stream == 456
 
 
 class Tensor:

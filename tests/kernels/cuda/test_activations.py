@@ -130,7 +130,9 @@ def test_results_may_go_where_arguments_are(device, C, skipped, dtype):
         out, y = there(grad), there(x)
         assert getattr(kernels, f"{name}_backward")(out, y, out=out) is out
         expected = getattr(reference, f"{name}_backward")(grad, x)
-        np.testing.assert_allclose(out.get(), expected, rtol=40 * np.finfo(dtype).eps)
+        # Where y**2 is almost 1, it depends on how y**2 was rounded what 1 - y**2 is.
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(out.get(), expected, rtol=40 * eps, atol=40 * eps)
     y = reference.softmax(x.reshape(shape)).astype(dtype)
     out = device.array(x.reshape(shape))
     assert kernels.softmax(out, out=out) is out
