@@ -27,7 +27,7 @@ ctypedef int (*hessp_fn)(const double* x, const double* p, double* product, Py_s
 # Newton's step by a Hessian that the objective keeps, and how to factor: -(H + shift I)^-1 `grad`
 # with the shift that makes H positive definite, 0 if it is so already. `shift` comes as the last
 # that was needed, where the search for one begins, and leaves as such. Where there is no such step,
-# because H is zero or not finite, `step` is zero.
+# because H is zero, `step` is zero, and NaN where H is not finite.
 ctypedef int (*newton_fn)(const double* x, const double* grad, double* step, double* shift,
                           Py_ssize_t n, void* context) noexcept nogil
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fastopt.core.abi import Status
 
-__all__ = ["BATCH_ENDINGS", "DATA_ENDINGS", "ENDINGS", "Ending", "paused"]
+__all__ = ["BATCH_ENDINGS", "DATA_ENDINGS", "ENDINGS", "Ending", "paused", "remark"]
 
 
 class Ending(NamedTuple):
@@ -227,6 +227,26 @@ BATCH_ENDINGS: dict[Status, Ending] = {
         "The worker that had this problem was lost. `errors` says how; solve it again.",
     ),
 }
+
+
+def remark(modelless: int | None, given: str | None) -> str:
+    """What a message says besides, where the gradient alone had to show the way.
+
+    Parameters
+    ----------
+    modelless : int or None
+        Iterations of which that is so; None where their number does not matter.
+    given : {"hess", "hessp", "preconditioner"} or None
+        The argument that was not finite; None if it was the differences that stand in for it.
+    """
+    if modelless == 0:
+        return ""
+    what = "The Hessian by differences" if given is None else f"`{given}`"
+    often = "some iterations" if modelless is None else f"{modelless} iterations"
+    if modelless == 1:
+        often = "1 iteration"
+    check = " Check it with check_hess." if given in ("hess", "hessp") else ""
+    return f" {what} was not finite in {often}, where the gradient alone showed the way.{check}"
 
 
 def paused(nit: int, started: bool) -> Ending:

@@ -36,7 +36,7 @@ LARGE = 1_000_000
 GRACE_SECONDS = 2.0
 
 # The arrays of a part's answers, in the order in which they travel.
-ARRAYS = ("x", "fun", "jac", "nit", "nfev", "njev", "nhev", "status")
+ARRAYS = ("x", "fun", "jac", "nit", "nfev", "njev", "nhev", "modelless", "status")
 
 _kept: OrderedDict[bytes, tuple[Problems, tuple[Any, ...], tuple[bool, ...]]] = OrderedDict()
 

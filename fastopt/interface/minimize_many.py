@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, OptimizeResult
 
 from fastopt.core.abi import Status
-from fastopt.core.result import BATCH_ENDINGS, Ending
+from fastopt.core.result import BATCH_ENDINGS, Ending, remark
 from fastopt.core.validate import check_callable, real_array
 from fastopt.interface.batches import Batch, Problems, is_of_numba
 from fastopt.interface.bounds import fit_method, read_bounds, refuse_bounds
@@ -28,7 +28,7 @@ from fastopt.interface.methods import METHODS, find_method
 from fastopt.interface.minimize import check_known_to_scipy, goes_to_scipy
 from fastopt.interface.options import Controls, as_mapping, read_options, scipy_options
 from fastopt.interface.progress import CountingBar
-from fastopt.interface.solver import check_jac, check_second
+from fastopt.interface.solver import check_jac, check_second, shaper
 from fastopt.objectives.source import is_c_function, must_compile
 
 __all__ = ["BatchResult", "minimize_many"]
@@ -511,6 +511,10 @@ def _result(batch: Batch) -> BatchResult:
         success[members] = ending.success
         message[members] = ending.message
         converged_to[members] = ending.converged_to
+    shared = batch.problems
+    message[answers.modelless > 0] += remark(
+        None, shaper(shared.controls, shared.hess, shared.hessp)
+    )
     valued = np.flatnonzero(answers.fun < np.inf)
     row = batch.problems.method
     return BatchResult(

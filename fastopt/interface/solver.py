@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, OptimizeResult
 
 from fastopt.core.abi import Status
-from fastopt.core.result import DATA_ENDINGS, ENDINGS, Ending, paused
+from fastopt.core.result import DATA_ENDINGS, ENDINGS, Ending, paused, remark
 from fastopt.core.validate import UNLIMITED, check_callable, real_vector, warn_caller
 from fastopt.interface.bounds import fit_method, read_bounds, refuse_bounds
 from fastopt.interface.epochs import Epochs, check_data
@@ -200,6 +200,7 @@ class Solver:
             data,
         )
         self._epochs = None if data is None else Epochs(data, settings, controls)
+        self._shaped_by = shaper(controls, hess, hessp)
         self._owner = owner_of(fun)  # says which evaluations count, where that matters
         if box is not None:
             settings["bounds"] = box.ends
@@ -344,7 +345,7 @@ class Solver:
             nhev=state.nhev,
             status=ending.status,
             success=ending.success,
-            message=ending.message,
+            message=ending.message + remark(state.modelless, self._shaped_by),
             converged_to=ending.converged_to,
             method=self._row.name,
             library="fastopt",
@@ -711,6 +712,12 @@ def check_second(
     if hess != "2-point":
         raise ValueError(f"{expected}, got {hess!r}")
     return None, hessp
+
+
+def shaper(controls: Controls, hess: object, hessp: object) -> str | None:
+    """The argument that shapes a solve's steps, as `remark` takes it."""
+    given = {"preconditioner": controls.preconditioner, "hess": hess, "hessp": hessp}
+    return next((name for name, value in given.items() if value is not None), None)
 
 
 def _find_row(method: Any, bounds: Any) -> Method:

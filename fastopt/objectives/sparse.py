@@ -57,14 +57,14 @@ def newton_step(hessian: Any, gradient: Vector, shift: float) -> tuple[Vector, f
     Returns
     -------
     step : ndarray of float64, shape (n,)
-        p; zero if H is zero or not finite.
+        p; zero if H is zero, NaN if it is not finite.
     shift : float
         The last s that was not 0.
     """
     matrix = symmetric(hessian)
     norm = float(abs(matrix).sum(axis=0).max())
     if not 0 < norm < np.inf:
-        return np.zeros_like(gradient), shift
+        return np.full_like(gradient, 0.0 if norm == 0 else np.nan), shift
     diagonal = matrix.diagonal()
     least = float(diagonal.min())
     factor = factor_of(matrix, diagonal)

@@ -14,6 +14,7 @@ class Answers:
     nfev: NDArray[np.int64]
     njev: NDArray[np.int64]
     nhev: NDArray[np.int64]
+    modelless: NDArray[np.int64]
     status: NDArray[np.int64]
     errors: dict[int, Exception]
     def __new__(cls, starts: NDArray[np.float64]) -> Self: ...

@@ -40,6 +40,7 @@ cdef class Answers:
     cdef readonly cnp.ndarray nfev
     cdef readonly cnp.ndarray njev
     cdef readonly cnp.ndarray nhev
+    cdef readonly cnp.ndarray modelless
     cdef readonly cnp.ndarray status
     cdef readonly dict errors          # of the problems whose function raised
 
@@ -52,6 +53,7 @@ cdef class Answers:
         self.nfev = np.zeros(problems, dtype=np.int64)
         self.njev = np.zeros(problems, dtype=np.int64)
         self.nhev = np.zeros(problems, dtype=np.int64)
+        self.modelless = np.zeros(problems, dtype=np.int64)
         self.status = np.zeros(problems, dtype=np.int64)
         self.errors = {}
 
@@ -69,6 +71,7 @@ cdef class Answers:
         (<int64_t*>cnp.PyArray_DATA(self.nfev))[i] = state.nfev
         (<int64_t*>cnp.PyArray_DATA(self.njev))[i] = state.njev
         (<int64_t*>cnp.PyArray_DATA(self.nhev))[i] = state.nhev
+        (<int64_t*>cnp.PyArray_DATA(self.modelless))[i] = state.modelless
         self.set_status(i, state.status)
         if state.started:
             (<double*>cnp.PyArray_DATA(self.fun))[i] = point.value

@@ -18,7 +18,9 @@ first one, lest squares leave the range of a double.
 from libc.math cimport INFINITY, fabs
 
 from fastopt.core.abi cimport REPLY_DONE, RUNNING, Objective, StatusCode
-from fastopt.core.vector cimport combine, copy_scaled, dot, norm_max, norm_two, scale_by
+from fastopt.core.vector cimport (
+    all_finite, combine, copy_scaled, dot, norm_max, norm_two, scale_by,
+)
 from fastopt.solvers.descent cimport Descent, Engine, begin_descent, descend, set_out
 from fastopt.solvers.iteration cimport (
     SHARED_VECTORS, Iteration, Method, accept_trial, lay_out_points, status_of_reply,
@@ -83,6 +85,7 @@ cdef StatusCode aim(Descent* descent, const Objective* objective) noexcept nogil
         reply = objective.precondition(gradient, state.image_change, n, objective.preconditioner)
         if reply != REPLY_DONE:
             return status_of_reply(iteration, reply)
+        iteration.modelless += not all_finite(state.image_change, n)
         scale_by(1 / state.unit, state.image_change, n)
     else:
         copy_scaled(1 / state.unit, gradient, state.image_change, n)

@@ -38,6 +38,7 @@ cdef struct Iteration:
     long long nfev
     long long njev
     long long nhev
+    long long modelless       # iterations in which what is to shape the step was not finite
     Point current             # the last accepted iterate
     Point trial               # scratch, between iterations
     Point best                # the lowest point seen besides `current`; value inf if there is none

@@ -9,7 +9,7 @@ stays with the objective, which factors it by means of its own. Newton-CG stops 
 inner iteration at min(1/2, sqrt(|g| / |g0|)) |g|: Eisenstat and Walker's superlinear choice.
 """
 
-from libc.math cimport INFINITY, sqrt
+from libc.math cimport INFINITY, isnan, sqrt
 from libc.string cimport memset
 
 from fastopt.core.abi cimport REPLY_DONE, REPLY_STOP, RUNNING, Objective, StatusCode
@@ -94,6 +94,7 @@ cdef StatusCode aim_exactly(Descent* descent, const Objective* objective) noexce
     if reply != REPLY_DONE:
         return status_of_reply(&descent.iteration, reply)
     if not take_in(&state.matrix):
+        descent.iteration.modelless += 1
         memset(descent.direction, 0, n * sizeof(double))      # no direction: the gradient's
         return RUNNING
     copy_scaled(-1.0, descent.iteration.current.gradient, descent.direction, n)
@@ -112,6 +113,7 @@ cdef StatusCode aim_by_objective(Newton* state, const Objective* objective) noex
                                  state.descent.direction, &state.shift, iteration.n,
                                  objective.context)
         iteration.nhev += reply == REPLY_DONE
+        iteration.modelless += reply == REPLY_DONE and isnan(state.descent.direction[0])
     return status_of_reply(iteration, reply)
 
 
@@ -125,6 +127,7 @@ cdef StatusCode aim_by_cg(Descent* descent, const Objective* objective) noexcept
     state.cg.tolerance = min(MOST_FORCING, sqrt(norm / state.first_norm)) * norm
     reply = minimize_model(&state.cg, multiply_vector, state, objective, gradient, n, INFINITY,
                            descent.direction, state.product)
+    descent.iteration.modelless += reply == REPLY_DONE and state.cg.broken
     return status_of_reply(&descent.iteration, reply)
 
 

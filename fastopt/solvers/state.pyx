@@ -392,6 +392,12 @@ cdef class SolverState:
         return self.iteration.nhev
 
     @property
+    def modelless(self):
+        """Iterations along the gradient, since a Hessian, a product of it, or what a preconditioner
+        gave was not finite."""
+        return self.iteration.modelless
+
+    @property
     def gradient_norm(self):
         """The largest magnitude in the gradient at the last iterate, projected where there are
         bounds, and in the smallest subgradient with an l1 term; NaN before the first evaluation."""

@@ -14,6 +14,7 @@ cdef struct TruncatedCG:
     double* image
     double tolerance          # of the residual's Euclidean norm
     bint bounded              # the last step has gone to the radius
+    bint broken               # its last product was not finite
 
 
 cdef enum:

@@ -38,6 +38,7 @@ cdef int minimize_model(TruncatedCG* cg, product_fn multiply, void* state,
     cdef Py_ssize_t k
     cdef int reply = REPLY_DONE
     cg.bounded = False
+    cg.broken = False
     # Of the model divided by |g|, lest squares overflow or underflow.
     copy_scaled(1 / norm, gradient, residual, n)
     copy_scaled(-1.0, residual, conjugate, n)
@@ -49,8 +50,9 @@ cdef int minimize_model(TruncatedCG* cg, product_fn multiply, void* state,
             return reply
         scale_by(1 / norm, image, n)
         curvature = dot(conjugate, image, n)
-        if not fabs(curvature) > DBL_EPSILON * norm_two(conjugate, n) * norm_two(image, n) or not (
-                fabs(curvature) < INFINITY):
+        cg.broken = not fabs(curvature) < INFINITY
+        if cg.broken or not (
+                fabs(curvature) > DBL_EPSILON * norm_two(conjugate, n) * norm_two(image, n)):
             if k == 0 and radius < INFINITY:
                 copy_scaled(radius, conjugate, step, n)
                 cg.bounded = True

@@ -117,6 +117,8 @@ cdef StatusCode iterate(void* address, const Objective* objective) noexcept nogi
         reply = choose_step(state, objective)
         if reply != REPLY_DONE:
             return status_of_reply(iteration, reply)
+        if state.kind == PRODUCT_MODEL and state.cg.broken and not state.promising:
+            iteration.modelless += 1
         length = norm_two(state.step, n)
         slope = dot(current.gradient, state.step, n)
         predicted = -(slope + 0.5 * dot(state.step, state.product, n))
@@ -218,6 +220,7 @@ cdef int set_model(TrustRegion* state, const Objective* objective) noexcept nogi
     if reply != REPLY_DONE:
         return reply
     if not take_in(&state.matrix):
+        iteration.modelless += 1
         memset(state.matrix.entries, 0, n * n * sizeof(double))   # none: the gradient is all there
         take_in(&state.matrix)                                    # is to go by
     if state.kind == DOGLEG_MODEL:

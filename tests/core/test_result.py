@@ -3,7 +3,7 @@
 import pytest
 
 from fastopt.core.abi import Status
-from fastopt.core.result import ENDINGS, paused
+from fastopt.core.result import ENDINGS, paused, remark
 
 TRANSIENT = {Status.RUNNING, Status.RAISED, Status.STOPPED, Status.NOT_ANALYTIC}
 OF_BATCHES = {Status.LOST}
@@ -45,3 +45,12 @@ def test_a_paused_solve_is_no_success_and_counts_its_iterations():
     assert not paused(7, started=True).success
     assert paused(0, started=False).message.startswith("Not started")
     assert paused(0, started=False).status not in {ending.status for ending in ENDINGS.values()}
+
+
+def test_what_was_not_finite_is_named_and_counted():
+    assert remark(0, "hess") == ""
+    assert remark(1, "hessp").startswith(" `hessp` was not finite in 1 iteration, where")
+    assert remark(2, "hess").endswith("showed the way. Check it with check_hess.")
+    assert remark(None, "hess").startswith(" `hess` was not finite in some iterations,")
+    assert remark(3, None).startswith(" The Hessian by differences was not finite in 3 iterations,")
+    assert "check_hess" not in remark(1, None) + remark(1, "preconditioner")

@@ -532,3 +532,23 @@ def test_mpi_gives_the_bits_of_threads(tmp_path):
     program.write_text(MPI_PROGRAM)
     command = ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", str(program)]
     assert "same\n" in output_of(command, **OPEN_MPI)
+
+
+def bowl(x):
+    return (x**4).sum()
+
+
+def bowl_gradient(x):
+    return 4 * x**3
+
+
+def bowl_hessian(x):
+    return np.diag(12 * x**2) if x[0] > 0 else np.full((2, 2), np.nan)
+
+
+def test_messages_say_there_too_that_the_gradient_alone_showed_the_way(pool):
+    given = {"jac": bowl_gradient, "hess": bowl_hessian, "method": "newton"}
+    starts = np.array([[-2.0, -1.0], [2.0, 1.0], [-1.0, -3.0], [3.0, 2.0]])
+    there, here = (minimize_many(bowl, starts, workers=w, **given) for w in (pool, 1))
+    assert_same(there, here)
+    assert ["`hess` was not finite" in each for each in there.message] == [True, False] * 2

@@ -18,6 +18,7 @@ from scipy.optimize import (
     rosen,
     rosen_der,
     rosen_hess,
+    rosen_hess_prod,
 )
 
 import fastopt
@@ -593,3 +594,41 @@ def test_the_last_row_of_a_trace_is_the_last_iterate_whatever_point_is_returned(
     np.testing.assert_allclose(np.ravel(result.allvecs), [1.05, 0.65, 0.25, -0.15, 0.25])
     np.testing.assert_allclose(result.trace["fun"], [1.05, 0.65, 0.25, 0.15, 0.25])
     assert result.x[0] == pytest.approx(-0.15)
+
+
+def infinite_left_of_0(found, x):
+    return found if x[0] > 0 else np.inf * found
+
+
+@pytest.mark.parametrize(
+    ("given", "method", "arguments"),
+    [
+        ("`hess`", "newton", {"hess": lambda x: infinite_left_of_0(rosen_hess(x), x)}),
+        ("`hess`", "trust-exact", {"hess": lambda x: infinite_left_of_0(rosen_hess(x), x)}),
+        (
+            "`hessp`",
+            "trust-ncg",
+            {"hessp": lambda x, p: infinite_left_of_0(rosen_hess_prod(x, p), x)},
+        ),
+        (
+            "`preconditioner`",
+            "cg",
+            {"options": {"preconditioner": lambda g: infinite_left_of_0(g, g)}},
+        ),
+    ],
+)
+def test_message_says_that_the_gradient_alone_showed_the_way(given, method, arguments):
+    result = fastopt.minimize(rosen, START, jac=rosen_der, method=method, **arguments)
+    assert result.fun < 0.01
+    assert f"{given} was not finite in " in result.message
+
+
+def test_message_says_that_differences_for_a_hessian_were_not_finite():
+    """At x0, one step of the differences on, the gradient ends."""
+
+    def grad(x):
+        return 2 * x - 1 if x[0] <= 1 else np.full(2, np.nan)
+
+    result = fastopt.minimize(lambda x: x @ x - x.sum(), [1.0, 1.0], jac=grad, method="newton")
+    assert result.success
+    assert "The Hessian by differences was not finite in 1 iteration, " in result.message

@@ -1131,6 +1131,38 @@ def test_endings_of_one_status_are_told_apart():
     ]
 
 
+@njit
+def bowl(x):
+    return (x**4).sum()
+
+
+@njit
+def bowl_gradient(x):
+    return 4 * x**3
+
+
+@njit
+def bowl_hessian(x):
+    return np.diag(12 * x**2) if x[0] > 0 else np.full((2, 2), np.nan)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_message_says_that_the_gradient_alone_showed_the_way(compiled):
+    starts = np.array([[-2.0, -1.0], [2.0, 1.0], [-1.0, -3.0], [3.0, 2.0]])
+    batch = minimize_many(
+        bowl,
+        starts,
+        jac=bowl_gradient,
+        hess=bowl_hessian,
+        method="newton",
+        options={"compile": compiled},
+    )
+    assert batch.success.all()
+    remarks = ["`hess` was not finite in some iterations" in message for message in batch.message]
+    assert remarks == [True, False, True, False]
+    assert len(repr(batch).splitlines()) == 4
+
+
 def test_best_leaves_out_what_is_not_a_number():
     starts = np.array([[8.0, 0.0], [-1.2, 1.0], [9.0, 0.0]])
     assert minimize_many(limited_pair, starts, jac=True).best == 1

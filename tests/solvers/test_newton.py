@@ -132,9 +132,13 @@ def test_where_the_hessian_is_not_finite_the_gradient_shows_the_way(make_state, 
         return rosen_hess(x) if rosen(x) < 1 else np.full((2, 2), wrong)
 
     objective = PythonObjective(rosen, rosen_der, (), 2, hess=hess)
-    state = run(make_state(method, [-1.2, 1.0]), objective)
+    state = make_state(method, [-1.2, 1.0])
+    begun_at = [[-1.2, 1.0]]
+    while state.advance(objective, 1):
+        begun_at.append(state.last_x)
     assert state.status == Status.GTOL
     np.testing.assert_allclose(state.x, [1.0, 1.0], atol=1e-4)
+    assert state.modelless == sum(rosen(x) >= 1 for x in begun_at) > 1
 
 
 @pytest.mark.parametrize("method", METHODS)
