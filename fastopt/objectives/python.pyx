@@ -142,7 +142,7 @@ cdef class PythonObjective(BoundObjective):
     cdef int take_gradient(self, object found, double* grad) except -1:
         """Copy what the user returned as a gradient, if it is one."""
         cdef cnp.ndarray array
-        if not (isinstance(found, np.ndarray)
+        if not (cnp.PyArray_CheckExact(found)
                 and cnp.PyArray_TYPE(<cnp.ndarray>found) == cnp.NPY_DOUBLE
                 and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>found)):    # of this byte order, too
             found = as_gradient(found, self.name_of_gradient())
@@ -442,6 +442,8 @@ cdef double scalar_of(object found) except? -1.0:
             f"`fun` must return a real scalar, got {describe(found)}; if that is the value and the "
             "gradient, pass jac=True"
         )
+    if isinstance(found, np.ma.MaskedArray):
+        found = unmasked(found)
     if isinstance(found, (list, tuple, np.ndarray)):
         try:
             array = np.asarray(found)
@@ -456,6 +458,11 @@ cdef double scalar_of(object found) except? -1.0:
         return as_double(found)
     except (TypeError, ValueError):
         raise TypeError(f"`fun` must return a real scalar, got {describe(found)}") from None
+
+
+cdef object unmasked(object found):
+    """A masked array as a plain one. What is masked is no number: NaN, and not what lies below."""
+    return found if found.dtype.kind not in "fiub" else found.astype(np.float64).filled(np.nan)
 
 
 cdef double as_double(object number) except? -1.0:
@@ -478,6 +485,8 @@ cdef double as_imaginary(object found) except? -1.0:
 
 cpdef object as_gradient(object found, str name):
     """What the user's function returned, as a C-contiguous float64 array of any shape."""
+    if isinstance(found, np.ma.MaskedArray):
+        found = unmasked(found)
     try:
         array = np.asarray(found)
     except ValueError:
