@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy.optimize import minimize as scipy_minimize
+from scipy.optimize import show_options
 
 import fastopt
 from fastopt.interface.methods import METHODS
@@ -130,8 +131,11 @@ def test_another_method_never_claims_what_it_has_not_reached(method, name, form)
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].scipy])
 def test_the_set_is_solved_at_least_as_often_as_by_scipys_method(method):
     """From one and ten times the standard starts, to a published minimum."""
-    solved = {"fastopt": 0, "scipy": 0}
     row = METHODS[method]
+    known = show_options("minimize", row.scipy, disp=False)
+    if method == "trust-exact" and "subproblem_maxiter" not in known:
+        pytest.skip("this SciPy sets its iteration within a radius no limit")
+    solved = {"fastopt": 0, "scipy": 0}
     for p in PROBLEMS.values():
         for scale in (1, 10):
             x0 = scale * p.x0 if p.x0.any() else np.full(p.n, scale - 1.0)
