@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where gpu.md and gpu.json go")
     parser.add_argument("--only", default="", help="cases with this in their name")
     parser.add_argument(
-        "--seconds", type=float, default=510, help="what has not begun by then is left out"
+        "--seconds", type=float, default=900, help="what has not begun by then is left out"
     )
     parser.add_argument("--no-tests", action="store_true", help="times alone")
     given = parser.parse_args()
