@@ -130,6 +130,10 @@ def _drop(typing: Any, address: Any, kind: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         value = builder.load(_place(context, builder, values[0], type_))
         context.nrt.decref(builder, type_, value)
+        # Numba before 0.66 takes counting out of functions whose own arguments need none,
+        # unless the module says, as their calling convention has it, that somebody's do.
+        mark = builder.module.add_named_metadata("numba_args_may_always_need_nrt")
+        mark.add(builder.module.add_metadata([builder.function]))
         return context.get_dummy_value()
 
     return types.void(types.intp, kind), generate

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,14 @@ def test_many_solves_leave_memory_flat(run):
         growth.append(resident() - before)
     assert min(growth) < ALLOWED, growth
     assert sys.getallocatedblocks() - blocks_before < 1000
+
+
+def test_arguments_that_count_their_owners_are_let_go_of():
+    """In compiled solves: Numba holds the string that an argument has been made of."""
+    text = "".join(["some", " ", "text"])
+    run = partial(fastopt.minimize, jitted, X0, (COUNTED, text), jac=True)
+    run(options={"compile": True})
+    before = sys.getrefcount(text)
+    for _ in range(100):
+        run(options={"compile": True})
+    assert sys.getrefcount(text) < before + 10
