@@ -242,11 +242,13 @@ def remark(modelless: int | None, given: str | None) -> str:
     if modelless == 0:
         return ""
     what = "The Hessian by differences" if given is None else f"`{given}`"
-    often = "some iterations" if modelless is None else f"{modelless} iterations"
-    if modelless == 1:
-        often = "1 iteration"
+    often = "some" if modelless is None else str(modelless)
+    plural = "" if modelless == 1 else "s"
     check = " Check it with check_hess." if given in ("hess", "hessp") else ""
-    return f" {what} was not finite in {often}, where the gradient alone showed the way.{check}"
+    return (
+        f" {what} was not finite in {often} iteration{plural}, where the gradient alone "
+        f"showed the way.{check}"
+    )
 
 
 def paused(nit: int, started: bool) -> Ending:

@@ -28,6 +28,7 @@ from scipy.optimize import rosen, rosen_der
 from fastopt import minimize_many
 from fastopt.interface import executors
 from fastopt.interface.executors import workers_of
+from tests.interface.test_minimize_many import bowl, bowl_gradient, bowl_hessian
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ("x", "fun", "jac", "nit", "nfev", "njev", "status", "success", "message")
@@ -532,18 +533,6 @@ def test_mpi_gives_the_bits_of_threads(tmp_path):
     program.write_text(MPI_PROGRAM)
     command = ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", str(program)]
     assert "same\n" in output_of(command, **OPEN_MPI)
-
-
-def bowl(x):
-    return (x**4).sum()
-
-
-def bowl_gradient(x):
-    return 4 * x**3
-
-
-def bowl_hessian(x):
-    return np.diag(12 * x**2) if x[0] > 0 else np.full((2, 2), np.nan)
 
 
 def test_messages_say_there_too_that_the_gradient_alone_showed_the_way(pool):

@@ -130,9 +130,10 @@ def test_results_may_go_where_arguments_are(device, C, skipped, dtype):
         out, y = there(grad), there(x)
         assert getattr(kernels, f"{name}_backward")(out, y, out=out) is out
         expected = getattr(reference, f"{name}_backward")(grad, x)
-        # Where y**2 is almost 1, it depends on how y**2 was rounded what 1 - y**2 is.
         eps = np.finfo(dtype).eps
-        np.testing.assert_allclose(out.get(), expected, rtol=40 * eps, atol=40 * eps)
+        # Where y**2 is almost 1, what 1 - y**2 is depends on how y**2 was rounded, if it was.
+        least = eps * np.abs(grad).max() if name == "tanh" else 0.0
+        np.testing.assert_allclose(out.get(), expected, rtol=40 * eps, atol=least)
     y = reference.softmax(x.reshape(shape)).astype(dtype)
     out = device.array(x.reshape(shape))
     assert kernels.softmax(out, out=out) is out
